@@ -1,0 +1,212 @@
+"""Settings: environment variables `INBOXD_*`, or flags of `inboxd serve`.
+
+Every default has its reason beside it. Durations are seconds (float) once read; they may be
+written as numbers of seconds or with a suffix: `250ms`, `10s`, `5m`, `24h`, `30d`.
+"""
+
+import ipaddress
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ENV_PREFIX = "INBOXD_"
+
+# Set by the parent for its workers (service/supervisor.py); settings of one process, not of the service.
+LISTEN_FD = "INBOXD_LISTEN_FD"
+READY_FD = "INBOXD_READY_FD"
+
+Durability = Literal["auto", "appended", "fsynced"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)\s*")
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def parse_duration(value: object) -> float:
+    """Seconds from `10`, `"10"`, `"250ms"`, `"24h"`. Raises ValueError for anything else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str) and (match := _DURATION.fullmatch(value)):
+        seconds = float(match[1]) * _UNITS[match[2]]
+    else:
+        raise ValueError(f"{value!r} is not a duration: write seconds, or 250ms, 10s, 5m, 24h, 30d")
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"{value!r} is not a duration: it must be finite and not negative")
+    return seconds
+
+
+def _more_than_nothing(seconds: float) -> float:
+    if seconds <= 0:
+        raise ValueError("must be longer than nothing")
+    return seconds
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Delay = Annotated[float, BeforeValidator(parse_duration)]
+Duration = Annotated[Delay, AfterValidator(_more_than_nothing)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address: 127.0.0.0/8, ::1 or the name localhost."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Settings(BaseSettings):
+    """What the service was told. Keywords win over the environment, an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+    # Where it listens. Loopback, because without authentication whoever reaches it may read everything.
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)  # 0: any free one, named in the start-up message
+    workers: int = Field(default=2, ge=1, le=256)  # two, so that one may die unnoticed
+    log_level: LogLevel = "info"
+
+    # The server. No URL: a private one is started in data_dir.
+    redis_url: str | None = Field(default=None, repr=False)  # may hold a password
+    data_dir: Path = Path("data")
+    prefix: str = "chat:"  # of every key
+    durability: Durability = "auto"  # auto: what the server's settings give without waiting
+
+    # Who is asking.
+    auth: Literal["off"] = "off"
+    origins: CommaSeparated = ()  # browser origins allowed beside the service's own
+
+    # Limits of what comes in.
+    max_body: int = Field(default=65_536, ge=1)  # bytes of one message's body, as compact JSON
+    max_frame: int = Field(default=1_048_576, ge=1)  # bytes of one WebSocket frame
+    max_batch_bytes: int = Field(default=16_777_216, ge=1)  # bytes of one HTTP batch
+    max_pending: int = Field(default=10_000, ge=1)  # entries an inbox holds that no live device has acked
+
+    # What is kept.
+    history: int = Field(default=1000, ge=1)  # acked entries; at least one, the newest is never trimmed
+    retention: Duration = 30 * 86400.0  # an inbox that nobody touched
+    device_expiry: Duration = 30 * 86400.0  # a silent device's say in what is kept
+    dedupe_window: Duration = 86400.0  # message ids are known for one to two of these
+    own_copy: bool = True  # the sender's own copy, so that all its devices show both sides
+
+    # Liveness of workers and connections.
+    heartbeat: Duration = 3.0
+    dead_after: Duration = 10.0  # three heartbeats missed: a long pause alone must not kill
+    audit_interval: Duration = 5.0  # what a lost hint may cost
+    ping_interval: Duration = 20.0  # below the idle time-outs of common proxies (60 s, 30 s)
+    hello_timeout: Duration = 10.0
+    drain_timeout: Duration = 10.0  # what a container's stop leaves before its kill
+
+    # Waiting, inside a worker.
+    ack_delay: Delay = 0.005  # acks of one device gathered into one call
+    hole_patience: Delay = 0.020  # hints of several writers cross; only then the inbox is read
+    redis_timeout: Duration = 5.0  # socket time-out of every client: a black hole is noticed after it
+    reader_block: Duration = 2.0  # shorter than redis_timeout, else every quiet read would be an error
+
+    @field_validator("host")
+    @classmethod
+    def _only_loopback(cls, host: str) -> str:
+        if not is_loopback(host):
+            raise ValueError(
+                f"{host!r} is not a loopback address, and without authentication (INBOXD_AUTH=off) whoever "
+                "can reach it could read every inbox. Listen on 127.0.0.1, ::1 or localhost, and let other "
+                "machines in through something that asks who they are, such as an SSH tunnel"
+            )
+        return host
+
+    @field_validator("auth", mode="before")
+    @classmethod
+    def _known_auth(cls, auth: object) -> object:
+        if auth != "off":
+            raise ValueError(f"{auth!r} is not known: this version has only 'off'")
+        return auth
+
+    @field_validator("durability", mode="before")
+    @classmethod
+    def _known_durability(cls, level: object) -> object:
+        if level not in get_args(Durability):
+            raise ValueError(f"{level!r} is not known: this version has 'auto', 'appended' and 'fsynced'")
+        return level
+
+    @field_validator("redis_url")
+    @classmethod
+    def _one_server(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(_REDIS_SCHEMES):
+            # Only the scheme is shown: the rest may hold a password.
+            raise ValueError(
+                f"the scheme {url.partition(':')[0]!r} is not known: this version reaches one server, "
+                "by redis://, rediss:// or unix://"
+            )
+        return url
+
+    @field_validator("prefix")
+    @classmethod
+    def _plain_prefix(cls, prefix: str) -> str:
+        if not re.fullmatch(r"[\x21-\x7e]+", prefix) or set(prefix) & set("{}*?[]\\"):
+            raise ValueError(
+                f"{prefix!r} will not do: visible ASCII without braces (they would decide the Cluster slot) "
+                "and without * ? [ ] \\ (they would act as patterns)"
+            )
+        return prefix
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.dead_after <= self.heartbeat:
+            raise ValueError(
+                "INBOXD_DEAD_AFTER must be longer than INBOXD_HEARTBEAT, else workers reap the living"
+            )
+        if self.reader_block >= self.redis_timeout:
+            raise ValueError("INBOXD_READER_BLOCK must be shorter than INBOXD_REDIS_TIMEOUT")
+        if self.max_frame <= self.max_body:
+            raise ValueError("INBOXD_MAX_FRAME must be larger than INBOXD_MAX_BODY: a frame holds a body")
+        return self
+
+    def environ(self) -> dict[str, str]:
+        """All settings as environment variables, for a child process: reading them gives equal settings."""
+        values = self.model_dump()
+        return {f"{ENV_PREFIX}{name.upper()}": _render(v) for name, v in values.items() if v is not None}
+
+
+def _render(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Names in `environ` that look like settings and are none: a typing error should not pass in silence."""
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | {LISTEN_FD, READY_FD}
+    return sorted(
+        name for name in environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known
+    )
+
+
+def explain(error: ValidationError) -> str:
+    """What is wrong with the settings, one line for each, by the variables' names."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        name = f"{ENV_PREFIX}{str(fault['loc'][0]).upper()}: " if fault["loc"] else ""
+        lines.append(name + fault["msg"].removeprefix("Value error, "))
+    return "\n".join(lines)
