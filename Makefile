@@ -1,0 +1,73 @@
+# `make run` and `make test` need make and Python ≥ 3.11, nothing else: the rest goes into .venv.
+# Settings in the environment (INBOXD_PORT=9000 make run) and ARGS="--workers 4" reach the service.
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+ARGS ?=
+
+.PHONY: help run test check format bench clean
+
+help:
+	@echo 'make run     start the service (ARGS="--port 9000" for flags of inboxd serve)'
+	@echo 'make test    all tests (ARGS="-k cursor" for some of them)'
+	@echo 'make check   ruff and mypy'
+	@echo 'make format  let ruff format and repair what it can'
+	@echo 'make bench   measure; takes minutes'
+	@echo 'make clean   remove .venv and caches; ./data stays'
+
+run: .venv/installed
+	@exec .venv/bin/inboxd serve $(ARGS)
+
+test: .venv/installed-dev
+	.venv/bin/python -m pytest $(ARGS)
+
+check: .venv/installed-dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: .venv/installed-dev
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: .venv/installed-dev
+	.venv/bin/python -m scripts.bench $(ARGS)
+
+clean:
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find service tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv where it is installed, else venv and pip.
+install = @echo 'inboxd: installing into .venv'; \
+	if command -v uv >/dev/null 2>&1; then uv pip install --quiet --python .venv/bin/python $(1); \
+	else .venv/bin/python -m pip install --quiet --disable-pip-version-check $(1); fi
+
+# The stamps are older than pyproject.toml when something else has to be installed.
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(call install,--editable .)
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(call install,--editable '.[dev]')
+	@touch .venv/installed $@
+
+# --clear: what an interrupted try left behind is no reason to fail.
+.venv/bin/python:
+	@set -eu; \
+	if command -v uv >/dev/null 2>&1; then exec uv venv --quiet --seed --clear --python '>=3.11' .venv; fi; \
+	for python in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11 none; do \
+	  if [ "$$python" = none ]; then \
+	    echo 'inboxd: no Python 3.11 or newer on the PATH. Install one, or name it: make run PYTHON=/path/to/python3' >&2; \
+	    exit 1; \
+	  fi; \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+	done; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	  echo "inboxd: $$python cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; \
+	  echo "inboxd: elsewhere install Python's venv and ensurepip, or uv" >&2; \
+	  exit 1; \
+	fi; \
+	"$$python" -m venv --clear .venv
