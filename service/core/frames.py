@@ -1,0 +1,170 @@
+"""The wire's words: what clients send, validated, and the plain frames they get.
+
+The models are strict (`true` is no number) and refuse unknown fields; `docs/protocol.md` says the
+same, and a test holds the two together.
+"""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from service.core import strict_json
+from service.core.cursor import Cursor
+from service.core.errors import ClientError, Fault
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-@:+]{1,128}$")]
+"""A user or a device."""
+MessageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-@:+]{1,64}$")]
+CursorText = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})$")]
+
+MAX_RECIPIENTS = 100
+MAX_EXPIRES_IN = 2_592_000
+MAX_WINDOW = 1024
+
+
+class _Frame(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Send(_Frame):
+    """A message as it is asked for, over HTTP and WebSocket."""
+
+    id: MessageId | None = None
+    to: Name | Annotated[list[Name], Field(min_length=1, max_length=MAX_RECIPIENTS)]
+    body: Any
+    expires_in: Annotated[int, Field(ge=1, le=MAX_EXPIRES_IN)] | None = None
+    sender: Annotated[Name | None, Field(alias="from")] = None
+
+
+class SendFrame(Send):
+    """`send`: answered by `accepted` or `error` with the same id."""
+
+    type: Literal["send"]
+    id: MessageId
+
+
+class Hello(_Frame):
+    """`hello`: the first frame of a connection."""
+
+    type: Literal["hello"]
+    device: Name
+    token: str | None = None
+    cursor: CursorText | None = None
+    window: Annotated[int, Field(ge=1, le=MAX_WINDOW)] = 256
+    attempt: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+
+
+class Ack(_Frame):
+    """`ack`: everything up to `cursor` is handled by this device."""
+
+    type: Literal["ack"]
+    cursor: CursorText
+
+
+class Skip(_Frame):
+    """`skip`: gives up a send that failed with `unavailable`."""
+
+    type: Literal["skip"]
+    id: MessageId
+
+
+class History(_Frame):
+    """`history`: one page of one's own inbox, newest first."""
+
+    type: Literal["history"]
+    ref: Annotated[str, StringConstraints(max_length=128)]
+    before: CursorText | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    peer: Annotated[Name | None, Field(alias="with")] = None
+
+
+class Ping(_Frame):
+    """`ping`: answered by `pong`."""
+
+    type: Literal["ping"]
+    ref: Annotated[str, StringConstraints(max_length=128)] | None = None
+
+
+Model = TypeVar("Model", bound=BaseModel)
+ClientFrame = SendFrame | Hello | Ack | Skip | History | Ping
+FRAMES: dict[str, type[SendFrame | Hello | Ack | Skip | History | Ping]] = {
+    "send": SendFrame,
+    "ack": Ack,
+    "hello": Hello,
+    "skip": Skip,
+    "history": History,
+    "ping": Ping,
+}
+
+
+def first_fault(error: ValidationError) -> Fault:
+    """The first thing a model found wrong, as the client is told it."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    # `to` takes a name or a list: what the other form would have wanted explains nothing.
+    found = next((e for e in errors if e["type"] not in ("string_type", "list_type")), errors[0])
+    field = str(found["loc"][0]) if found["loc"] else None
+    return Fault("invalid_field", f"{field}: {found['msg']}" if field else found["msg"], field)
+
+
+def validate(model: type[Model], value: Any) -> Model:
+    """`value` as `model`. Raises ClientError `invalid_field`."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        fault = first_fault(error)
+        raise ClientError(fault.code, fault.detail, fault.field) from None
+
+
+def read_object(line: bytes) -> dict[str, Any]:
+    """One line of a WebSocket frame. Raises ClientError `malformed_json` for anything but an object."""
+    value = strict_json.loads(line)
+    if not isinstance(value, dict):
+        raise ClientError("malformed_json", "a frame is a JSON object")
+    return value
+
+
+def read_frame(value: dict[str, Any]) -> ClientFrame:
+    """A client's frame. Raises ClientError `unknown_type` or `invalid_field`."""
+    kind = value.get("type")
+    model = FRAMES.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        raise ClientError("unknown_type", "type is missing or not known", "type")
+    return validate(model, value)
+
+
+def error_frame(fault: Fault, *, id: str | None = None, ref: str | None = None) -> bytes:
+    """`error`: the connection stays, unless a close follows."""
+    content: dict[str, Any] = {"type": "error", "code": fault.code, "message": fault.detail}
+    if id is not None:
+        content["id"] = id
+    if ref is not None:
+        content["ref"] = ref
+    if fault.field is not None:
+        content["field"] = fault.field
+    content["retryable"] = fault.retryable
+    return orjson.dumps(content)
+
+
+def pong_frame(ref: str | None) -> bytes:
+    return orjson.dumps({"type": "pong"} if ref is None else {"type": "pong", "ref": ref})
+
+
+def live_frame(cursor: Cursor) -> bytes:
+    """`live`: replay has caught up."""
+    return f'{{"type":"live","cursor":"{cursor}"}}'.encode()
+
+
+def closing_frame(reason: str, reconnect_after_ms: int) -> bytes:
+    return orjson.dumps({"type": "closing", "reason": reason, "reconnect_after_ms": reconnect_after_ms})
+
+
+def broadcast_frame(body: bytes, ts: int) -> bytes:
+    """`body`: compact JSON."""
+    return b'{"type":"broadcast","body":' + body + b',"ts":%d}' % ts
+
+
+def history_frame(ref: str, entries: list[bytes], more: bool) -> bytes:
+    """`entries`: frames, newest first."""
+    tail = b',"more":true}' if more else b',"more":false}'
+    return b'{"type":"history","ref":' + orjson.dumps(ref) + b',"entries":[' + b",".join(entries) + b"]" + tail

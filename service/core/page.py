@@ -1,0 +1,77 @@
+"""Pages: what was read of an inbox, whether it can be believed, and what a device is told of its holes. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from service.core.cursor import Cursor
+from service.core.entries import Entry, Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """The entries after `after` up to and including `upto` will not come. `missing` None: nobody knows how many."""
+
+    after: Cursor
+    upto: Cursor
+    missing: int | None
+    reason: Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the inbox holds from `after` on.
+
+    `found`: the entry at `after` is there. `entries`: those beyond it. `last`: the newest cursor, read
+    before the entries. `complete`: the entries reach the end. Only where not found: `before`, the
+    nearest entry below `after`, and `stored`, the device's cursor on the server.
+    """
+
+    after: Cursor
+    entries: Sequence[Entry]
+    last: Cursor
+    found: bool
+    complete: bool
+    before: Cursor | None = None
+    stored: Cursor | None = None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether this is the history `after` came from: either the entry is there, or there is a hole
+        (trimmed, deleted) at exactly its number. Otherwise the server lost its tail and hands numbers out anew."""
+        below = self.before.seq if self.before else -1
+        above = self.entries[0].cursor.seq if self.entries else self.last.seq + 1
+        return self.found or below < self.after.seq < above
+
+    def items(self) -> Iterator[Entry | Gap]:
+        """The entries, and between them the gaps, in order; neighbours missing for one reason share a gap."""
+        gap: Gap | None = None
+        for item in self._positions():
+            if isinstance(item, Entry):
+                if gap is not None:
+                    yield gap
+                    gap = None
+                yield item
+            elif gap is not None and gap.reason is item.reason:
+                gap = Gap(gap.after, item.upto, item.upto.seq - gap.after.seq, gap.reason)
+            else:
+                if gap is not None:
+                    yield gap
+                gap = item
+        if gap is not None:
+            yield gap
+
+    def _positions(self) -> Iterator[Entry | Gap]:
+        position = self.after
+        hole = Missing.DELETED if self.found or self.before else Missing.TRIMMED
+        for entry in self.entries:
+            before = Cursor(entry.cursor.ms, entry.cursor.seq - 1)
+            if before.seq > position.seq:
+                yield Gap(position, before, before.seq - position.seq, hole)
+                position = before
+            if isinstance(entry.tail, Missing):
+                yield Gap(position, entry.cursor, 1, entry.tail)
+            else:
+                yield entry
+            position, hole = entry.cursor, Missing.DELETED
+        if self.complete and self.last > position:
+            yield Gap(position, self.last, self.last.seq - position.seq, hole)

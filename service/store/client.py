@@ -1,0 +1,95 @@
+"""Connections to the server, and the one place where Redis exceptions are translated.
+
+Three clients, because their failures differ: `write` repeats nothing by itself (a hidden retry would
+append twice), `read` serves one blocking reader (BLOCK shorter than its time-out, so that a
+black-holed network is noticed in seconds), `rest` does everything else.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+
+from service.core.errors import Unavailable
+
+NoScript = NoScriptError
+
+REST_CONNECTIONS = 32
+"""Most connections one worker opens for everything but the blocking reader and the committer."""
+
+
+class Settings(Protocol):
+    """What the store needs to know of `service.config.Settings`."""
+
+    @property
+    def redis_url(self) -> str | None: ...
+    @property
+    def redis_timeout(self) -> float: ...
+
+
+type_Redis = redis.asyncio.Redis
+Redis = redis.asyncio.Redis
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Every failure to ask the server, or to hear its answer, becomes `Unavailable`."""
+    try:
+        yield
+    except NoScriptError:
+        raise
+    except (RedisError, OSError, asyncio.TimeoutError) as error:
+        raise Unavailable(f"{type(error).__name__}: {error}") from error
+
+
+def connect(settings: Settings, name: str = "inboxd", connections: int = REST_CONNECTIONS) -> Redis:
+    """A client with bytes replies and no retries of its own. Opens nothing yet.
+
+    Beyond `connections` callers wait for a free one instead of failing (at most `redis_timeout`).
+    """
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        settings.redis_url or "redis://127.0.0.1:6379/0",
+        max_connections=connections,
+        timeout=None,
+        socket_timeout=settings.redis_timeout,
+        socket_connect_timeout=min(2.0, settings.redis_timeout),
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        legacy_responses=False,
+        client_name=name,
+    )
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+class Clients:
+    """The three clients of one worker. `aclose` ends them."""
+
+    def __init__(self, settings: Settings, name: str = "inboxd") -> None:
+        self.write = connect(settings, f"{name}-write", 1)
+        self.read = connect(settings, f"{name}-read", 1)
+        self.rest = connect(settings, f"{name}-rest")
+
+    async def aclose(self) -> None:
+        for client in (self.write, self.read, self.rest):
+            await client.aclose()
+
+
+async def run(client: Any, *command: Any) -> Any:
+    """One command. Raises Unavailable."""
+    with translated():
+        return await client.execute_command(*command)
+
+
+async def pipeline(client: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
+    """Several commands down one connection, in order, not atomic. A command's own error stands as an
+    exception in its place; raises Unavailable when the connection fails (any of them may have run)."""
+    with translated():
+        async with client.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            return list(await pipe.execute(raise_on_error=False))

@@ -1,0 +1,82 @@
+#!lua flags=allow-oom
+-- ack: moves device cursors forward, and with them best, floor and what the inbox keeps. Frees memory,
+-- so it may run when the server is out of it.
+--
+-- KEYS  four per op: state, inbox, cursors, devices (of one user)
+-- ARGV  1 history (entries)  2 max_pending (entries)  3 device expiry (ms), then per op: device, cursor
+-- Returns one array per op:
+--       {1}        the stored cursor moved
+--       {2}        it was there already, or further
+--       {3}        beyond the newest entry: ignored
+--       {6, text}  this op failed
+
+local call = redis.call
+local match, format, floor = string.match, string.format, math.floor
+
+local history, max_pending, expiry = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = call('TIME')
+local now = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
+
+local function parse(cursor)
+  local ms, seq = match(cursor, '^(%d+)%-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+
+local function above(a, b)
+  local a_ms, a_seq = parse(a)
+  local b_ms, b_seq = parse(b)
+  return a_ms > b_ms or (a_ms == b_ms and a_seq > b_seq)
+end
+
+-- The lowest cursor among the devices that have a say (seen lately, not too far behind), and their number.
+local function lowest(cursors, devices, last_seq)
+  local seen, low, live = {}, nil, 0
+  local rows = call('HGETALL', devices)
+  for i = 1, #rows, 2 do seen[rows[i]] = tonumber(rows[i + 1]) end
+  rows = call('HGETALL', cursors)
+  for i = 1, #rows, 2 do
+    local _, seq = parse(rows[i + 1])
+    if seen[rows[i]] and now - seen[rows[i]] <= expiry and last_seq - seq <= max_pending then
+      live = live + 1
+      if not low or above(low, rows[i + 1]) then low = rows[i + 1] end
+    end
+  end
+  return low, live
+end
+
+local function ack(k, device, cursor)
+  local state, inbox, cursors, devices = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
+  local s = call('HMGET', state, 'last', 'best', 'floor', 'devices')
+  local last, best, low = s[1] or '0-0', s[2], s[3]
+  if above(cursor, last) then return {3} end
+  local was = call('HGET', cursors, device)
+  if was and not above(cursor, was) then
+    call('HSET', devices, device, format('%.0f', now))
+    return {2}
+  end
+  call('HSET', cursors, device, cursor)
+  call('HSET', devices, device, format('%.0f', now))
+  if not best or above(cursor, best) then call('HSET', state, 'best', cursor) end
+
+  -- Only the lowest device, or one that had no say, can move the floor.
+  if was and low and above(was, low) then return {1} end
+  local _, last_seq = parse(last)
+  local floor_, live = cursor, 1
+  if not (s[4] == '1' and was == low) then floor_, live = lowest(cursors, devices, last_seq) end
+  call('HSET', state, 'devices', format('%.0f', live))
+  if floor_ then
+    call('HSET', state, 'floor', floor_)
+    local _, floor_seq = parse(floor_)
+    local keep = last_seq - floor_seq
+    if keep < history then keep = history end
+    call('XTRIM', inbox, 'MAXLEN', '~', format('%.0f', keep))
+  end
+  return {1}
+end
+
+local results = {}
+for op = 0, (#ARGV - 3) / 2 - 1 do
+  local fine, result = pcall(ack, op * 4 + 1, ARGV[op * 2 + 4], ARGV[op * 2 + 5])
+  results[op + 1] = fine and result or {6, type(result) == 'table' and result.err or tostring(result)}
+end
+return results

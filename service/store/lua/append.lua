@@ -1,0 +1,125 @@
+#!lua
+-- append: puts messages into inboxes. A message that this script appended is accepted.
+--
+-- KEYS  five per op: state, inbox, seen:a, seen:b, presence (of one user)
+-- ARGV  1 dedupe window (ms)  2 retention (s)  3 max_pending (entries), then per op:
+--       what      "m" the first recipient of a message, "n" a further one, "o" the sender's own copy
+--       identity  m/<from>/<id>
+--       print     fingerprint of the body
+--       expires   ms from now, "0" for never
+--       size      how many ARGV follow: field value field value … of the entry
+-- Returns one array per op:
+--       {1, cursor, prev, presence}  appended; presence is {device, worker/session/attempt, …} or {}
+--       {2, cursor}                  a repeat; the first cursor
+--       {3}                          the id was used for another body
+--       {4}                          the inbox is full
+--       {5}                          own copy left out
+--       {6, text}                    this op failed and wrote nothing; its neighbours are not touched
+--
+-- Server calls of a plain append: HMGET, HSETNX, XADD, HSET, and HGETALL where somebody is online.
+
+local call, try = redis.call, redis.pcall
+local match, format, floor = string.match, string.format, math.floor
+
+local window, retention, max_pending = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
+local time = call('TIME')
+local now = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
+local accepted = false -- of the message whose ops are being handled
+
+local function repeated(was, what, print, state)
+  local cursor, first = match(was, '^(%S+) (%S+)$')
+  if what == 'o' then return {2, cursor} end
+  if first ~= print then return {3} end
+  accepted = true
+  call('HINCRBY', state, 'repeats', 1) -- a write, so that waiting for durability proves something
+  return {2, cursor}
+end
+
+local function append(k, what, identity, print, expires, first, final)
+  local state, inbox, seen, other = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
+  local s = call('HMGET', state, 'last', 'best', 'online', 'seen', 'turned', 'older', 'devices')
+  local last, best, online, turned, older = s[1], s[2], s[3], tonumber(s[5]), s[6]
+  if s[4] == 'b' then seen, other = other, seen end
+
+  if not last then -- never used, or somebody deleted the state: the stream still knows
+    local tail = call('XREVRANGE', inbox, '+', '-', 'COUNT', 1)
+    last = tail[1] and tail[1][1] or '0-0'
+  end
+  local last_ms, last_seq = match(last, '^(%d+)%-(%d+)$')
+  last_ms, last_seq = tonumber(last_ms), tonumber(last_seq)
+  local ms = last_ms > now and last_ms or now
+  local turn = not turned or ms - turned >= window
+  local full = last_seq >= max_pending
+    and last_seq - (best and tonumber(match(best, '%-(%d+)$')) or 0) >= max_pending
+    and call('XLEN', inbox) >= max_pending
+
+  if turn or full then
+    local was = call('HGET', seen, identity)
+    if was and not (turned and ms - turned >= 2 * window) then return repeated(was, what, print, state) end
+  end
+  if older == '1' and not turn then
+    local was = call('HGET', other, identity)
+    if was then return repeated(was, what, print, state) end
+  end
+  if what == 'o' then
+    if not s[7] or s[7] == '0' then return {5} end
+    if full then
+      call('HINCRBY', state, 'left_out', 1)
+      return {5}
+    end
+  elseif full then
+    return {4}
+  end
+
+  if turn then
+    older = turned and ms - turned < 2 * window and '1' or '0'
+    if older == '0' then call('UNLINK', seen) end
+    call('UNLINK', other)
+    seen, other = other, seen
+  end
+
+  local cursor = format('%.0f-%.0f', ms, last_seq + 1)
+  if call('HSETNX', seen, identity, cursor .. ' ' .. print) == 0 then
+    return repeated(call('HGET', seen, identity), what, print, state)
+  end
+  local added
+  if expires == '0' then
+    added = try('XADD', inbox, cursor, unpack(ARGV, first, final))
+  else
+    added = try('XADD', inbox, cursor, 'expires', format('%.0f', ms + tonumber(expires)), unpack(ARGV, first, final))
+  end
+  if type(added) == 'table' then
+    call('HDEL', seen, identity)
+    return {6, added.err}
+  end
+
+  if turn then
+    local letter = seen == KEYS[k + 2] and 'a' or 'b'
+    call('HSET', state, 'last', cursor, 'seen', letter, 'turned', format('%.0f', ms), 'older', older)
+    call('EXPIRE', seen, floor(window * 2 / 1000) + 1)
+    call('EXPIRE', inbox, retention)
+  else
+    call('HSET', state, 'last', cursor)
+  end
+  if what ~= 'o' then accepted = true end
+  return {1, cursor, last, online == '1' and call('HGETALL', KEYS[k + 4]) or {}}
+end
+
+local results = {}
+local at, op = 4, 0
+while ARGV[at] do
+  local what, final = ARGV[at], at + 4 + tonumber(ARGV[at + 4])
+  if what == 'm' then accepted = false end
+  if what == 'o' and not accepted then
+    results[op + 1] = {5}
+  else
+    local fine, result = pcall(append, op * 5 + 1, what, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], at + 5, final)
+    if fine then
+      results[op + 1] = result
+    else
+      results[op + 1] = {6, type(result) == 'table' and result.err or tostring(result)}
+    end
+  end
+  at, op = final + 1, op + 1
+end
+return results

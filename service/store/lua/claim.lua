@@ -1,0 +1,82 @@
+#!lua flags=allow-oom
+-- claim: a device is connected here now. Registers the device when it is new.
+--
+-- KEYS  state, inbox, cursors, devices, presence (of one user)
+-- ARGV  1 device  2 worker  3 session  4 attempt ("0": the device keeps none)
+--       5 mode: "new" the device has just connected; "again" a session renews what it lost;
+--         "register" no connection, only the device
+--       6 device expiry (ms)  7 max_pending (entries)  8 retention (s)
+-- Returns {1, stored, last, held, registered}
+--           stored  the device's cursor (a new device: just before the oldest entry kept)
+--           last    the newest cursor of the inbox
+--           held    the claim this one has replaced, worker/session/attempt, or ""
+--           registered  1 where the device was new
+--         {0, held}  refused: a newer connection of this device holds the claim
+
+local call = redis.call
+local match, format, floor = string.match, string.format, math.floor
+
+local state, inbox, cursors, devices, presence = unpack(KEYS)
+local device, worker, session, attempt, mode = unpack(ARGV, 1, 5)
+local expiry, max_pending, retention = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local time = call('TIME')
+local now = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
+
+local held = call('HGET', presence, device) or ''
+local held_session, held_attempt = match(held, '^[^/]*/([^/]*)/(%d+)$')
+if mode == 'new' and held_attempt and attempt ~= '0' and tonumber(attempt) < tonumber(held_attempt) then
+  return {0, held}
+end
+if mode == 'again' and held_session and held_session ~= session then return {0, held} end
+
+local last = call('HGET', state, 'last')
+if not last then
+  local tail = call('XREVRANGE', inbox, '+', '-', 'COUNT', 1)
+  last = tail[1] and tail[1][1] or '0-0'
+end
+
+local stored, registered = call('HGET', cursors, device), 0
+if not stored then
+  local oldest = call('XRANGE', inbox, '-', '+', 'COUNT', 1)
+  stored, registered = last, 1
+  if oldest[1] then
+    local ms, seq = match(oldest[1][1], '^(%d+)%-(%d+)$')
+    stored = seq == '1' and '0-0' or format('%s-%.0f', ms, tonumber(seq) - 1)
+  end
+  call('HSET', cursors, device, stored)
+end
+call('HSET', devices, device, format('%.0f', now))
+
+-- Who has a say in what is kept; rows of devices gone for twice the expiry are dropped.
+local _, last_seq = match(last, '^(%d+)%-(%d+)$')
+local seen, low, low_ms, low_seq, live = {}, nil, nil, nil, 0
+local rows = call('HGETALL', devices)
+for i = 1, #rows, 2 do
+  seen[rows[i]] = tonumber(rows[i + 1])
+  if now - seen[rows[i]] > 2 * expiry then
+    call('HDEL', devices, rows[i])
+    call('HDEL', cursors, rows[i])
+  end
+end
+rows = call('HGETALL', cursors)
+for i = 1, #rows, 2 do
+  local ms, seq = match(rows[i + 1], '^(%d+)%-(%d+)$')
+  ms, seq = tonumber(ms), tonumber(seq)
+  if seen[rows[i]] and now - seen[rows[i]] <= expiry and tonumber(last_seq) - seq <= max_pending then
+    live = live + 1
+    if not low or ms < low_ms or (ms == low_ms and seq < low_seq) then
+      low, low_ms, low_seq = rows[i + 1], ms, seq
+    end
+  end
+end
+call('HSET', state, 'last', last, 'devices', format('%.0f', live))
+if low then call('HSET', state, 'floor', low) end
+
+if mode ~= 'register' then
+  call('HSET', presence, device, worker .. '/' .. session .. '/' .. attempt)
+  call('HSET', state, 'online', '1')
+end
+call('EXPIRE', inbox, retention)
+call('EXPIRE', cursors, retention * 2)
+call('EXPIRE', devices, retention * 2)
+return {1, stored, last, held, registered}

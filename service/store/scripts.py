@@ -1,0 +1,44 @@
+"""The Lua scripts: loaded once from `lua/*.lua`, called by hash, loaded into the server when it lacks them."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from service.core.errors import Unavailable
+from service.store import client as store
+from service.store.client import NoScript, Redis
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One `lua/<name>.lua`; its header says KEYS, ARGV and what it returns."""
+
+    name: str
+    text: str
+    sha: str
+
+
+def load(name: str) -> Script:
+    text = (files("service.store") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+APPEND, ACK, CLAIM, RELEASE, BEAT, REAP = map(load, ("append", "ack", "claim", "release", "beat", "reap"))
+ALL = (APPEND, ACK, CLAIM, RELEASE, BEAT, REAP)
+
+
+async def call(client: Redis, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
+    """Runs a script; where the server does not know it, loads it and runs it then (nothing ran before).
+
+    Raises Unavailable: the outcome is unknown.
+    """
+    try:
+        return await store.run(client, "EVALSHA", script.sha, len(keys), *keys, *args)
+    except NoScript:
+        await store.run(client, "SCRIPT", "LOAD", script.text)
+    try:
+        return await store.run(client, "EVALSHA", script.sha, len(keys), *keys, *args)
+    except NoScript as error:
+        raise Unavailable("the server forgets scripts") from error
