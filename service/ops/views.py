@@ -1,0 +1,18 @@
+"""The operators' commands of `inboxd`; what they answer and their exit codes are in `answers`."""
+
+import typer
+
+from service.ops.client_views import send, tail
+from service.ops.store_views import doctor_, inbox, workers
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `send`, `tail`, `inbox`, `workers` and `doctor` to `app`."""
+    for name, command in (
+        ("send", send),
+        ("tail", tail),
+        ("inbox", inbox),
+        ("workers", workers),
+        ("doctor", doctor_),
+    ):
+        app.command(name)(command)
