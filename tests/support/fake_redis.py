@@ -40,5 +40,5 @@ class _Server(fakeredis.FakeServer):
 
 
 def fake_client() -> Any:
-    """An asyncio client with bytes replies on an empty server of its own; scripts by SCRIPT LOAD and EVALSHA."""
+    """An asyncio client with bytes replies on an empty server of its own; scripts by LOAD and EVALSHA."""
     return fakeredis.FakeAsyncRedis(server=_Server(server_type="valkey"), protocol=2)

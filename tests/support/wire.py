@@ -1,0 +1,181 @@
+"""One WebSocket connection as it is: everything that came is kept in order, nothing is judged."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeVar
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin, Subprotocol
+
+from tests.support.timing import PATIENCE
+
+Frame = dict[str, Any]
+T = TypeVar("T")
+Judge = Callable[[Frame, int], None]
+
+
+class Wire:
+    """Frames are JSON objects, one per line of a WebSocket frame. `judge` is called with each and its size.
+
+    What `judge` raises ends the connection and is raised by whatever waits on it, and by `close`.
+    """
+
+    def __init__(self, connection: ClientConnection, judge: Judge | None = None) -> None:
+        self.connection = connection
+        self.frames: list[Frame] = []
+        self.bundles: list[int] = []  # objects in each WebSocket frame
+        self.fault: BaseException | None = None
+        self._judge = judge
+        self._unclaimed: dict[str, list[Frame]] = {}  # by type: what `next` has not handed out
+        self._changed = asyncio.Event()
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        judge: Judge | None = None,
+        headers: Mapping[str, str] | None = None,
+        origin: str | None = None,
+        subprotocols: tuple[str, ...] = (),
+    ) -> Self:
+        """Connects; raises websockets' InvalidStatus where the handshake is refused."""
+        connection = await connect(
+            url,
+            additional_headers=headers or {},
+            origin=Origin(origin) if origin is not None else None,
+            subprotocols=[Subprotocol(name) for name in subprotocols] or None,
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+            max_size=None,
+            max_queue=None,  # the service is not to be held up by the test's own slowness
+            open_timeout=PATIENCE,
+            close_timeout=PATIENCE,
+        )
+        return cls(connection, judge)
+
+    # What came
+
+    async def _read(self) -> None:
+        try:
+            async for data in self.connection:
+                self._take(data)
+                self._changed.set()
+        except ConnectionClosed:
+            pass
+        except AssertionError as broken:
+            self.fault = broken
+            self.connection.transport.abort()
+        finally:
+            self._changed.set()
+
+    def _take(self, data: str | bytes) -> None:
+        assert isinstance(data, str), f"a binary frame from the service: {data[:100]!r}"
+        lines = data.split("\n")
+        self.bundles.append(len(lines))
+        for line in lines:
+            try:
+                frame = json.loads(line)
+            except ValueError:
+                raise AssertionError(f"not JSON from the service: {line[:200]!r}") from None
+            assert isinstance(frame, dict), f"not an object from the service: {line[:200]!r}"
+            self.frames.append(frame)
+            self._unclaimed.setdefault(str(frame.get("type")), []).append(frame)
+            if self._judge is not None:
+                self._judge(frame, len(line.encode()))
+
+    @property
+    def is_open(self) -> bool:
+        return not self._reader.done()
+
+    async def until(self, probe: Callable[[], T | None], what: str) -> T:
+        """Waits until `probe` finds something in what has come. Fails when the connection ends before."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    self._changed.clear()
+                    if self.fault is not None:
+                        raise self.fault
+                    found = probe()
+                    if found is not None and found is not False:
+                        return found
+                    if not self.is_open:
+                        raise AssertionError(f"closed ({self.described_end}) before {what}: {self._tail()}")
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"did not come within {PATIENCE:.0f} s: {what}: {self._tail()}") from None
+
+    def _tail(self) -> str:
+        return " | ".join(json.dumps(frame)[:200] for frame in self.frames[-5:]) or "nothing came"
+
+    async def next(self, kind: str, **wanted: Any) -> Frame:
+        """The first frame of this type and with these fields that `next` has not handed out yet."""
+        return await self.until(lambda: self.claim(kind, **wanted), f"{kind} {wanted or ''}")
+
+    def claim(self, kind: str, **wanted: Any) -> Frame | None:
+        """As `next`, of what has come by now."""
+        waiting = self._unclaimed.get(kind, [])
+        for place, frame in enumerate(waiting):
+            if all(frame.get(name, ...) == value for name, value in wanted.items()):
+                return waiting.pop(place)
+        return None
+
+    def of(self, *kinds: str) -> list[Frame]:
+        """All frames of these types that have come."""
+        return [frame for frame in self.frames if frame.get("type") in kinds]
+
+    # The other direction
+
+    async def send(self, *frames: Frame) -> None:
+        """One WebSocket frame, an object a line."""
+        await self.send_text("\n".join(json.dumps(frame) for frame in frames))
+
+    async def send_text(self, text: str | bytes) -> None:
+        """One text frame of any content; bytes need not be UTF-8."""
+        await self.connection.send(text.encode() if isinstance(text, str) else text, text=True)
+
+    async def send_binary(self, data: bytes) -> None:
+        await self.connection.send(data, text=False)
+
+    def stall(self) -> None:
+        """Stops reading from the socket: no frame, no ping is seen any more, and TCP pushes back."""
+        self.connection.transport.pause_reading()
+
+    # The end
+
+    async def ended(self) -> int:
+        """Waits until the connection is gone; its close code (1006: without a close frame)."""
+        await self.until(lambda: not self.is_open or None, "the end of the connection")
+        return self.close_code
+
+    @property
+    def close_code(self) -> int:
+        return self.connection.close_code or 1006
+
+    @property
+    def close_reason(self) -> str:
+        return self.connection.close_reason or ""
+
+    @property
+    def described_end(self) -> str:
+        return f"{self.close_code} {self.close_reason}".strip()
+
+    async def close(self) -> None:
+        """Closes properly. Raises what the judge found."""
+        await self.connection.close()
+        await self._finish()
+
+    async def abort(self) -> None:
+        """Drops the TCP connection without a word."""
+        self.connection.transport.abort()
+        await self._finish()
+
+    async def _finish(self) -> None:
+        await self._reader
+        await self.connection.wait_closed()
+        if self.fault is not None:
+            raise self.fault
