@@ -1,0 +1,203 @@
+"""One subject, once: the load runs, the readings are taken around it, figures come out."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import psutil
+
+from scripts.bench import redis_load, usage
+from scripts.bench.crew import Crew, Load, Outcome
+from scripts.bench.redis_info import CallStats, RedisView, calls_between
+from scripts.bench.server import Service
+from scripts.bench.stats import ratio
+from scripts.bench.ws_client import Manners
+
+SETTLE = 0.3  # s: what the service does after its last answer (acks, trims) belongs to the load's cost
+FULL_CORE = 0.9  # from this share of one core on, a load process may have been the limit
+FULL_MACHINE = 0.95
+LATE = 0.005  # s: a load later than this at p99 has measured itself
+MICRO = 1e6
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How long, how many."""
+
+    seconds: float
+    warm_up: float
+    latency_seconds: float
+    replays: int
+    idle: int
+    xadd_seconds: float
+
+
+FULL = Sizes(seconds=8, warm_up=2, latency_seconds=20, replays=3, idle=1000, xadd_seconds=4)
+QUICK = Sizes(seconds=3, warm_up=1, latency_seconds=6, replays=1, idle=300, xadd_seconds=1.5)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a figure should reach. It is printed, never enforced: the machine has its say in every figure."""
+
+    bound: float
+    at_least: bool
+
+    def met(self, value: float) -> bool:
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of one run. `base` names what it is set against: XADDs/s, or the server's µs for an XADD."""
+
+    name: str
+    unit: str
+    value: float
+    base: Literal["rate", "cpu"] | None = None
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a load cost, in CPU seconds, and what the server was asked to do for it."""
+
+    messages: int
+    appends: int
+    wall: float
+    workers: float
+    parent: float
+    server: float
+    load: float
+    calls: CallStats
+
+    @property
+    def service(self) -> float:
+        return self.workers + self.parent + self.server
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one subject gave in one run."""
+
+    figures: tuple[Figure, ...]
+    cost: Cost | None = None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The yardstick of one started server."""
+
+    rate: float  # plain XADDs per second
+    cpu: float  # µs of the server for one of them
+    real: float | None  # the same by a real redis-benchmark
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A service under test, and how it is to be loaded."""
+
+    service: Service
+    view: RedisView
+    sizes: Sizes
+    manners: Manners
+    seed: int
+    loads: int
+    tag: str  # the beginning of every user id, of this run's own
+
+    def tags(self, subject: str) -> list[str]:
+        """One prefix of user ids for each load process."""
+        return [f"{self.tag}-{subject}-{part}" for part in range(self.loads)]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The processes and the server at one moment."""
+
+    usage: usage.Reading
+    server: float | None
+    calls: CallStats
+
+
+def read(stage: Stage) -> Readings:
+    return Readings(usage.read(stage.service.pids), stage.view.cpu(), stage.view.calls())
+
+
+def under_load(stage: Stage, loads: Sequence[Load]) -> tuple[Outcome, Cost, tuple[str, ...]]:
+    """Runs the loads together; what they saw, what it cost, and what a reader should know of it."""
+    with Crew(loads) as crew:
+        crew.arrived()
+        before = read(stage)
+        crew.go()
+        outcomes = crew.finished()
+        time.sleep(SETTLE)
+        after = read(stage)
+    outcome = together(outcomes)
+    cost = cost_between(before, after, outcome)
+    return outcome, cost, remarks(outcomes, cost)
+
+
+def together(outcomes: Sequence[Outcome]) -> Outcome:
+    """Several load processes as one."""
+    return Outcome(
+        started=min(one.started for one in outcomes),
+        ended=max(one.ended for one in outcomes),
+        done=sum(one.done for one in outcomes),
+        total=sum(one.total for one in outcomes),
+        cpu=sum(one.cpu for one in outcomes),
+        wall=max(one.wall for one in outcomes),
+        appends=sum(one.appends for one in outcomes),
+        faults=sum((one.faults for one in outcomes), Counter[str]()),
+        samples=[sample for one in outcomes for sample in one.samples],
+        late=[late for one in outcomes for late in one.late],
+    )
+
+
+def rate(outcome: Outcome) -> float:
+    return ratio(outcome.done, outcome.ended - outcome.started)
+
+
+def cost_between(before: Readings, after: Readings, outcome: Outcome) -> Cost:
+    used = usage.between(before.usage, after.usage)
+    server = used.server
+    if before.server is not None and after.server is not None:
+        server = after.server - before.server  # finer than the system's ticks
+    return Cost(
+        *(outcome.total, outcome.appends, outcome.wall, used.workers, used.parent, server, outcome.cpu),
+        calls=calls_between(before.calls, after.calls),
+    )
+
+
+def remarks(outcomes: Sequence[Outcome], cost: Cost) -> tuple[str, ...]:
+    """Whether the load was the limit, and what went wrong."""
+    found = []
+    share = max(ratio(one.cpu, one.wall) for one in outcomes)
+    if share >= FULL_CORE:
+        found.append(f"the load generator was the limit: {share:.0%} of a core")
+    cores = psutil.cpu_count() or 1
+    machine = ratio(cost.service + cost.load, cost.wall * cores)
+    if machine >= FULL_MACHINE:
+        found.append(
+            f"all {cores} cores were full, {ratio(cost.load, cost.wall):.0%} of one with the load itself"
+        )
+    faults = sum((one.faults for one in outcomes), Counter[str]())
+    if faults:
+        found.append("faults: " + ", ".join(f"{name} {count}" for name, count in faults.most_common()))
+    return tuple(found)
+
+
+def reference(stage: Stage) -> Reference | None:
+    """The yardstick for this server; None where the server is out of reach."""
+    if stage.view.url is None:
+        return None
+    before = stage.view.cpu()
+    outcome = redis_load.measure(stage.view.url, stage.sizes.xadd_seconds)
+    after = stage.view.cpu()
+    real = redis_load.real_benchmark(stage.view.url, outcome.total)
+    stage.view.remove(redis_load.streams())
+    assert before is not None
+    assert after is not None
+    return Reference(rate(outcome), ratio(after - before, outcome.total) * MICRO, real)

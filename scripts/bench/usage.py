@@ -1,0 +1,85 @@
+"""What processes cost: CPU seconds and resident memory, workers, parent and Redis apart."""
+
+import contextlib
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import psutil
+
+SERVER_NAMES = ("valkey-server", "redis-server")
+
+
+@dataclass(frozen=True)
+class Pids:
+    """The processes of one service. Empty where they are out of reach (another host)."""
+
+    workers: tuple[int, ...] = ()
+    parent: int | None = None
+    server: int | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """CPU seconds since the processes began, at one moment."""
+
+    at: float
+    workers: float
+    parent: float
+    server: float
+
+
+@dataclass(frozen=True)
+class Usage:
+    """CPU seconds between two readings, and the wall time between them (s)."""
+
+    wall: float
+    workers: float
+    parent: float
+    server: float
+
+    @property
+    def service(self) -> float:
+        """Everything but the load generator."""
+        return self.workers + self.parent + self.server
+
+
+def family(parent: int) -> Pids:
+    """The processes under a service's parent process: Redis by its name, all other Pythons are workers."""
+    server, workers = None, []
+    for child in psutil.Process(parent).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.name().startswith(SERVER_NAMES):
+                server = child.pid
+            elif any("service.worker" in word for word in child.cmdline()):
+                workers.append(child.pid)
+    return Pids(tuple(sorted(workers)), parent, server)
+
+
+def read(pids: Pids) -> Reading:
+    return Reading(
+        at=time.monotonic(),
+        workers=sum(map(cpu, pids.workers)),
+        parent=cpu(pids.parent) if pids.parent else 0.0,
+        server=cpu(pids.server) if pids.server else 0.0,
+    )
+
+
+def between(before: Reading, after: Reading) -> Usage:
+    return Usage(
+        after.at - before.at,
+        after.workers - before.workers,
+        after.parent - before.parent,
+        after.server - before.server,
+    )
+
+
+def cpu(pid: int) -> float:
+    """User and system seconds of one process, all its threads."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+def resident(pids: Iterable[int]) -> int:
+    """Resident bytes of these processes together."""
+    return sum(psutil.Process(pid).memory_info().rss for pid in pids)
