@@ -1,7 +1,7 @@
 """HTTP/1.1 over a kept-alive connection, one request at a time, as lean as a load generator needs it."""
 
 import asyncio
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from scripts.bench.ws_client import Endpoint
 
@@ -55,8 +55,7 @@ class HttpConnection(asyncio.Protocol):
         self.transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # no instance of it under uvloop
 
     def data_received(self, data: bytes) -> None:
         split = split_answer(self._data + data)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -266,6 +267,18 @@ async def test_http_sends_are_counted_by_message(per_request: int) -> None:
         seen = await HttpSends(endpoint, "t", 0.1, 0.05, 2, per_request).run(OpenGate())
     assert 0 < seen.done <= seen.total <= len(bodies) * per_request
     assert not seen.faults
+
+
+def test_the_clients_run_on_the_event_loop_the_load_uses() -> None:
+    async def both() -> None:
+        async with fake_inboxd() as (_, endpoint), fake_http() as (_, http_endpoint):
+            sends = await WsSends(endpoint, "t", 0.05, 0.02, Manners(), connections=2).run(OpenGate())
+            posts = await HttpSends(http_endpoint, "t", 0.05, 0.02, 2).run(OpenGate())
+            assert sends.total > 0
+            assert posts.total > 0
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(both())
 
 
 async def test_one_http_connection_carries_many_requests() -> None:
