@@ -1,0 +1,247 @@
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.config import Settings
+from service.ops import doctor
+from service.ops.doctor import Asked, Finding, examine, judge
+from service.ops.facts import Facts, gather
+from service.ops.queries import WorkerView
+from service.store import scripts
+from service.store.client import connect
+from service.store.keys import Keys
+from service.store.preflight import contradictions, inspect
+from tests.support.redis_server import RedisServer
+
+KEYS = Keys("chat:")
+ASKED = Asked(KEYS, "redis-cli -p 7000", "auto", 10.0)
+WORKER = WorkerView("w-1", "chat-1", 4711, "0.1.0", 3, 1200, 0)
+CONFIG = {"appendfsync": "always", "no-appendfsync-on-rewrite": "no", "maxmemory-policy": "noeviction"}
+INFO: dict[str, Any] = {
+    "redis_version": "7.2.4",
+    "server_name": "valkey",
+    "valkey_version": "9.1.2",
+    "server_mode": "standalone",
+    "role": "master",
+    "aof_enabled": 1,
+    "aof_last_write_status": "ok",
+    "aof_last_bgrewrite_status": "ok",
+    "used_memory": 2_000_000,
+    "maxmemory": 0,
+}
+GOOD = Facts(INFO, CONFIG, 3, 2, "default", {"append": "present"}, [WORKER])
+
+
+def with_info(**changed: Any) -> Facts:
+    return replace(GOOD, info=INFO | changed)
+
+
+def with_config(**changed: str) -> Facts:
+    return replace(GOOD, config=CONFIG | {name.replace("_", "-"): value for name, value in changed.items()})
+
+
+def bad(facts: Facts, asked: Asked = ASKED) -> Finding:
+    """The one finding that is not ok."""
+    (finding,) = [finding for finding in judge(facts, asked) if finding.level != "ok"]
+    return finding
+
+
+def test_nothing_is_wrong_with_a_good_server() -> None:
+    findings = judge(GOOD, ASKED)
+    assert {finding.level for finding in findings} == {"ok"}
+    assert not any(finding.change for finding in findings)
+    assert findings[0].found == "valkey 9.1.2"
+
+
+@pytest.mark.parametrize(
+    ("facts", "check", "level", "change"),
+    (
+        (
+            replace(GOOD, info={**INFO, "valkey_version": None, "server_name": "redis", "redis_version": "6.2.1"}),
+            "server",
+            "fail",
+            "install valkey 9, or redis 7 or newer",
+        ),
+        (
+            with_info(role="slave", master_host="db-1", master_port=6379),
+            "role",
+            "fail",
+            "INBOXD_REDIS_URL=redis://db-1:6379/0",
+        ),
+        (with_info(server_mode="cluster"), "mode", "fail", "INBOXD_REDIS_URL=redis://HOST:PORT/0"),
+        (
+            with_info(aof_enabled=0),
+            "appendonly",
+            "fail",
+            "redis-cli -p 7000 CONFIG SET appendonly yes  # and start the server with --appendonly yes",
+        ),
+        (
+            replace(with_info(config_file="/etc/valkey.conf"), config={**CONFIG, "appendfsync": "everysec"}),
+            "appendfsync",
+            "warn",
+            "redis-cli -p 7000 CONFIG SET appendfsync always && redis-cli -p 7000 CONFIG REWRITE",
+        ),
+        (
+            with_config(no_appendfsync_on_rewrite="yes"),
+            "no-appendfsync-on-rewrite",
+            "warn",
+            "redis-cli -p 7000 CONFIG SET no-appendfsync-on-rewrite no"
+            "  # and start the server with --no-appendfsync-on-rewrite no",
+        ),
+        (
+            with_config(maxmemory_policy="allkeys-lru"),
+            "maxmemory-policy",
+            "fail",
+            "redis-cli -p 7000 CONFIG SET maxmemory-policy noeviction"
+            "  # and start the server with --maxmemory-policy noeviction",
+        ),
+        (with_info(aof_last_write_status="err"), "aof writes", "fail", "df -h"),
+        (with_info(aof_last_bgrewrite_status="err"), "aof writes", "warn", "redis-cli -p 7000 BGREWRITEAOF"),
+        (
+            with_info(used_memory=85, maxmemory=100),
+            "memory",
+            "warn",
+            "redis-cli -p 7000 CONFIG SET maxmemory 200  # and start the server with --maxmemory 200",
+        ),
+        (
+            with_info(used_memory=96, maxmemory=100),
+            "memory",
+            "fail",
+            "redis-cli -p 7000 CONFIG SET maxmemory 200  # and start the server with --maxmemory 200",
+        ),
+        (replace(GOOD, skew=-5000), "clock", "warn", "timedatectl set-ntp true"),
+        (
+            replace(GOOD, login="chat", scripts={"append": "present", "ack": "NOPERM no"}),
+            "scripts",
+            "fail",
+            "redis-cli -p 7000 ACL SETUSER chat +@scripting",
+        ),
+        (replace(GOOD, workers=[]), "workers", "warn", "inboxd serve"),
+        (
+            replace(GOOD, workers=[replace(WORKER, heartbeat_age_ms=10_001)]),
+            "worker w-1",
+            "warn",
+            "ps -fp 4711  # on chat-1",
+        ),
+        (
+            replace(GOOD, workers=[replace(WORKER, heartbeat_age_ms=None)]),
+            "worker w-1",
+            "warn",
+            "redis-cli -p 7000 HGETALL 'chat:about:{w-1}'",
+        ),
+    ),
+    ids=lambda value: value if isinstance(value, str) and len(value) < 30 else "",
+)
+def test_each_thing_that_is_wrong_is_found_with_the_command_that_changes_it(
+    facts: Facts, check: str, level: str, change: str
+) -> None:
+    finding = bad(facts)
+    assert (finding.check, finding.level, finding.change) == (check, level, change)
+
+
+@pytest.mark.parametrize(
+    "facts", (with_config(appendfsync="everysec"), with_config(no_appendfsync_on_rewrite="yes"))
+)
+def test_where_fsynced_was_asked_for_less_is_a_failure(facts: Facts) -> None:
+    assert bad(facts, replace(ASKED, durability="fsynced")).level == "fail"
+
+
+def test_settings_that_cannot_be_read_are_a_warning_with_what_to_ask_the_provider_for() -> None:
+    facts = replace(GOOD, config={}, info={**INFO, "maxmemory_policy": "noeviction"})
+    found = [finding for finding in judge(facts, ASKED) if finding.level != "ok"]
+    assert [(finding.check, finding.level) for finding in found] == [
+        ("appendfsync", "warn"),
+        ("no-appendfsync-on-rewrite", "warn"),
+    ]
+    assert found[0].change == "set appendfsync always at your provider"
+
+
+def test_skew_within_the_doubt_of_the_measurement_is_none() -> None:
+    assert not [f for f in judge(replace(GOOD, skew=1500, doubt=600), ASKED) if f.level != "ok"]
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), ((1000, "1000 bytes"), (1536, "1.5 KiB"), (2**31, "2 GiB"), (2**51, "2048 TiB"))
+)
+def test_sizes_are_readable(count: int, shown: str) -> None:
+    assert doctor._size(count) == shown
+
+
+# On real servers.
+
+
+@pytest.fixture
+def poor_server(tmp_path: Path) -> Iterator[RedisServer]:
+    """One whose settings keep no promise."""
+    server = RedisServer(
+        tmp_path,
+        *("--appendonly", "no"),
+        *("--appendfsync", "everysec"),
+        *("--maxmemory-policy", "allkeys-lru"),
+        *("--no-appendfsync-on-rewrite", "yes"),
+    )
+    server.start()
+    yield server
+    server.kill()  # SIGTERM is refused while the first AOF is written
+
+
+async def test_a_poor_server_fails_and_what_the_doctor_says_mends_it(poor_server: RedisServer) -> None:
+    client = connect(Settings(redis_url=poor_server.url))
+    try:
+        before = {f.check: f for f in await examine(client, ASKED) if f.level == "fail"}
+        assert set(before) == {"appendonly", "maxmemory-policy"}
+        for finding in await examine(client, ASKED):
+            if "CONFIG SET" in finding.change:
+                words = finding.change.partition("  #")[0].removeprefix(ASKED.cli).split()
+                await client.execute_command(*words)
+        assert [f.check for f in await examine(client, ASKED) if f.level != "ok"] == ["workers"]
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.parametrize("durability", ("auto", "fsynced"))
+async def test_what_keeps_the_service_from_starting_is_a_failure_here_too(
+    poor_server: RedisServer, durability: str
+) -> None:
+    client = connect(Settings(redis_url=poor_server.url))
+    try:
+        refused = contradictions(await inspect(client), durability)
+        failed = [f for f in await examine(client, replace(ASKED, durability=durability)) if f.level == "fail"]
+    finally:
+        await client.aclose()
+    assert refused
+    assert failed
+
+
+async def test_scripts_the_server_lacks_are_loaded_and_said_so(redis_url: str) -> None:
+    client = connect(Settings(redis_url=redis_url))
+    try:
+        await client.execute_command("SCRIPT", "FLUSH")
+        first, second = await gather(client, KEYS), await gather(client, KEYS)
+    finally:
+        await client.aclose()
+    names = {script.name for script in scripts.ALL}
+    assert first.scripts == dict.fromkeys(names, "loaded")
+    assert second.scripts == dict.fromkeys(names, "present")
+    assert abs(first.skew) <= first.doubt + 50
+
+
+async def test_a_login_that_may_do_little_is_told_what_it_lacks(redis_server: RedisServer, redis_url: str) -> None:
+    with redis_server.client() as admin:
+        admin.execute_command(
+            "ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+@all", "-config", "-script", "-acl|setuser"
+        )
+    url = redis_url.replace("//", "//narrow:pw@")
+    client = connect(Settings(redis_url=url))
+    try:
+        findings = {f.check: f for f in await examine(client, ASKED)}
+    finally:
+        await client.aclose()
+        with redis_server.client() as admin:
+            admin.execute_command("ACL", "DELUSER", "narrow")
+    assert findings["appendfsync"].found == "CONFIG is not allowed here"
+    assert findings["scripts"].level == "fail"
+    assert findings["scripts"].change == "redis-cli -p 7000 ACL SETUSER narrow +@scripting"
