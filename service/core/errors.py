@@ -20,6 +20,7 @@ CODES: dict[str, tuple[int, str, bool]] = {
     "inbox_full": (507, "The recipient's inbox is full", True),
     # Of WebSocket frames alone:
     "unknown_type": (422, "The type is not known", False),
+    "hello_repeated": (422, "hello comes once", False),
     "hello_expected": (422, "The first frame must be hello", False),
     "ack_beyond_sent": (422, "The cursor was not sent on this connection", False),
     "replaced": (409, "The same device connected again elsewhere", False),

@@ -23,11 +23,13 @@ MAX_EXPIRES_IN = 2_592_000
 MAX_WINDOW = 1024
 
 
-class _Frame(BaseModel):
+class Strict(BaseModel):
+    """What a client wrote: strict types, no unknown fields."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Send(_Frame):
+class Send(Strict):
     """A message as it is asked for, over HTTP and WebSocket."""
 
     id: MessageId | None = None
@@ -44,7 +46,7 @@ class SendFrame(Send):
     id: MessageId
 
 
-class Hello(_Frame):
+class Hello(Strict):
     """`hello`: the first frame of a connection."""
 
     type: Literal["hello"]
@@ -55,21 +57,21 @@ class Hello(_Frame):
     attempt: Annotated[int, Field(ge=0, lt=2**53)] | None = None
 
 
-class Ack(_Frame):
+class Ack(Strict):
     """`ack`: everything up to `cursor` is handled by this device."""
 
     type: Literal["ack"]
     cursor: CursorText
 
 
-class Skip(_Frame):
+class Skip(Strict):
     """`skip`: gives up a send that failed with `unavailable`."""
 
     type: Literal["skip"]
     id: MessageId
 
 
-class History(_Frame):
+class History(Strict):
     """`history`: one page of one's own inbox, newest first."""
 
     type: Literal["history"]
@@ -79,7 +81,7 @@ class History(_Frame):
     peer: Annotated[Name | None, Field(alias="with")] = None
 
 
-class Ping(_Frame):
+class Ping(Strict):
     """`ping`: answered by `pong`."""
 
     type: Literal["ping"]
@@ -133,8 +135,8 @@ def read_frame(value: dict[str, Any]) -> ClientFrame:
     return validate(model, value)
 
 
-def error_frame(fault: Fault, *, id: str | None = None, ref: str | None = None) -> bytes:
-    """`error`: the connection stays, unless a close follows."""
+def error_frame(fault: Fault, *, id: str | None = None, ref: str | None = None, **more: Any) -> bytes:
+    """`error`: the connection stays, unless a close follows. `more`: `recipients`, where all of several refused."""
     content: dict[str, Any] = {"type": "error", "code": fault.code, "message": fault.detail}
     if id is not None:
         content["id"] = id
@@ -143,6 +145,7 @@ def error_frame(fault: Fault, *, id: str | None = None, ref: str | None = None) 
     if fault.field is not None:
         content["field"] = fault.field
     content["retryable"] = fault.retryable
+    content.update(more)
     return orjson.dumps(content)
 
 

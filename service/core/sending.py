@@ -86,8 +86,9 @@ class Appended:
 _REFUSALS = {
     AppendStatus.REUSED: Fault("id_reused", "this id was used for a message with another body", "id"),
     AppendStatus.FULL: Fault("inbox_full", "too many entries wait there unacked; nothing was dropped"),
-    AppendStatus.FAILED: Fault("unavailable", "the store refused; send it again with the same id"),
+    AppendStatus.FAILED: Fault("internal", "this recipient's inbox cannot be written to"),
 }
+OUT_OF_ORDER = Fault("out_of_order", "an earlier send of this connection failed: repeat that one first, or skip it")
 UNAVAILABLE = Fault("unavailable", "the store cannot be reached or refuses writes; send it again with the same id")
 
 

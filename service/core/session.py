@@ -72,7 +72,7 @@ class Session:
         self.read: Read | None = None
         self.ack: Cursor | None = None
         self.close: Close | None = None
-        self._window = window
+        self.window = window
         self._welcome = welcome
         self._confirm = confirm
         self._sent: deque[tuple[Cursor, int]] = deque()
@@ -165,7 +165,7 @@ class Session:
             self.acked = self.ack = cursor
         if self.heard > self.cursor and not self._reading:
             self._push_held()
-            if self._room() * 2 >= self._window and self._bytes * 2 <= WINDOW_BYTES:
+            if self._room() * 2 >= self.window and self._bytes * 2 <= WINDOW_BYTES:
                 self._request()
 
     def drain(self, reason: str, reconnect_after_ms: int) -> None:
@@ -187,11 +187,11 @@ class Session:
         self._heard_meanwhile = max(self._heard_meanwhile, cursor)
 
     def _room(self) -> int:
-        return self._window - len(self._sent) if self._bytes < WINDOW_BYTES else 0
+        return self.window - len(self._sent) if self._bytes < WINDOW_BYTES else 0
 
     def _fits(self, size: int) -> bool:
         """At least one entry is always let through, however large."""
-        return not self._sent or (len(self._sent) < self._window and self._bytes + size <= WINDOW_BYTES)
+        return not self._sent or (len(self._sent) < self.window and self._bytes + size <= WINDOW_BYTES)
 
     def _request(self, verify: bool = False) -> None:
         room = self._room()

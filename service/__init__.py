@@ -1,0 +1,1 @@
+"""inboxd: chat delivery on Redis Streams."""

@@ -1,0 +1,27 @@
+"""Composition: every route around one worker."""
+
+from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
+
+from service.delivery.worker import Worker
+from service.edge import health, http, legacy, ops, problems
+from service.edge.auth import HostGuard
+from service.edge.legacy import LegacyEndpoint
+from service.edge.ws import WebSocketEndpoint
+
+
+def create_app(worker: Worker) -> FastAPI:
+    """One worker's application. Whoever serves it starts the worker before and stops it after."""
+    app = FastAPI(
+        title="inboxd",
+        summary="Chat delivery: an accepted message is a delivered message.",
+        version=worker.version,
+    )
+    app.state.worker = worker
+    problems.install(app)
+    for router in (http.router, ops.router, health.router, legacy.router):
+        app.include_router(router)
+    app.router.routes.append(WebSocketRoute("/v1/ws", WebSocketEndpoint(worker), name="ws"))
+    app.router.routes.append(WebSocketRoute("/api/chat/connect_chat", LegacyEndpoint(worker), name="legacy"))
+    app.add_middleware(HostGuard)
+    return app

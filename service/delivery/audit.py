@@ -1,0 +1,91 @@
+"""The audit: what a lost hint, or a lost notice of takeover, may cost is one interval of it.
+
+In small slices each worker compares where its sessions stand with the inboxes, and their claims with
+the presence rows.
+"""
+
+import asyncio
+import random
+
+from service.core.backoff import Backoff
+from service.core.cursor import Cursor
+from service.core.errors import Unavailable
+from service.delivery.hub import Hub, Subscriber
+from service.store.inbox import Inboxes
+from service.telemetry import AUDIT_FOUND, AUDIT_RECLAIMED, REPLACED
+
+SLICE = 200
+"""Users per pipeline."""
+TOUCHES = 100
+"""Share of the device expiry after which a connected device is written down as seen: one hundredth."""
+
+
+class Audit:
+    """`interval`: seconds in which every user here is looked at once."""
+
+    def __init__(self, inboxes: Inboxes, hub: Hub, interval: float) -> None:
+        self._inboxes = inboxes
+        self._hub = hub
+        self._interval = interval
+        self._now = asyncio.Event()
+
+    def recheck(self) -> None:
+        """Everybody at once, without waiting for the interval."""
+        self._now.set()
+
+    async def run(self) -> None:
+        """Audits until cancelled."""
+        backoff = Backoff(first=0.05, most=2.0)
+        while True:
+            urgent = self._now.is_set()
+            self._now.clear()
+            try:
+                await self.look(urgent)
+                backoff.reset()
+            except Unavailable:
+                self._now.set()
+                await asyncio.sleep(backoff.wait(random.random()))
+
+    async def look(self, urgent: bool = False) -> None:
+        """Every user once; spread over the interval unless urgent. Raises Unavailable."""
+        users = self._hub.users()
+        slices = [users[at : at + SLICE] for at in range(0, len(users), SLICE)] or [[]]
+        for some in slices:
+            if some:
+                await self._look_at(some)
+            if not urgent:
+                await self._pause(self._interval / len(slices) * random.uniform(0.7, 1.0))
+                urgent = self._now.is_set()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._now.wait(), seconds)
+        except asyncio.TimeoutError:
+            return
+
+    async def _look_at(self, users: list[str]) -> None:
+        before: dict[Subscriber, tuple[Cursor, str]] = {
+            subscriber: (subscriber.cursor, subscriber.claim.row)
+            for user in users
+            for subscriber in self._hub.of(user)
+            if subscriber.cursor is not None
+        }
+        heads = dict(zip(users, await self._inboxes.heads(users), strict=True))
+        for subscriber, (cursor, row) in before.items():
+            last, presence = heads[subscriber.claim.user]
+            if subscriber.claim.row != row:
+                continue  # claimed anew meanwhile
+            await self._judge(subscriber, presence.get(subscriber.claim.device), row)
+            if last > (subscriber.cursor or last):
+                AUDIT_FOUND.inc()
+            subscriber.on_audit(last, cursor)
+
+    async def _judge(self, subscriber: Subscriber, there: str | None, row: str) -> None:
+        if there == row:
+            return
+        if there is None:
+            AUDIT_RECLAIMED.inc()
+            await subscriber.reclaim()
+        else:
+            REPLACED.inc()
+            subscriber.end(4509, "replaced")

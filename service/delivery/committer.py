@@ -1,0 +1,136 @@
+"""The committer: one per worker, the only way into an inbox.
+
+It gathers whatever arrived while the previous batch was in flight and sends it as one script call:
+batching by back-pressure, no timer, so that a lone message waits for nothing. One batch is in flight
+at a time, so order in is order out and no two batches hold the same inbox.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from service.core.backoff import Backoff
+from service.core.errors import Fault, Unavailable
+from service.core.lane import Lane
+from service.core.sending import OUT_OF_ORDER, UNAVAILABLE, Appended, Message
+from service.store.inbox import Inboxes, targets
+from service.telemetry import BATCHES, MESSAGES_COMMITTED, SENDS_UNAVAILABLE
+
+BATCH_OPS = 64
+"""Appends after which a batch is full; a message is never split, so it may pass this."""
+MOST_QUEUED = 10_000
+"""Messages waiting; beyond, sends are answered `unavailable` at once rather than queued."""
+
+Done = Callable[[Sequence[Appended] | Fault], None]
+"""What a submission is told: one result per recipient, or why it was not taken."""
+Announce = Callable[[Message, Sequence[Appended]], None]
+
+
+@dataclass(slots=True)
+class Submission:
+    """A message on its way. Of one `lane` none is accepted after one before it was not."""
+
+    message: Message
+    done: Done
+    lane: Lane | None = None
+
+
+class Committer:
+    """`announce` hears of every message that was appended, after its sender has its answer."""
+
+    def __init__(self, inboxes: Inboxes, announce: Announce, own_copy: bool) -> None:
+        self._inboxes = inboxes
+        self._announce = announce
+        self._own_copy = own_copy
+        self._queue: deque[Submission] = deque()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.down = False
+
+    def submit(self, message: Message, done: Done, lane: Lane | None = None) -> None:
+        """`done` is called once, later or at once. Never blocks, never queues without bound."""
+        if self.down or len(self._queue) >= MOST_QUEUED:
+            SENDS_UNAVAILABLE.inc()
+            if lane is not None:
+                lane.fail(message.id)
+            done(UNAVAILABLE)
+            return
+        self._queue.append(Submission(message, done, lane))
+        self._idle.clear()
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Returns when nothing is queued or in flight."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commits batches until cancelled."""
+        backoff = Backoff(first=0.05, most=1.0)
+        while True:
+            await self._wake.wait()
+            while self._queue:
+                batch = self._next_batch()
+                try:
+                    results = await self._inboxes.append([s.message for s in batch], self._own_copy)
+                except Unavailable:
+                    self._fail(batch)
+                    await self._until_back(backoff)
+                else:
+                    self._finish(batch, results)
+            self._wake.clear()
+            self._idle.set()
+
+    def _next_batch(self) -> list[Submission]:
+        batch: list[Submission] = []
+        ops = 0
+        while self._queue and ops < BATCH_OPS:
+            submission = self._queue.popleft()
+            ops += len(targets(submission.message, self._own_copy))
+            batch.append(submission)
+        return batch
+
+    def _finish(self, batch: list[Submission], results: list[list[Appended]]) -> None:
+        BATCHES.inc()
+        MESSAGES_COMMITTED.inc(len(batch))
+        for submission, result in zip(batch, results, strict=True):
+            if submission.lane is not None:
+                submission.lane.settle(submission.message.id)
+            submission.done(result[: len(submission.message.to)])
+        for submission, result in zip(batch, results, strict=True):
+            self._announce(submission.message, result)
+
+    def _fail(self, batch: list[Submission]) -> None:
+        """The batch may be in. What its lanes have queued behind it is refused, so that order holds."""
+        SENDS_UNAVAILABLE.inc(len(batch))
+        broken = set()
+        for submission in batch:
+            if submission.lane is not None:
+                submission.lane.fail(submission.message.id)
+                broken.add(submission.lane)
+        waiting, self._queue = self._queue, deque()
+        behind = [s for s in waiting if s.lane in broken]
+        self._queue.extend(s for s in waiting if s.lane not in broken)
+        for submission in batch:
+            submission.done(UNAVAILABLE)
+        for submission in behind:
+            submission.done(OUT_OF_ORDER)
+
+    async def _until_back(self, backoff: Backoff) -> None:
+        """While the server is away, sends are answered at once."""
+        self.down = True
+        waiting, self._queue = self._queue, deque()
+        for submission in waiting:
+            SENDS_UNAVAILABLE.inc()
+            if submission.lane is not None:
+                submission.lane.fail(submission.message.id)
+            submission.done(UNAVAILABLE)
+        while self.down:
+            try:
+                await self._inboxes.ping()
+                self.down = False
+            except Unavailable:
+                await asyncio.sleep(backoff.wait(random.random()))
+        backoff.reset()

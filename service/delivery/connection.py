@@ -1,0 +1,327 @@
+"""A connection: the shell around one session. It moves data; the session decides.
+
+A `Peer` is the other side of it (a WebSocket of the wire protocol, or one of the older protocol).
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+from service.core.backoff import Backoff
+from service.core.cursor import Cursor
+from service.core.entries import frame
+from service.core.errors import Fault, Unavailable
+from service.core.frames import Hello, History, error_frame, history_frame
+from service.core.lane import Lane
+from service.core.page import Page
+from service.core.sending import OUT_OF_ORDER, Appended, Message, outcome
+from service.core.session import Read, Session
+from service.store.presence import Claim, Claimed
+from service.telemetry import ENTRIES_SENT, REPLAYED_PAGES, REPLACED
+
+if TYPE_CHECKING:
+    from service.delivery.worker import Worker
+
+log = logging.getLogger("inboxd.connection")
+
+FRAME_BYTES = 256 << 10
+"""What one WebSocket frame bundles at most, unless a single line is longer: clients bound their frames too."""
+MOST_SENDS = 1024
+"""Sends of one connection on their way; beyond, it is read no further until some have their answer."""
+
+
+class Peer(Protocol):
+    """Where frames go."""
+
+    def send(self, lines: list[bytes]) -> None:
+        """Writes frames, bundled. Never blocks; what is in flight is bounded by the session."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Says goodbye; the reading side then ends."""
+
+
+class Connection:
+    """One device, connected. `closed` is set once it must not be read any more."""
+
+    def __init__(self, worker: "Worker", peer: Peer, user: str, device: str, attempt: int) -> None:
+        self._worker = worker
+        self._peer = peer
+        self._loop = asyncio.get_running_loop()
+        self.claim = Claim(user, device, worker.id, f"s-{secrets.token_hex(6)}", attempt)
+        self.session: Session | None = None
+        self.closed = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._lane = Lane()
+        self._sends = 0
+        self._fewer = asyncio.Event()
+        self._out: list[bytes] = []
+        self._flushing = False
+        self._reading: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
+
+    @property
+    def cursor(self) -> Cursor | None:
+        return self.session.cursor if self.session is not None and self._opened.is_set() else None
+
+    # Opening and closing.
+
+    async def open(self, hello: Hello) -> None:
+        """Claims the device and returns when it is welcomed, or when the connection is closed instead."""
+        claimed = await self._take_claim()
+        if claimed is None:
+            return
+        await self._worker.replace(claimed.held, self.claim)
+        start = Cursor.parse(hello.cursor) if hello.cursor is not None else claimed.stored
+        self.session = Session(start, hello.window, self._welcome, confirm=hello.cursor is not None)
+        self._pump()
+        opened, closed = asyncio.ensure_future(self._opened.wait()), asyncio.ensure_future(self.closed.wait())
+        try:
+            await asyncio.wait((opened, closed), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opened.cancel()
+            closed.cancel()
+
+    async def _take_claim(self) -> Claimed | None:
+        """However long the server is away. None: refused, or closed meanwhile."""
+        worker, backoff = self._worker, Backoff(first=0.05, most=2.0)
+        worker.hub.add(self)  # before it is claimed: whoever takes over must find it
+        while not self.closed.is_set():
+            claim = self.claim
+            try:
+                claimed = await worker.presence.claim(claim)
+            except Unavailable:
+                await asyncio.sleep(backoff.wait(random.random()))
+                continue
+            if claimed is None:
+                self.end(4509, "replaced")
+                return None
+            if claim.worker == worker.id:
+                return claimed
+            self._rename()
+        return None
+
+    def lost(self) -> None:
+        """The socket is gone. Gives the claim back; what was not acked is sent again."""
+        self.closed.set()
+        self._fewer.set()
+        if self._reading is not None:
+            self._reading.cancel()
+        if self._patience is not None:
+            self._patience.cancel()
+        self._worker.hub.remove(self)
+        self._worker.releaser.add(self.claim)
+
+    def end(self, code: int, reason: str) -> None:
+        if self.session is not None:
+            self.session.end(code, reason)
+            self._pump()
+        elif not self.closed.is_set():
+            self._close(code, reason)
+
+    def drain(self, reason: str, reconnect_after_ms: int) -> None:
+        """Tells the device that the worker goes; acks still count until the socket is closed."""
+        if self.session is not None:
+            self.session.drain(reason, reconnect_after_ms)
+            self._pump()
+
+    async def reclaim(self) -> None:
+        """Takes the claim again, under the worker's present name. Raises Unavailable."""
+        if self.closed.is_set():
+            return
+        if self.claim.worker != self._worker.id:
+            self._rename()
+        if await self._worker.presence.claim(self.claim, again=True) is None:
+            REPLACED.inc()
+            self.end(4509, "replaced")
+        if self.claim.session not in self._worker.hub.sessions(self.claim.user):
+            self._worker.releaser.add(self.claim)  # lost while it was being claimed
+
+    def _rename(self) -> None:
+        claim = self.claim
+        self.claim = Claim(claim.user, claim.device, self._worker.id, claim.session, claim.attempt)
+
+    def _welcome(self, start: Cursor, head: Cursor) -> bytes:
+        self._opened.set()
+        session = self.session
+        assert session is not None  # it is the session that asks
+        claim, worker = self.claim, self._worker
+        return orjson.dumps(
+            {
+                "type": "welcome",
+                "user": claim.user,
+                "device": claim.device,
+                "session": claim.session,
+                "worker": claim.worker,
+                "cursor": str(start),
+                "head": str(head),
+                "pending": max(0, head.seq - start.seq),
+                "window": session.window,
+                "limits": worker.limits,
+                "server": worker.version,
+                "ping_interval": worker.settings.ping_interval,
+            }
+        )
+
+    # What the hub and the audit say.
+
+    def on_hint(self, prev: Cursor, cursor: Cursor, tail: bytes | None) -> None:
+        if self.session is not None:
+            self.session.on_hint(prev, cursor, tail)
+            self._pump()
+
+    def on_audit(self, last: Cursor, before: Cursor) -> None:
+        if self.session is not None:
+            self.session.on_audit(last, before)
+            self._pump()
+
+    def settle(self) -> None:
+        if self.session is not None:
+            self.session.settle()
+            self._pump()
+
+    # What the device says.
+
+    def ack(self, cursor: Cursor) -> None:
+        if self.session is not None:
+            self.session.on_ack(cursor)
+            self._pump()
+
+    async def ready_to_send(self) -> None:
+        """Back-pressure: waits while too many sends of this connection are on their way."""
+        while self._sends >= MOST_SENDS and not self.closed.is_set():
+            self._fewer.clear()
+            await self._fewer.wait()
+
+    def submit(self, message: Message) -> None:
+        """Sends a message; `accepted` or `error` follows."""
+        if not self._lane.admits(message.id):
+            self._answer(message, OUT_OF_ORDER)
+            return
+        self._sends += 1
+        self._worker.committer.submit(message, self._done(message), self._lane)
+
+    def skip(self, id: str) -> None:
+        self._lane.skip(id)
+
+    async def history(self, asked: History) -> None:
+        """Answers with one page, or with `error`."""
+        worker = self._worker
+        before = Cursor.parse(asked.before) if asked.before else None
+        try:
+            entries, more = await worker.inboxes.history(
+                self.claim.user, before, asked.limit, asked.peer, worker.now_ms()
+            )
+        except Unavailable:
+            self.tell(error_frame(Fault("unavailable", "the store cannot be reached"), ref=asked.ref))
+            return
+        frames = [frame(entry.tail, entry.cursor, replay=True) for entry in entries if isinstance(entry.tail, bytes)]
+        self.tell(history_frame(asked.ref, frames, more))
+
+    def tell(self, line: bytes) -> None:
+        """One frame that is no entry."""
+        self._out.append(line)
+        self._flush_soon()
+
+    def _done(self, message: Message) -> Callable[..., None]:
+        def done(results: list[Appended] | Fault) -> None:
+            self._sends -= 1
+            self._fewer.set()
+            self._answer(message, results)
+
+        return done
+
+    def _answer(self, message: Message, results: list[Appended] | Fault) -> None:
+        if self.closed.is_set():
+            return
+        if isinstance(results, Fault):
+            self.tell(error_frame(results, id=message.id))
+            return
+        told = outcome(message, results, self._worker.durability)
+        if told.fault is not None:
+            self.tell(error_frame(told.fault, id=message.id, **told.content))
+        else:
+            del told.content["from"]
+            self.tell(orjson.dumps({"type": "accepted", **told.content}))
+
+    # Moving the data.
+
+    def _pump(self) -> None:
+        """Empties the session's outbox."""
+        session = self.session
+        assert session is not None  # only called once there is one
+        if session.frames:
+            self._out += session.frames
+            session.frames.clear()
+            self._flush_soon()
+        if session.ack is not None:
+            self._worker.acker.add(self.claim.user, self.claim.device, session.ack)
+            session.ack = None
+        if session.read is not None:
+            read, session.read = session.read, None
+            self._reading = self._loop.create_task(self._read(session, read))
+            self._reading.add_done_callback(self._read_ended)
+        if session.close is not None and not self.closed.is_set():
+            self._close(session.close.code, session.close.reason)
+        elif session.behind:
+            self._wait_patiently()
+
+    def _wait_patiently(self) -> None:
+        self._worker.hub.behind.add(self)
+        if self._patience is None:
+            self._patience = self._loop.call_later(self._worker.settings.hole_patience, self._out_of_patience)
+
+    def _out_of_patience(self) -> None:
+        self._patience = None
+        self.settle()
+
+    async def _read(self, session: Session, read: Read) -> None:
+        """Reads the page a session asked for, however long the server is away."""
+        backoff = Backoff(first=0.05, most=2.0)
+        worker, claim = self._worker, self.claim
+        page: Page | None = None
+        while page is None:
+            try:
+                page = await worker.inboxes.page(claim.user, claim.device, read.after, read.count, worker.now_ms())
+            except Unavailable:
+                await asyncio.sleep(backoff.wait(random.random()))
+        REPLAYED_PAGES.inc()
+        self._reading = None
+        session.on_page(page)
+        self._pump()
+
+    def _read_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a page of %s could not be handled", self.claim.user, exc_info=error)
+            self.end(1011, "internal")
+
+    def _flush_soon(self) -> None:
+        """Whatever becomes ready in this tick of the loop leaves as one frame."""
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        lines, self._out = self._out, []
+        if not lines:
+            return
+        ENTRIES_SENT.inc(len(lines))
+        at = size = 0
+        for position, line in enumerate(lines):
+            if size + len(line) > FRAME_BYTES and position > at:
+                self._peer.send(lines[at:position])
+                at, size = position, 0
+            size += len(line)
+        self._peer.send(lines[at:])
+
+    def _close(self, code: int, reason: str) -> None:
+        self.closed.set()
+        self._fewer.set()
+        self._flush()
+        self._peer.close(code, reason)
+

@@ -1,0 +1,128 @@
+"""Receiving without a socket: reading an inbox page by page, and waiting for it to grow."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.core.cursor import START, Cursor
+from service.core.entries import Missing, frame, gap_frame
+from service.core.page import Gap, Page
+from service.store.presence import Claim
+
+if TYPE_CHECKING:
+    from service.delivery.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """`frames`: entries and gaps in order; `cursor`: the last of them; `head`: the newest of the inbox."""
+
+    frames: list[bytes]
+    cursor: Cursor
+    head: Cursor
+
+
+class LongPoll:
+    """Waits for an entry of one device, as a subscriber of the hub like any connection."""
+
+    def __init__(self, worker: "Worker", user: str, device: str) -> None:
+        self._worker = worker
+        self.claim = Claim(user, device, worker.id, f"p-{secrets.token_hex(6)}")
+        self.cursor: Cursor | None = None
+        self.ended = False
+        self._news = asyncio.Event()
+
+    async def claimed(self) -> Cursor:
+        """Connects the device here; its stored cursor. Raises Unavailable."""
+        self._worker.hub.add(self)
+        claimed = await self._worker.presence.claim(self.claim)
+        assert claimed is not None  # without an attempt the last to come wins
+        await self._worker.replace(claimed.held, self.claim)
+        return claimed.stored
+
+    async def news(self, after: Cursor, seconds: float) -> bool:
+        """Waits for an entry beyond `after`; False when time is over or another poll has taken over."""
+        self.cursor = after
+        try:
+            await asyncio.wait_for(self._news.wait(), seconds)
+        except asyncio.TimeoutError:
+            return False
+        self._news.clear()
+        return not self.ended
+
+    def release(self) -> None:
+        self._worker.hub.remove(self)
+        self._worker.releaser.add(self.claim)
+
+    def on_hint(self, prev: Cursor, cursor: Cursor, tail: bytes | None) -> None:
+        self._news.set()
+
+    def on_audit(self, last: Cursor, before: Cursor) -> None:
+        if last != before:
+            self._news.set()
+
+    def settle(self) -> None:
+        """A poll holds no hints back."""
+
+    def end(self, code: int, reason: str) -> None:
+        self.ended = True
+        self._news.set()
+
+    async def reclaim(self) -> None:
+        claim = self.claim
+        self.claim = Claim(claim.user, claim.device, self._worker.id, claim.session)
+        if await self._worker.presence.claim(self.claim, again=True) is None:
+            self.end(4509, "replaced")
+
+
+async def poll(
+    worker: "Worker", user: str, device: str, after: Cursor | None, limit: int, wait: float
+) -> Polled:
+    """Up to `limit` entries beyond `after` (None: the device's stored cursor), waiting up to `wait` s for the
+    first. Raises Unavailable."""
+    if wait <= 0:
+        stored = (await worker.presence.register(user, device)).stored
+        return await _read(worker, user, device, after or stored, limit)
+    waiting = LongPoll(worker, user, device)
+    deadline = asyncio.get_running_loop().time() + wait
+    try:
+        stored = await waiting.claimed()
+        start = after or stored
+        polled = await _read(worker, user, device, start, limit)
+        while not polled.frames and not waiting.ended:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0 or not await waiting.news(start, left):
+                break
+            polled = await _read(worker, user, device, start, limit)
+        return Polled([], start, polled.head) if waiting.ended else polled
+    finally:
+        waiting.release()
+
+
+async def _read(worker: "Worker", user: str, device: str, after: Cursor, limit: int) -> Polled:
+    page = await worker.inboxes.page(user, device, after, limit, worker.now_ms())
+    if page.trusted:
+        return _polled(page, [], after, limit)
+    again = page.stored if page.stored is not None and page.stored != after else START
+    gap = gap_frame(after, again, None, Missing.REWOUND)
+    page = await worker.inboxes.page(user, device, again, limit, worker.now_ms())
+    if not page.trusted:
+        again = START
+        gap = gap_frame(after, again, None, Missing.REWOUND)
+        page = await worker.inboxes.page(user, device, START, limit, worker.now_ms())
+    return _polled(page, [gap], again, limit)
+
+
+def _polled(page: Page, frames: list[bytes], cursor: Cursor, limit: int) -> Polled:
+    for item in page.items():
+        if len(frames) >= limit:
+            break
+        if isinstance(item, Gap):
+            frames.append(gap_frame(item.after, item.upto, item.missing, item.reason))
+            cursor = item.upto
+        else:
+            assert isinstance(item.tail, bytes)  # items() has made gaps of the others
+            frames.append(frame(item.tail, item.cursor, replay=True))
+            cursor = item.cursor
+    return Polled(frames, cursor, max(page.last, cursor))

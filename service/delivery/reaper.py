@@ -1,0 +1,49 @@
+"""The reaper: cleans up after dead workers. Every worker runs one; doing it twice does no harm."""
+
+import time
+
+from service.core.suspects import Suspects
+from service.store.presence import Claim, Presence
+from service.telemetry import REAPED
+
+DEAD = "dead"
+SWEEP_AFTER = 3600.0
+"""Seconds a dead row stays for operators to see."""
+
+
+class Reaper:
+    """`look` is called after every heartbeat of one's own."""
+
+    def __init__(self, presence: Presence, patience: float, tick: float) -> None:
+        self._presence = presence
+        self._suspects = Suspects(patience, tick)
+        self._cleaned: dict[str, float] = {}  # dead worker → when this one cleaned up after it
+
+    def interrupt(self) -> None:
+        """One's own heartbeat failed: nobody is judged for the time that passes."""
+        self._suspects.interrupt()
+
+    async def look(self, own: str) -> None:
+        """Reaps whoever has been silent for too long. Raises Unavailable; the next look goes on."""
+        counters = await self._presence.counters()
+        living = {worker: counter for worker, counter in counters.items() if counter != DEAD and worker != own}
+        for worker, counter in self._suspects.look(living, time.monotonic()):
+            if await self._presence.reap(worker, counter):
+                counters[worker] = DEAD
+        for worker, counter in counters.items():
+            if counter == DEAD:
+                await self._clean(worker)
+
+    async def _clean(self, worker: str) -> None:
+        """Also finishes what another reaper began before it died itself."""
+        now = time.monotonic()
+        if (since := self._cleaned.get(worker)) is None:
+            while claims := await self._presence.claims_of(worker):
+                for user, device, session in claims:
+                    await self._presence.release(Claim(user, device, worker, session))
+            await self._presence.forget(worker)
+            self._cleaned[worker] = now
+            REAPED.inc()
+        elif now - since > SWEEP_AFTER:
+            await self._presence.sweep(worker)
+            del self._cleaned[worker]

@@ -1,0 +1,241 @@
+"""The worker: one identity, one stream, and the tasks of the delivery path. It owns them all."""
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from service.config import Settings
+from service.core.errors import Refused, Unavailable
+from service.core.frames import broadcast_frame
+from service.core.sending import Appended, AppendStatus, Message
+from service.delivery.acker import Acker
+from service.delivery.announcer import Announcer, Row
+from service.delivery.audit import Audit
+from service.delivery.claims import Releaser
+from service.delivery.committer import Committer
+from service.delivery.connection import Connection
+from service.delivery.hub import Hub
+from service.delivery.liveness import Liveness
+from service.delivery.reader import Reader
+from service.delivery.reaper import Reaper
+from service.delivery.tasks import Tasks
+from service.store import preflight
+from service.store.client import Clients
+from service.store.inbox import Inboxes, Limits, targets
+from service.store.keys import Keys
+from service.store.presence import Claim, Presence
+from service.store.worker_stream import BROADCAST, CANARY, KICK, REPLACED, Control, Hint, WorkerStreams
+from service.telemetry import CONNECTIONS, IDENTITIES, READY
+from service.telemetry import REPLACED as SESSIONS_REPLACED
+
+log = logging.getLogger("inboxd.worker")
+
+CARRIED = 4096
+"""Bytes of a tail that hints carry; larger entries are announced by cursor only."""
+DRAIN_SPREAD_MS = 2000
+"""Draining devices are told to come back within this, each at another time."""
+
+
+class Worker:
+    """`on_death` is called when one of its tasks dies: the process should then end and be replaced."""
+
+    def __init__(self, settings: Settings, on_death: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.version = version("inboxd")
+        self.limits: dict[str, Any] = {
+            "max_body": settings.max_body,
+            "max_frame": settings.max_frame,
+            "max_pending": settings.max_pending,
+        }
+        self.id = new_identity()
+        self.durability = "appended"
+        self.draining = False
+        self._contradictions: list[str] = []
+        self.keys = Keys(settings.prefix)
+        self.clients = Clients(settings)
+        limits = Limits(
+            settings.max_pending, settings.history, settings.retention, settings.device_expiry, settings.dedupe_window
+        )
+        self.inboxes = Inboxes(self.clients, self.keys, limits)
+        self.presence = Presence(self.clients.rest, self.keys, limits)
+        self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)
+        self.hub = Hub()
+        self.announcer = Announcer(self.streams, self.presence)
+        self.committer = Committer(self.inboxes, self._announce, settings.own_copy)
+        self.acker = Acker(self.inboxes, settings.ack_delay)
+        self.releaser = Releaser(self.presence, self.acker)
+        self.reader = Reader(self, self.streams, self.hub, settings.reader_block)
+        self.audit = Audit(self.inboxes, self.hub, settings.audit_interval)
+        self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat)
+        self.liveness = Liveness(self, self.presence, self.streams, settings.heartbeat, self.version)
+        self.tasks = Tasks(on_death)
+
+    # Life.
+
+    async def start(self) -> None:
+        """Enters the list of workers and starts the tasks. Raises Refused where the server's settings
+        contradict the promise, Unavailable where it cannot be reached."""
+        if self._contradictions or not await self._enter():
+            raise Refused("The server's settings contradict the promise: " + "; ".join(self._contradictions) + ".")
+        await self.liveness.beat()
+        for name, work in (
+            ("reader", self.reader.run()),
+            ("committer", self.committer.run()),
+            ("announcer", self.announcer.run()),
+            ("acker", self.acker.run()),
+            ("releaser", self.releaser.run()),
+            ("audit", self.audit.run()),
+            ("liveness", self.liveness.run()),
+        ):
+            self.tasks.start(name, work)
+
+    async def _enter(self) -> bool:
+        await self.changed()
+        if self._contradictions:
+            return False
+        while not await self.presence.enter(self.id):
+            self.id = new_identity()
+        IDENTITIES.inc()
+        return True
+
+    async def drain(self) -> None:
+        """Sends every device away, stores what they acked, gives the claims back and leaves. Bounded by the
+        drain time-out: what is left over then, the reaper does."""
+        self.draining = True
+        READY.set(0)
+        subscribers = list(self.hub.all())
+        for subscriber in subscribers:
+            if isinstance(subscriber, Connection):
+                subscriber.drain("the worker is restarting", random.randrange(DRAIN_SPREAD_MS))
+        try:
+            await asyncio.wait_for(self._leave(), self.settings.drain_timeout / 2)
+        except (asyncio.TimeoutError, Unavailable):
+            log.warning("drained only in part; the reaper does the rest")
+
+    async def _leave(self) -> None:
+        await self.committer.drained()
+        for subscriber in list(self.hub.all()):
+            subscriber.end(1012, "the worker is restarting")
+        while len(self.hub):
+            await asyncio.sleep(self.settings.ack_delay)
+        await self.acker.flush()
+        await self.releaser.drained()
+
+    async def stop(self) -> None:
+        """Ends the tasks and forgets the identity, so that nobody has to be reaped."""
+        await self.tasks.stop()
+        try:
+            await self.presence.forget(self.id)
+            await self.presence.sweep(self.id)
+        except Unavailable:
+            log.warning("left without saying so; the reaper does the rest")
+        await self.clients.aclose()
+
+    def problems(self) -> list[str]:
+        """Why this worker is not ready; [] when it is."""
+        found = [f"the {name} has died" for name in self.tasks.dead] + self._contradictions + self.liveness.problems()
+        if self.draining:
+            found.append("draining")
+        READY.set(0 if found else 1)
+        return found
+
+    def now_ms(self) -> int:
+        return self.liveness.now_ms()
+
+    @property
+    def connections(self) -> int:
+        CONNECTIONS.set(len(self.hub))
+        return len(self.hub)
+
+    @property
+    def position(self) -> str:
+        return self.reader.position
+
+    # What the other stages report.
+
+    async def take_identity(self) -> None:
+        """The old identity was called dead: a new one, and every claim again under it."""
+        self.id = new_identity()
+        await self._enter()
+        self.reader.resync()
+        for subscriber in list(self.hub.all()):
+            await subscriber.reclaim()
+        self.recheck()
+
+    async def beaten(self, beating: bool) -> None:
+        if beating:
+            await self.reaper.look(self.id)
+        else:
+            self.reaper.interrupt()
+
+    async def changed(self) -> None:
+        """The server was away or may be another one: its settings and every session are looked at again."""
+        facts = await preflight.inspect(self.clients.rest)
+        self._contradictions = preflight.contradictions(facts, self.settings.durability)
+        self.durability = preflight.level(facts, self.settings.durability)
+        self.recheck()
+
+    def recheck(self) -> None:
+        self.audit.recheck()
+
+    def deaf(self) -> None:
+        log.warning("the canary is late; the reader finds its place again")
+        self.reader.resync()
+
+    def on_control(self, control: Control) -> None:
+        match control.name:
+            case name if name == CANARY:
+                self.liveness.on_canary(int(control.value))
+            case name if name == REPLACED:
+                user, device, session = control.value.split("/")
+                SESSIONS_REPLACED.inc(self.hub.end(user, device, session, 4509, "replaced"))
+            case name if name == KICK:
+                user, _, kicked = control.value.partition("/")
+                self.hub.end(user, kicked or None, None, 4510, "removed by an operator")
+            case name if name == BROADCAST:
+                line = broadcast_frame(control.value.encode(), self.now_ms())
+                for subscriber in self.hub.all():
+                    if isinstance(subscriber, Connection):
+                        subscriber.tell(line)
+            case name:
+                log.warning("control %s is not known here", name)
+
+    async def replace(self, held: str, by: Claim) -> None:
+        """The claim `held` (worker/session/attempt, or "") was replaced: its session must go."""
+        if not held:
+            return
+        worker, session, _ = held.split("/")
+        if session == by.session:
+            return
+        if worker == self.id:
+            SESSIONS_REPLACED.inc(self.hub.end(by.user, by.device, session, 4509, "replaced"))
+            return
+        try:
+            await self.streams.tell(worker, REPLACED, f"{by.user}/{by.device}/{session}")
+        except Unavailable:
+            log.info("a replaced session of %s is found by the audit", worker)
+
+    def _announce(self, message: Message, results: Sequence[Appended]) -> None:
+        """Tells whoever holds a recipient's sockets: oneself at once, others through their streams."""
+        for user, result in zip(targets(message, self.settings.own_copy), results, strict=True):
+            if result.status is not AppendStatus.APPENDED or not result.presence:
+                continue
+            assert result.cursor is not None and result.prev is not None  # appended
+            tail = message.tail(user)
+            hint = Hint(user, result.prev, result.cursor, tail if len(tail) <= CARRIED else None)
+            holders: dict[str, list[Row]] = {}
+            for device, row in result.presence:
+                holders.setdefault(row.partition("/")[0], []).append((user, device, row))
+            for worker, rows in holders.items():
+                if worker == self.id:
+                    self.hub.on_hint(Hint(user, result.prev, result.cursor, tail))
+                else:
+                    self.announcer.add(worker, hint, rows)
+
+
+def new_identity() -> str:
+    return f"w-{secrets.token_hex(4)}"

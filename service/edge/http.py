@@ -1,0 +1,156 @@
+"""`/v1/messages` and `/v1/inbox`: sending and receiving over HTTP."""
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from service.core.cursor import Cursor
+from service.core.entries import frame
+from service.core.errors import ClientError
+from service.core.frames import CursorText, Name, Send, Strict, validate
+from service.core.sending import Message, Outcome, message_of
+from service.delivery.poll import poll
+from service.delivery.worker import Worker
+from service.edge.auth import Asking, Identity
+from service.edge.bodies import commit, commit_all, new_id, read_json, read_model, worker_of
+from service.edge.problems import problem, problem_response
+from service.store.inbox import AckStatus
+
+router = APIRouter()
+
+MOST_IN_BATCH = 1000
+SMALL_BODY = 64 << 10
+"""Bytes of a request that carries no message."""
+
+
+def described(model: type[Strict], text: str) -> dict[str, Any]:
+    """OpenAPI of a body that the route reads itself."""
+    schema = model.model_json_schema(by_alias=True)
+    return {"requestBody": {"required": True, "description": text, "content": {"application/json": {"schema": schema}}}}
+
+
+class Batch(Strict):
+    """Several messages; one bad item does not spoil the others."""
+
+    messages: list[Any]
+
+
+class AckBody(Strict):
+    """Everything up to `cursor` is handled by `device`."""
+
+    device: Name
+    cursor: CursorText
+
+
+@router.post("/v1/messages", status_code=202, tags=["sending"], openapi_extra=described(Send, "One message."))
+async def send_message(request: Request, asking: Asking) -> Response:
+    """Accepts a message into every recipient's inbox: 202 the first time, 200 for a repeat of the same id."""
+    worker = worker_of(request)
+    raw, content = await read_json(request, worker.settings.max_frame)
+    send = validate(Send, content)
+    message = _message(worker, asking, send, raw, request.headers.get("idempotency-key"))
+    told = await commit(worker, message)
+    if told.fault is not None:
+        return problem_response(told.fault, **told.content)
+    return _json(told.content, told.status)
+
+
+@router.post("/v1/messages/batch", tags=["sending"], openapi_extra=described(Batch, "Up to 1,000 messages."))
+async def send_batch(request: Request, asking: Asking) -> Response:
+    """Each message as it would be alone, in order, with its status."""
+    worker = worker_of(request)
+    raw, content = await read_json(request, worker.settings.max_batch_bytes)
+    items = validate(Batch, content).messages
+    if len(items) > MOST_IN_BATCH:
+        raise ClientError("invalid_field", f"messages: at most {MOST_IN_BATCH} in one batch", "messages")
+    results: list[dict[str, Any] | None] = []
+    messages: list[Message] = []
+    for item in items:
+        try:
+            messages.append(_message(worker, asking, validate(Send, item), raw, None))
+            results.append(None)
+        except ClientError as error:
+            results.append(problem(error.fault))
+    outcomes = iter(await commit_all(worker, messages))
+    return _json({"results": [result or _result(next(outcomes)) for result in results]})
+
+
+@router.get("/v1/inbox", tags=["receiving"])
+async def read_inbox(
+    request: Request,
+    asking: Asking,
+    device: Annotated[str, Query(pattern=r"^[A-Za-z0-9._\-@:+]{1,128}$")],
+    after: Annotated[str | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    wait: Annotated[float, Query(ge=0, le=60)] = 0,
+) -> Response:
+    """Entries after `after` (absent: after the device's stored cursor); with `wait`, as soon as there is one."""
+    worker = worker_of(request)
+    polled = await poll(worker, asking.user, device, _cursor(after, "after"), limit, wait)
+    return _raw(
+        b'{"entries":[' + b",".join(polled.frames) + f'],"cursor":"{polled.cursor}","head":"{polled.head}"}}'.encode()
+    )
+
+
+@router.post("/v1/inbox/ack", status_code=204, tags=["receiving"], openapi_extra=described(AckBody, "An ack."))
+async def ack_inbox(request: Request, asking: Asking) -> Response:
+    """The device has handled everything up to the cursor. An older one than the last is ignored."""
+    worker = worker_of(request)
+    ack = await read_model(request, AckBody, SMALL_BODY)
+    status = await worker.acker.now(asking.user, ack.device, Cursor.parse(ack.cursor))
+    if status is AckStatus.BEYOND_LAST:
+        raise ClientError("ack_beyond_head", f"{ack.cursor} is beyond the newest entry", "cursor")
+    if status is AckStatus.FAILED:
+        raise ClientError("internal", "the ack could not be stored")
+    return Response(status_code=204)
+
+
+@router.get("/v1/inbox/history", tags=["receiving"])
+async def read_history(
+    request: Request,
+    asking: Asking,
+    before: Annotated[str | None, Query()] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    peer: Annotated[str | None, Query(alias="with", pattern=r"^[A-Za-z0-9._\-@:+]{1,128}$")] = None,
+) -> Response:
+    """One page of one's own inbox, newest first, before a cursor; `with` one user or all."""
+    worker = worker_of(request)
+    entries, more = await worker.inboxes.history(asking.user, _cursor(before, "before"), limit, peer, worker.now_ms())
+    frames = [frame(entry.tail, entry.cursor, replay=True) for entry in entries if isinstance(entry.tail, bytes)]
+    return _raw(b'{"entries":[' + b",".join(frames) + (b'],"more":true}' if more else b'],"more":false}'))
+
+
+def _message(worker: Worker, asking: Identity, send: Send, raw: bytes, key: str | None) -> Message:
+    """Raises ClientError."""
+    if key is not None:
+        key = key.strip('"')  # the draft's form is a quoted string; a bare one is meant the same
+        if send.id is not None and send.id != key:
+            raise ClientError("invalid_field", "id and Idempotency-Key differ", "id")
+        send = validate(Send, {**send.model_dump(by_alias=True, exclude_none=True, exclude={"body"}),
+                               "id": key, "body": send.body})  # fmt: skip
+    return message_of(send, raw, send.sender or asking.user, send.id or new_id(), worker.settings.max_body)
+
+
+def _result(told: Outcome) -> dict[str, Any]:
+    if told.fault is not None:
+        return problem(told.fault, **told.content)
+    return {**told.content, "status": told.status}
+
+
+def _cursor(text: str | None, field: str) -> Cursor | None:
+    if text is None:
+        return None
+    try:
+        return Cursor.parse(text)
+    except ValueError as error:
+        raise ClientError("invalid_field", f"{field}: {error}", field) from None
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return _raw(orjson.dumps(content), status)
+
+
+def _raw(content: bytes, status: int = 200) -> Response:
+    return Response(content, status, media_type="application/json")

@@ -1,0 +1,209 @@
+"""The older protocol: clients of the pub/sub chat that this service replaces connect unchanged.
+
+Underneath it is the same inbox, with the device name `legacy`. Such a client cannot ack, so an entry
+counts as handled when its frame has been written and the connection has answered a ping since.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Request
+from pydantic import StringConstraints
+from starlette.datastructures import QueryParams
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from service.core.cursor import Cursor
+from service.core.errors import ClientError, Fault
+from service.core.frames import Hello, Name, Strict, read_object, validate
+from service.core.frames import Send as SendBody
+from service.core.sending import Appended, Message, message_of, outcome
+from service.delivery.connection import Connection
+from service.delivery.worker import Worker
+from service.edge.auth import check_name, origin_allowed
+from service.edge.bodies import commit, new_id, read_model, worker_of
+from service.edge.http import described
+from service.edge.ws import texts
+from service.edge.ws_protocol import Socket, socket_of
+
+log = logging.getLogger("inboxd.legacy")
+
+router = APIRouter(tags=["older protocol"])
+
+DEVICE = "legacy"
+WINDOW = 256
+WELCOME = "Welcome to the chat app!"
+MISSED = "Some messages are no longer kept and will not come."
+
+
+class PrivateMessage(Strict):
+    """What such a client sends over its socket."""
+
+    type: str
+    recipient: Name
+    msg: Annotated[str, StringConstraints()]
+
+
+class CreateChat(Strict):
+    """What such a client posts."""
+
+    msg: str
+    sender: Name
+    recipient: Name
+
+
+def system(text: str, user: str) -> bytes:
+    return orjson.dumps({"type": "system", "msg": text, "sender": "system", "recipient": user})
+
+
+class LegacyPeer:
+    """Turns frames of the wire protocol into those of the older one, and pongs into acks."""
+
+    def __init__(self, socket: Socket, user: str) -> None:
+        self._socket = socket
+        self._user = user
+        self.connection: Connection | None = None
+        self._written: Cursor | None = None
+        self._asking = False
+
+    def send(self, lines: list[bytes]) -> None:
+        for line in lines:
+            frame = orjson.loads(line)
+            if (text := self._translate(frame)) is not None:
+                self._socket.write(text)
+            if frame["type"] in ("message", "gap"):
+                self._written = Cursor.parse(frame["cursor"])
+        self._ask()
+
+    def close(self, code: int, reason: str) -> None:
+        self._socket.end(code, reason)
+
+    def _translate(self, frame: dict[str, Any]) -> bytes | None:
+        """None: nothing such a client knows."""
+        match frame["type"]:
+            case "welcome":
+                return system(WELCOME, self._user)
+            case "message" if frame["from"] != self._user or frame["to"] == self._user:
+                return orjson.dumps(
+                    {
+                        "type": "private_message",
+                        "sender": frame["from"],
+                        "msg": text_of(frame["body"]),
+                        "recipient": self._user,
+                    }
+                )
+            case "gap":
+                return system(MISSED, self._user)
+            case "broadcast":
+                return system(text_of(frame["body"]), self._user)
+            case "error":
+                return system(frame["message"], self._user)
+        return None
+
+    def _ask(self) -> None:
+        if self._written is None or self._asking:
+            return
+        written, self._written = self._written, None
+        self._asking = True
+
+        def answered() -> None:
+            self._asking = False
+            if self.connection is not None:
+                self.connection.ack(written)
+            self._ask()
+
+        self._socket.ask(answered)
+
+
+def text_of(body: Any) -> str:
+    """What a client that knows only text is shown of any body."""
+    if isinstance(body, dict) and isinstance(body.get("text"), str):
+        return str(body["text"])
+    return body if isinstance(body, str) else orjson.dumps(body).decode()
+
+
+class LegacyEndpoint:
+    """ASGI application of `WS /api/chat/connect_chat?user_code=U`."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        if not origin_allowed(scope, self._worker.settings.origins):
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await send({"type": "websocket.accept"})
+        socket = socket_of(scope)
+        try:
+            user = check_name(QueryParams(scope["query_string"]).get("user_code", ""), "user_code")
+        except ClientError as error:
+            socket.write(system(error.fault.detail, ""))
+            socket.end(4501, "unauthenticated")
+            return
+        await self._talk(socket, receive, user)
+
+    async def _talk(self, socket: Socket, receive: Receive, user: str) -> None:
+        peer = LegacyPeer(socket, user)
+        connection = peer.connection = Connection(self._worker, peer, user, DEVICE, 0)
+        try:
+            await connection.open(Hello(type="hello", device=DEVICE, window=WINDOW))
+            async for text in texts(receive):
+                if connection.closed.is_set():
+                    return
+                await self._take(connection, socket, user, text)
+        except ClientError as error:
+            socket.write(system(error.fault.detail, user))
+            socket.end(4500, error.fault.code)
+        except Exception:
+            log.exception("a socket of %s failed", user)
+            socket.end(1011, "internal")
+        finally:
+            connection.lost()
+
+    async def _take(self, connection: Connection, socket: Socket, user: str, text: str) -> None:
+        try:
+            asked = validate(PrivateMessage, read_object(text.encode()))
+            if asked.type != "private_message":
+                raise ClientError("unknown_type", "only private_message is known here")
+            message = _message(self._worker, user, asked.recipient, asked.msg)
+        except ClientError as error:
+            socket.write(system(f"not sent: {error.fault.detail}", user))
+            return
+        if socket.congested:
+            await socket.drained()
+
+        def done(results: Sequence[Appended] | Fault) -> None:
+            fault = results if isinstance(results, Fault) else outcome(message, results, "").fault
+            if fault is not None:
+                socket.write(system(f"not sent: {fault.detail}", user))
+
+        await connection.ready_to_send()
+        self._worker.committer.submit(message, done)
+
+
+def _message(worker: Worker, sender: str, recipient: str, text: str) -> Message:
+    body = {"text": text}
+    return message_of(SendBody(to=recipient, body=body), b"", sender, new_id(), worker.settings.max_body)
+
+
+@router.post("/api/chat/create_chat", openapi_extra=described(CreateChat, "One text."))
+async def create_chat(request: Request) -> Response:
+    """Sends a text. The answer's shape is the older service's, failures included."""
+    worker = worker_of(request)
+    try:
+        asked = await read_model(request, CreateChat, worker.settings.max_frame)
+        told = await commit(worker, _message(worker, asked.sender, asked.recipient, asked.msg))
+        fault = told.fault
+    except ClientError as error:
+        fault = error.fault
+    if fault is None:
+        return _answer(200, "成功")
+    return _answer(fault.status, fault.detail)
+
+
+def _answer(code: int, text: str) -> Response:
+    content = orjson.dumps({"code": code, "msg": text, "data": ""})
+    return Response(content, code, media_type="application/json")

@@ -1,0 +1,85 @@
+"""`/v1/ops/*`: what operators ask and tell, over HTTP."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from service.core import strict_json
+from service.core.errors import ClientError
+from service.core.frames import Strict
+from service.delivery.worker import Worker
+from service.edge.auth import Asking, check_name
+from service.edge.bodies import read_json, worker_of
+from service.edge.http import described
+from service.ops import queries
+from service.store.worker_stream import BROADCAST, KICK
+
+router = APIRouter(prefix="/v1/ops", tags=["operators"])
+
+BROADCAST_BYTES = 64 << 10
+
+
+class Broadcast(Strict):
+    """To whoever is online."""
+
+    body: Any
+
+
+@router.get("/workers")
+async def workers(request: Request, asking: Asking) -> Response:
+    """The living workers: who they are, what they hold, how fresh their heartbeat is."""
+    worker = worker_of(request)
+    rows = await queries.workers(worker.clients.rest, worker.keys)
+    return _json({"workers": [asdict(row) for row in rows]})
+
+
+@router.get("/inboxes/{user}")
+async def inbox(request: Request, asking: Asking, user: str) -> Response:
+    """How an inbox stands, and each of its devices."""
+    worker = worker_of(request)
+    view = await queries.inbox(worker.clients.rest, worker.keys, check_name(user, "user"))
+    if view is None:
+        raise ClientError("not_found", "this user has no inbox yet")
+    return _json(asdict(view))
+
+
+@router.post(
+    "/broadcast", status_code=202, openapi_extra=described(Broadcast, "Any JSON value."), response_model=None
+)
+async def broadcast(request: Request, asking: Asking) -> Response:
+    """A frame without a cursor to everybody who is online, at most once."""
+    worker = worker_of(request)
+    raw, content = await read_json(request, BROADCAST_BYTES)
+    if not isinstance(content, dict) or set(content) != {"body"}:
+        raise ClientError("invalid_field", "body is the one field", "body")
+    strict_json.check_depth(raw, content["body"])
+    await _tell_all(worker, BROADCAST, orjson.dumps(content["body"]))
+    return _json({}, 202)
+
+
+@router.delete("/connections/{user}", status_code=204)
+async def kick(
+    request: Request,
+    asking: Asking,
+    user: str,
+    device: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._\-@:+]{1,128}$")] = None,
+) -> Response:
+    """Closes a user's sockets (4510), or those of one device."""
+    worker = worker_of(request)
+    name = check_name(user, "user")
+    await _tell_all(worker, KICK, f"{name}/{device}" if device else name)
+    return Response(status_code=204)
+
+
+async def _tell_all(worker: Worker, control: str, value: str | bytes) -> None:
+    """Every living worker, this one too, through its stream. Raises Unavailable."""
+    for name, counter in (await worker.presence.counters()).items():
+        if counter != "dead":
+            await worker.streams.tell(name, control, value)
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")

@@ -1,0 +1,182 @@
+"""`GET /v1/ws`: the wire protocol over WebSocket."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from service.core.cursor import Cursor
+from service.core.errors import ClientError, Fault
+from service.core.frames import Ack, Hello, History, Ping, SendFrame, Skip, error_frame, pong_frame, read_frame
+from service.core.frames import read_object as parse
+from service.core.sending import message_of
+from service.delivery.connection import Connection
+from service.delivery.worker import Worker
+from service.edge.auth import Identity, identify, origin_allowed
+from service.edge.ws_protocol import Socket, socket_of
+
+log = logging.getLogger("inboxd.ws")
+
+SUBPROTOCOL = "inboxd.v1"
+PROTOCOL_ERROR, NOT_AUTHENTICATED, HELLO_LATE = 4500, 4501, 4000
+_FATAL_TYPES = {"hello", "ack"}
+"""Frames in which a fault ends the connection."""
+
+
+class WebSocketEndpoint:
+    """ASGI application of the one route. One instance per process; one call per socket."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        if not origin_allowed(scope, self._worker.settings.origins):
+            await send({"type": "websocket.close", "code": 1008})  # before the accept: a 403
+            return
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope["subprotocols"] else None
+        await send({"type": "websocket.accept", "subprotocol": subprotocol})
+        socket = socket_of(scope)
+        try:
+            identity = identify(scope)
+        except ClientError as error:
+            refuse(socket, error.fault, NOT_AUTHENTICATED)
+            return
+        await Conversation(self._worker, socket, receive, identity).run()
+
+
+class LinePeer:
+    """Frames as they are, one per line."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+
+    def send(self, lines: list[bytes]) -> None:
+        self._socket.write(b"\n".join(lines))
+
+    def close(self, code: int, reason: str) -> None:
+        self._socket.end(code, reason)
+
+
+def refuse(socket: Socket, fault: Fault, code: int) -> None:
+    """Says why, then closes."""
+    socket.write(error_frame(fault))
+    socket.end(code, fault.code)
+
+
+async def texts(receive: Receive) -> AsyncIterator[str]:
+    """Text frames until the socket closes. Raises ClientError for a binary one."""
+    while (event := await receive())["type"] == "websocket.receive":
+        text = event.get("text")
+        if text is None:
+            raise ClientError("malformed_json", "binary frames are not taken")
+        yield text
+
+
+class Conversation:
+    """Reads one socket, line by line, until it closes."""
+
+    def __init__(self, worker: Worker, socket: Socket, receive: Receive, identity: Identity) -> None:
+        self._worker = worker
+        self._socket = socket
+        self._identity = identity
+        self._lines = self._split(receive)
+        self._connection: Connection | None = None
+
+    async def run(self) -> None:
+        try:
+            await self._talk()
+        except ClientError as error:
+            self._fail(error.fault)
+        except Exception:
+            log.exception("a socket of %s failed", self._identity.user)
+            self._socket.end(1011, "internal")
+        finally:
+            if self._connection is not None:
+                self._connection.lost()
+
+    async def _talk(self) -> None:
+        try:
+            first = await asyncio.wait_for(anext(self._lines, None), self._worker.settings.hello_timeout)
+        except asyncio.TimeoutError:
+            self._socket.end(HELLO_LATE, "hello did not come in time")
+            return
+        if first is None:
+            return
+        hello = _hello(first)
+        if self._worker.draining:
+            self._socket.end(1012, "the worker is restarting")
+            return
+        peer = LinePeer(self._socket)
+        self._connection = Connection(
+            self._worker, peer, self._identity.user, hello.device, hello.attempt or 0
+        )
+        await self._connection.open(hello)
+        async for line in self._lines:
+            if self._connection.closed.is_set():
+                return
+            await self._take(self._connection, line)
+
+    async def _split(self, receive: Receive) -> AsyncIterator[bytes]:
+        async for text in texts(receive):
+            lines = [line for line in text.encode().split(b"\n") if line.strip()]
+            if not lines:
+                raise ClientError("malformed_json", "the frame is empty")
+            for line in lines:
+                yield line
+            if self._socket.congested:
+                await self._socket.drained()
+
+    async def _take(self, connection: Connection, line: bytes) -> None:
+        content: dict[str, Any] = {}
+        try:
+            content = parse(line)
+            frame = read_frame(content)
+            match frame:
+                case SendFrame():
+                    await self._send(connection, frame, line)
+                case Ack():
+                    connection.ack(Cursor.parse(frame.cursor))
+                case Skip():
+                    connection.skip(frame.id)
+                case History():
+                    await connection.history(frame)
+                    await self._socket.drained()
+                case Ping():
+                    connection.tell(pong_frame(frame.ref))
+                case Hello():
+                    raise ClientError("hello_repeated", "hello comes once, first")
+        except ClientError as error:
+            fault = error.fault
+            if fault.code in ("malformed_json", "hello_repeated") or content.get("type") in _FATAL_TYPES:
+                raise
+            connection.tell(error_frame(fault, id=_text(content.get("id")), ref=_text(content.get("ref"))))
+
+    async def _send(self, connection: Connection, frame: SendFrame, line: bytes) -> None:
+        sender = frame.sender or self._identity.user
+        message = message_of(frame, line, sender, frame.id, self._worker.settings.max_body)
+        await connection.ready_to_send()
+        connection.submit(message)
+
+    def _fail(self, fault: Fault) -> None:
+        if self._connection is None or self._connection.session is None:
+            refuse(self._socket, fault, PROTOCOL_ERROR)
+            return
+        self._connection.tell(error_frame(fault))
+        self._connection.end(PROTOCOL_ERROR, fault.code)
+
+
+def _hello(line: bytes) -> Hello:
+    content = parse(line)
+    if content.get("type") != "hello":
+        raise ClientError("hello_expected", "the first frame must be hello")
+    frame = read_frame(content)
+    assert isinstance(frame, Hello)  # by its type
+    return frame
+
+
+def _text(value: object) -> str | None:
+    """An id or ref worth repeating back: a faulty one may be anything."""
+    return value if isinstance(value, str) and len(value) <= 128 else None

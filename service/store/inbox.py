@@ -1,0 +1,199 @@
+"""Inboxes: appending, acking, reading pages and history. One typed call per script."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from service.core.cursor import START, Cursor
+from service.core.entries import Entry, Missing, read_entry
+from service.core.errors import Unavailable
+from service.core.page import Page
+from service.core.sending import Appended, AppendStatus, Message
+from service.store import client as store
+from service.store import scripts
+from service.store.client import Redis
+from service.store.keys import Keys
+
+HISTORY_CHUNK = 200
+"""Entries read at a time while a history is filtered."""
+
+
+class AckStatus(IntEnum):
+    """What `ack.lua` says of one op."""
+
+    MOVED = 1
+    NOT_NEWER = 2
+    BEYOND_LAST = 3
+    FAILED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is kept and refused; seconds and entries, as in `service.config.Settings`."""
+
+    max_pending: int
+    history: int
+    retention: float
+    device_expiry: float
+    dedupe_window: float
+
+
+class Inboxes:
+    """Every call on users' inboxes."""
+
+    def __init__(self, clients: store.Clients, keys: Keys, limits: Limits) -> None:
+        self._write = clients.write
+        self._rest = clients.rest
+        self._keys = keys
+        self._limits = limits
+
+    async def append(self, messages: Sequence[Message], own_copy: bool) -> list[list[Appended]]:
+        """Appends all of them in one call, each to all its recipients, and the sender's own copy with them.
+
+        Returns, per message, one result per recipient and, with `own_copy` and a sender who is none of
+        them, a last one for the copy. Raises Unavailable: any of them may be in.
+        """
+        keys: list[bytes] = []
+        limits = self._limits
+        args: list[Any] = [int(limits.dedupe_window * 1000), int(limits.retention), limits.max_pending]
+        shape: list[int] = []
+        for message in messages:
+            users = targets(message, own_copy)
+            for position, user in enumerate(users):
+                keys += self._keys.of(user)[:5]
+                what = "m" if position == 0 else "n" if position < len(message.to) else "o"
+                fields = message.fields(user)
+                args += (what, message.identity, message.print, message.expires_in * 1000, len(fields))
+                args += fields
+            shape.append(len(users))
+        rows = iter(await scripts.call(self._write, scripts.APPEND, keys, args))
+        return [[_appended(next(rows)) for _ in range(count)] for count in shape]
+
+    async def ack(self, acks: Sequence[tuple[str, str, Cursor]]) -> list[AckStatus]:
+        """(user, device, cursor) each, one call for all. Raises Unavailable: any of them may have moved."""
+        keys: list[bytes] = []
+        limits = self._limits
+        args: list[Any] = [limits.history, limits.max_pending, int(limits.device_expiry * 1000)]
+        for user, device, cursor in acks:
+            of = self._keys.of(user)
+            keys += (of.state, of.inbox, of.cursors, of.devices)
+            args += (device, cursor.raw())
+        return [AckStatus(row[0]) for row in await scripts.call(self._rest, scripts.ACK, keys, args)]
+
+    async def page(self, user: str, device: str, after: Cursor, count: int, now_ms: int) -> Page:
+        """Up to `count` entries beyond `after`, and whether `after` is still there. Raises Unavailable."""
+        keys = self._keys.of(user)
+        last, rows = unwrapped(
+            await store.pipeline(
+                self._rest,
+                [("HGET", keys.state, "last"), ("XRANGE", keys.inbox, after.raw(), "+", "COUNT", count + 1)],
+            )
+        )
+        found = bool(rows) and Cursor.of(rows[0][0]) == after
+        before, stored = None, None
+        if not found and after != START:
+            before, stored = await self._around(keys.inbox, keys.cursors, device, after)
+        entries = _entries(rows[1:] if found else rows, now_ms)
+        newest = Cursor.of(last) if last else (entries[-1].cursor if entries else START)
+        return Page(after, entries, newest, found, len(rows) <= count, before, stored)
+
+    async def _around(
+        self, inbox: bytes, cursors: bytes, device: str, after: Cursor
+    ) -> tuple[Cursor | None, Cursor | None]:
+        below, stored = unwrapped(
+            await store.pipeline(
+                self._rest,
+                [("XREVRANGE", inbox, after.raw(), "-", "COUNT", 1), ("HGET", cursors, device)],
+            )
+        )
+        return (Cursor.of(below[0][0]) if below else None), (Cursor.of(stored) if stored else None)
+
+    async def history(
+        self, user: str, before: Cursor | None, limit: int, peer: str | None, now_ms: int
+    ) -> tuple[list[Entry], bool]:
+        """Newest first: up to `limit` entries older than `before`, of the conversation with `peer` or of all;
+        and whether there are more. Raises Unavailable."""
+        inbox = self._keys.of(user).inbox
+        kept: list[Entry] = []
+        upper = f"({before}" if before else "+"
+        while True:
+            rows = await store.run(self._rest, "XREVRANGE", inbox, upper, "-", "COUNT", HISTORY_CHUNK)
+            for id, fields in rows:
+                entry = read_entry(Cursor.of(id), fields, now_ms)
+                if isinstance(entry.tail, Missing) or (peer is not None and not _with(fields, user, peer)):
+                    continue
+                if len(kept) == limit:
+                    return kept, True
+                kept.append(entry)
+            if len(rows) < HISTORY_CHUNK:
+                return kept, False
+            upper = "(" + rows[-1][0].decode()
+
+    async def last(self, user: str) -> Cursor:
+        """The newest cursor. Raises Unavailable."""
+        last = await store.run(self._rest, "HGET", self._keys.of(user).state, "last")
+        return Cursor.of(last) if last else START
+
+    async def heads(self, users: Sequence[str]) -> list[tuple[Cursor, dict[str, str]]]:
+        """Per user the newest cursor and the presence rows, one pipeline for all. Raises Unavailable."""
+        commands: list[tuple[Any, ...]] = []
+        for user in users:
+            of = self._keys.of(user)
+            commands += [("HGET", of.state, "last"), ("HGETALL", of.presence)]
+        rows = unwrapped(await store.pipeline(self._rest, commands))
+        return [
+            (Cursor.of(last) if last else START, {d.decode(): c.decode() for d, c in presence.items()})
+            for last, presence in zip(rows[::2], rows[1::2], strict=True)
+        ]
+
+    async def ping(self) -> None:
+        """Whether appends have a server to go to. Raises Unavailable."""
+        await store.run(self._write, "PING")
+
+    async def touch(self, devices: Iterable[tuple[str, str]], now_ms: int) -> None:
+        """Connected devices (user, device) are seen now, and what is kept for them stays. Raises Unavailable."""
+        retention = int(self._limits.retention)
+        commands: list[tuple[Any, ...]] = []
+        for user, device in devices:
+            of = self._keys.of(user)
+            commands += [
+                ("HSET", of.devices, device, now_ms),
+                ("EXPIRE", of.inbox, retention),
+                ("EXPIRE", of.cursors, retention * 2),
+                ("EXPIRE", of.devices, retention * 2),
+            ]
+        unwrapped(await store.pipeline(self._rest, commands))
+
+
+def targets(message: Message, own_copy: bool) -> tuple[str, ...]:
+    """Whose inboxes a message goes to: the recipients, then the sender for its own copy, each once."""
+    return (*message.to, message.sender) if own_copy and message.sender not in message.to else message.to
+
+
+def unwrapped(replies: list[Any]) -> list[Any]:
+    """A pipeline's replies where none may fail. Raises Unavailable for the first that did."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise Unavailable(f"{type(reply).__name__}: {reply}") from reply
+    return replies
+
+
+def _appended(row: list[Any]) -> Appended:
+    status = AppendStatus(row[0])
+    if status is AppendStatus.APPENDED:
+        rows = [part.decode() for part in row[3]]
+        return Appended(status, Cursor.of(row[1]), Cursor.of(row[2]), tuple(zip(rows[::2], rows[1::2], strict=True)))
+    if status is AppendStatus.DUPLICATE:
+        return Appended(status, Cursor.of(row[1]))
+    return Appended(status)
+
+
+def _entries(rows: list[Any], now_ms: int) -> list[Entry]:
+    return [read_entry(Cursor.of(id), fields, now_ms) for id, fields in rows]
+
+
+def _with(fields: dict[bytes, bytes], user: str, peer: str) -> bool:
+    """Whether a message belongs to the conversation of `user` with `peer`."""
+    sender, to = fields[b"from"].decode(), fields[b"to"].decode().split(",")
+    return sender == peer if sender != user else peer in to

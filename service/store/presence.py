@@ -1,0 +1,160 @@
+"""Presence: which worker holds which device, and which workers live."""
+
+from dataclasses import dataclass
+
+from service.core.cursor import START, Cursor
+from service.core.errors import Unavailable
+from service.store import client as store
+from service.store import scripts
+from service.store.client import Redis
+from service.store.inbox import Limits, unwrapped
+from service.store.keys import Keys
+
+SCAN_COUNT = 500
+IDENTITY_LIFE = 3600
+"""Seconds the keys of a worker outlive its last heartbeat, where nobody reaps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A device's connection: the presence row `worker/session/attempt`. `attempt` 0: the device keeps none."""
+
+    user: str
+    device: str
+    worker: str
+    session: str
+    attempt: int = 0
+
+    @property
+    def row(self) -> str:
+        return f"{self.worker}/{self.session}/{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """`stored`: the device's cursor; `last`: the newest of the inbox; `held`: the row this one replaced, or ""."""
+
+    stored: Cursor
+    last: Cursor
+    held: str
+
+
+class Presence:
+    """Claims of devices and heartbeats of workers."""
+
+    def __init__(self, client: Redis, keys: Keys, limits: Limits) -> None:
+        self._client = client
+        self._keys = keys
+        self._limits = limits
+
+    async def claim(self, claim: Claim, *, again: bool = False) -> Claimed | None:
+        """This device is connected here. None: a newer connection of it holds the claim.
+
+        `again`: only takes back what is free or already its own. Raises Unavailable: it may be in.
+        """
+        member = f"{claim.user}/{claim.device}/{claim.session}"
+        await store.run(self._client, "SADD", self._keys.claims(claim.worker), member)
+        return await self._claim(claim, "again" if again else "new")
+
+    async def register(self, user: str, device: str) -> Claimed:
+        """Makes a device known without a connection, so that entries are held for it. Raises Unavailable."""
+        claimed = await self._claim(Claim(user, device, "", ""), "register")
+        assert claimed is not None  # registering is never refused
+        return claimed
+
+    async def _claim(self, claim: Claim, mode: str) -> Claimed | None:
+        of, limits = self._keys.of(claim.user), self._limits
+        row = await scripts.call(
+            self._client,
+            scripts.CLAIM,
+            (of.state, of.inbox, of.cursors, of.devices, of.presence),
+            (
+                claim.device,
+                claim.worker,
+                claim.session,
+                claim.attempt,
+                mode,
+                int(limits.device_expiry * 1000),
+                limits.max_pending,
+                int(limits.retention),
+            ),
+        )
+        if row[0] == 0:
+            return None
+        return Claimed(Cursor.of(row[1]), Cursor.of(row[2] or START.raw()), row[3].decode())
+
+    async def release(self, claim: Claim) -> bool:
+        """Takes the claim back if it is still this one. Raises Unavailable."""
+        released = await self.release_row(claim.user, claim.device, f"{claim.worker}/{claim.session}/")
+        member = f"{claim.user}/{claim.device}/{claim.session}"
+        await store.run(self._client, "SREM", self._keys.claims(claim.worker), member)
+        return released
+
+    async def release_row(self, user: str, device: str, row: str) -> bool:
+        """As `release`, for a claim known only by its presence row (or the start of it). Raises Unavailable."""
+        of = self._keys.of(user)
+        return bool(
+            await scripts.call(self._client, scripts.RELEASE, (of.state, of.presence, of.devices), (device, row))
+        )
+
+    # Workers.
+
+    async def enter(self, worker: str) -> bool:
+        """A new identity. False: it was taken before. Raises Unavailable."""
+        return bool(await store.run(self._client, "HSETNX", self._keys.workers(), worker, 0))
+
+    async def beat(self, worker: str) -> bool:
+        """This worker lives. False: it was called dead, or is forgotten, and must take a new identity."""
+        return int(await scripts.call(self._client, scripts.BEAT, (self._keys.workers(),), (worker,))) > 0
+
+    async def describe(self, worker: str, about: dict[str, str | int]) -> int:
+        """Writes who the worker is, keeps its keys alive, and returns the server's clock in ms. Raises Unavailable."""
+        keys = self._keys
+        (seconds, micros), *_ = unwrapped(await store.pipeline(self._client, [("TIME",)]))
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        fields = [part for item in {**about, "beat_at": now_ms}.items() for part in item]
+        unwrapped(
+            await store.pipeline(
+                self._client,
+                [
+                    ("HSET", keys.about(worker), *fields),
+                    ("EXPIRE", keys.about(worker), IDENTITY_LIFE),
+                    ("EXPIRE", keys.claims(worker), IDENTITY_LIFE),
+                    ("EXPIRE", keys.worker(worker), IDENTITY_LIFE),
+                ],
+            )
+        )
+        return now_ms
+
+    async def counters(self) -> dict[str, str]:
+        """worker → heartbeat counter, or `dead`. Raises Unavailable."""
+        rows = await store.run(self._client, "HGETALL", self._keys.workers())
+        return {worker.decode(): counter.decode() for worker, counter in rows.items()}
+
+    async def reap(self, worker: str, counter: str) -> bool:
+        """Calls it dead for ever if its counter still stands there; True when it is dead now. Raises Unavailable."""
+        return int(await scripts.call(self._client, scripts.REAP, (self._keys.workers(),), (worker, counter))) > 0
+
+    async def claims_of(self, worker: str) -> list[tuple[str, str, str]]:
+        """(user, device, session) of some claims that name this worker; [] when none is left. Raises Unavailable."""
+        members = await store.run(self._client, "SRANDMEMBER", self._keys.claims(worker), SCAN_COUNT)
+        found = []
+        for member in members:
+            user, device, session = member.decode().split("/")
+            found.append((user, device, session))
+        return found
+
+    async def forget(self, worker: str) -> None:
+        """Deletes what is left of a dead worker, except that it is dead. Raises Unavailable."""
+        keys = self._keys
+        for key in (keys.claims(worker), keys.worker(worker), keys.about(worker)):
+            await store.run(self._client, "UNLINK", key)
+
+    async def sweep(self, worker: str) -> None:
+        """Forgets that it was dead: a worker whose row is gone takes a new identity just the same."""
+        await store.run(self._client, "HDEL", self._keys.workers(), worker)
+
+    async def server_role(self) -> tuple[str, str]:
+        """(role, replication id): a change means that other history may be behind this address."""
+        info = await store.run(self._client, "INFO", "replication")
+        return str(info.get("role", "")), str(info.get("master_replid", ""))

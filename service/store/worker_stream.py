@@ -1,0 +1,113 @@
+"""Worker streams: the hints for the sockets one worker holds, and what operators tell it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.core.cursor import Cursor
+from service.store import client as store
+from service.store.client import Redis
+from service.store.keys import Keys
+
+CAP = 20_000
+"""Entries a worker stream keeps at most (approximately); what falls off is read from the inboxes."""
+READ_COUNT = 256
+CANARY, REPLACED, KICK, BROADCAST = "!canary", "!replaced", "!kick", "!broadcast"
+"""Control fields; `!` is in no user's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """An entry was appended to `user`'s inbox after `prev`. `tail` None: too large to be carried along."""
+
+    user: str
+    prev: Cursor
+    cursor: Cursor
+    tail: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A control field and its value."""
+
+    name: str
+    value: str
+
+
+Event = Hint | Control
+Field = tuple[str, bytes | str]
+
+
+def hint_field(hint: Hint) -> Field:
+    """`user/prev/cursor` and the entry's frame without its position (empty: read the inbox)."""
+    return f"{hint.user}/{hint.prev}/{hint.cursor}", hint.tail or b""
+
+
+def read_field(name: bytes, value: bytes) -> list[Event]:
+    """The events one field stands for; several recipients are separated by spaces. Raises ValueError."""
+    text = name.decode()
+    if text.startswith("!"):
+        return [Control(text, value.decode())]
+    events: list[Event] = []
+    for part in text.split(" "):
+        user, prev, cursor = part.split("/")
+        events.append(Hint(user, Cursor.parse(prev), Cursor.parse(cursor), value or None))
+    return events
+
+
+class WorkerStreams:
+    """Writing to any worker's stream, reading one's own."""
+
+    def __init__(self, client: Redis, reader: Redis, keys: Keys) -> None:
+        self._client = client
+        self._reader = reader
+        self._keys = keys
+
+    async def announce(self, fields: Sequence[tuple[str, Sequence[Field]]]) -> list[bool | None]:
+        """(worker, fields) each: one XADD each. None where there is no such worker, False where the server
+        refused. Raises Unavailable."""
+        commands = []
+        for worker, pairs in fields:
+            flat = [part for pair in pairs for part in pair]
+            commands.append(("XADD", self._keys.worker(worker), "NOMKSTREAM", "MAXLEN", "~", CAP, "*", *flat))
+        replies = await store.pipeline(self._client, commands)
+        return [None if reply is None else not isinstance(reply, Exception) for reply in replies]
+
+    async def tell(self, worker: str, name: str, value: str | bytes) -> bool:
+        """One control to one worker; whether it is there to hear it. Raises Unavailable."""
+        return bool((await self.announce([(worker, [(name, value)])]))[0])
+
+    async def canary(self, worker: str, count: int) -> None:
+        """A sign for oneself. The only XADD that may create a worker stream. Raises Unavailable."""
+        await store.run(self._client, "XADD", self._keys.worker(worker), "*", CANARY, count)
+
+    async def position(self, worker: str) -> str:
+        """The id reading goes on from: the newest ever given out there (the stream exists after this).
+
+        Raises Unavailable.
+        """
+        await self.canary(worker, 0)
+        info = await store.run(self._client, "XINFO", "STREAM", self._keys.worker(worker))
+        facts = dict(zip(info[::2], info[1::2], strict=True))
+        return bytes(facts[b"last-generated-id"]).decode()
+
+    async def read(self, worker: str, position: str, block: float) -> tuple[str, list[Event], int]:
+        """Waits up to `block` s for what comes after `position`: the new position, the events in order,
+        and how many fields could not be read. Raises Unavailable."""
+        key = self._keys.worker(worker)
+        reply = await store.run(
+            self._reader, "XREAD", "COUNT", READ_COUNT, "BLOCK", int(block * 1000), "STREAMS", key, position
+        )
+        events: list[Event] = []
+        unreadable = 0
+        for id, fields in reply.get(key.encode(), []) if reply else []:
+            position = id.decode()
+            for name, value in fields.items():
+                try:
+                    events += read_field(name, value)
+                except ValueError:
+                    unreadable += 1
+        return position, events, unreadable
+
+    async def trim(self, worker: str, position: str) -> None:
+        """Drops what was read. Raises Unavailable."""
+        await store.run(self._client, "XTRIM", self._keys.worker(worker), "MINID", "~", position)

@@ -1,0 +1,44 @@
+"""Metrics, in Prometheus' own library. The parent sets PROMETHEUS_MULTIPROC_DIR, so that one worker's
+`/metrics` answers for all of the host. Labelled children are looked up here, once, not per message."""
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, multiprocess
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+def _counter(name: str, text: str) -> Counter:
+    return Counter(f"inboxd_{name}", text)
+
+
+MESSAGES_COMMITTED = _counter("messages_committed", "messages the append script answered, repeats and refusals included")
+BATCHES = _counter("batches", "append calls; messages per call is the batching that back-pressure gives")
+SENDS_UNAVAILABLE = _counter("sends_unavailable", "sends answered unavailable")
+HINTS_SENT = _counter("hints_sent", "hints written to other workers' streams")
+HINTS_HEARD = _counter("hints_heard", "hints and controls read from the worker's own stream")
+HINTS_DROPPED = _counter("hints_dropped", "hints that could not be written; the audit finds their entries")
+HINTS_UNREADABLE = _counter("hints_unreadable", "fields of the worker's stream that are no hint")
+READER_RESYNCS = _counter("reader_resyncs", "times the reader had to find its place in its stream")
+STALE_CLAIMS = _counter("stale_claims", "claims found to name a worker that is gone")
+ENTRIES_SENT = _counter("frames_sent", "frames written to sockets")
+REPLAYED_PAGES = _counter("pages_read", "pages read from inboxes for sessions")
+ACKS_STORED = _counter("acks_stored", "acks written, coalesced")
+AUDIT_FOUND = _counter("audit_found", "sessions the audit found behind their inbox")
+AUDIT_RECLAIMED = _counter("audit_reclaimed", "claims the audit found lost and took again")
+REPLACED = _counter("sessions_replaced", "sessions ended because their device connected again elsewhere")
+REAPED = _counter("workers_reaped", "dead workers cleaned up by this one")
+IDENTITIES = _counter("identities", "identities this process took; more than one: it was called dead")
+TASK_DEATHS = _counter("task_deaths", "background tasks that died")
+CONNECTIONS = Gauge("inboxd_connections", "sockets and long polls held now", multiprocess_mode="livesum")
+READY = Gauge("inboxd_ready_workers", "workers that are ready", multiprocess_mode="livesum")
+
+
+def exposition() -> bytes:
+    """The metrics of all workers of this host, or of this process alone where it has no siblings."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest()
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library is typed in part
+    return generate_latest(registry)

@@ -1,0 +1,93 @@
+"""A worker process: `python -m service.worker`, started by the supervisor.
+
+It inherits the listening socket, tells through a pipe when it serves, and ends with 0 after a drain
+or 3 where it refuses to start.
+"""
+
+import logging
+import os
+import signal
+import socket
+import sys
+
+import uvicorn
+
+from service.app import create_app
+from service.config import LISTEN_FD, READY_FD, Settings
+from service.core.errors import Refused, Unavailable
+from service.delivery.worker import Worker
+from service.edge.ws_protocol import Socket
+
+REFUSED = 3
+BACKLOG = 2048
+
+log = logging.getLogger("inboxd")
+
+
+class Server(uvicorn.Server):
+    """Says when it serves, and has the worker say goodbye before uvicorn shuts connections."""
+
+    def __init__(self, config: uvicorn.Config, worker: Worker, ready: int | None) -> None:
+        super().__init__(config)
+        self._worker = worker
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await self._worker.start()
+        except (Refused, Unavailable) as error:
+            print(error, file=sys.stderr)
+            sys.exit(REFUSED)
+        await super().startup(sockets)
+        if self._ready is not None and self.started:
+            os.write(self._ready, b"1")
+            os.close(self._ready)
+            self._ready = None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await self._worker.drain()
+        await super().shutdown(sockets)
+        await self._worker.stop()
+
+
+def main() -> int:
+    settings = Settings()
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format=f"%(asctime)s %(levelname)s [{os.getpid()}] %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    listener = socket.socket(fileno=int(os.environ[LISTEN_FD]))
+    ready = os.environ.get(READY_FD)
+    worker = Worker(settings, _end)
+    config = uvicorn.Config(
+        create_app(worker),
+        loop="uvloop",
+        http="httptools",
+        ws=Socket,
+        ws_max_size=settings.max_frame,
+        ws_per_message_deflate=False,  # 200-byte frames do not shrink; its buffers would cost every connection
+        ws_ping_interval=settings.ping_interval,
+        ws_ping_timeout=settings.ping_interval,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=max(1, int(settings.drain_timeout / 2)),
+        server_header=False,
+    )
+    Server(config, worker, int(ready) if ready else None).run([listener])
+    return 0
+
+
+def _end(task: str) -> None:
+    """A background task has died: leave in order, the supervisor starts another worker."""
+    log.critical("ending, because the %s has died", task)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
