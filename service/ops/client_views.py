@@ -92,7 +92,7 @@ def _show_known(answer: sending.Answer) -> None:
 def tail(
     user: Annotated[str, typer.Argument(help="Whose inbox.")],
     device: Annotated[
-        str | None, typer.Option("--device", help="Receive as this device, in its place. [default: tail]")
+        str | None, typer.Option("--device", help="Receive as this device, in its place; else as tail.")
     ] = None,
     from_cursor: Annotated[
         str | None, typer.Option("--from-cursor", help="Start after it (which acks it); 0-0: from the start.")

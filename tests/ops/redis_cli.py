@@ -36,7 +36,5 @@ def render(reply: Any, indent: str = "") -> str:
 
 
 def _quoted(text: bytes) -> str:
-    shown = (
-        _NAMED.get(byte) or (chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}") for byte in text
-    )
+    shown = (_NAMED.get(byte) or (chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}") for byte in text)
     return f'"{"".join(shown)}"'

@@ -11,7 +11,7 @@ from service.ops.doctor import Asked, Finding, examine, judge
 from service.ops.facts import Facts, gather
 from service.ops.queries import WorkerView
 from service.store import scripts
-from service.store.client import connect
+from service.store.client import connect, run
 from service.store.keys import Keys
 from service.store.preflight import contradictions, inspect
 from tests.support.redis_server import RedisServer
@@ -49,6 +49,11 @@ def bad(facts: Facts, asked: Asked = ASKED) -> Finding:
     return finding
 
 
+def now_and_later(setting: str) -> str:
+    """The command for a server without a configuration file."""
+    return f"redis-cli -p 7000 CONFIG SET {setting}  # and start the server with --{setting}"
+
+
 def test_nothing_is_wrong_with_a_good_server() -> None:
     findings = judge(GOOD, ASKED)
     assert {finding.level for finding in findings} == {"ok"}
@@ -60,7 +65,9 @@ def test_nothing_is_wrong_with_a_good_server() -> None:
     ("facts", "check", "level", "change"),
     (
         (
-            replace(GOOD, info={**INFO, "valkey_version": None, "server_name": "redis", "redis_version": "6.2.1"}),
+            replace(
+                GOOD, info={**INFO, "valkey_version": None, "server_name": "redis", "redis_version": "6.2.1"}
+            ),
             "server",
             "fail",
             "install valkey 9, or redis 7 or newer",
@@ -76,7 +83,7 @@ def test_nothing_is_wrong_with_a_good_server() -> None:
             with_info(aof_enabled=0),
             "appendonly",
             "fail",
-            "redis-cli -p 7000 CONFIG SET appendonly yes  # and start the server with --appendonly yes",
+            now_and_later("appendonly yes"),
         ),
         (
             replace(with_info(config_file="/etc/valkey.conf"), config={**CONFIG, "appendfsync": "everysec"}),
@@ -88,15 +95,13 @@ def test_nothing_is_wrong_with_a_good_server() -> None:
             with_config(no_appendfsync_on_rewrite="yes"),
             "no-appendfsync-on-rewrite",
             "warn",
-            "redis-cli -p 7000 CONFIG SET no-appendfsync-on-rewrite no"
-            "  # and start the server with --no-appendfsync-on-rewrite no",
+            now_and_later("no-appendfsync-on-rewrite no"),
         ),
         (
             with_config(maxmemory_policy="allkeys-lru"),
             "maxmemory-policy",
             "fail",
-            "redis-cli -p 7000 CONFIG SET maxmemory-policy noeviction"
-            "  # and start the server with --maxmemory-policy noeviction",
+            now_and_later("maxmemory-policy noeviction"),
         ),
         (with_info(aof_last_write_status="err"), "aof writes", "fail", "df -h"),
         (with_info(aof_last_bgrewrite_status="err"), "aof writes", "warn", "redis-cli -p 7000 BGREWRITEAOF"),
@@ -104,13 +109,13 @@ def test_nothing_is_wrong_with_a_good_server() -> None:
             with_info(used_memory=85, maxmemory=100),
             "memory",
             "warn",
-            "redis-cli -p 7000 CONFIG SET maxmemory 200  # and start the server with --maxmemory 200",
+            now_and_later("maxmemory 200"),
         ),
         (
             with_info(used_memory=96, maxmemory=100),
             "memory",
             "fail",
-            "redis-cli -p 7000 CONFIG SET maxmemory 200  # and start the server with --maxmemory 200",
+            now_and_later("maxmemory 200"),
         ),
         (replace(GOOD, skew=-5000), "clock", "warn", "timedatectl set-ntp true"),
         (
@@ -196,7 +201,7 @@ async def test_a_poor_server_fails_and_what_the_doctor_says_mends_it(poor_server
         for finding in await examine(client, ASKED):
             if "CONFIG SET" in finding.change:
                 words = finding.change.partition("  #")[0].removeprefix(ASKED.cli).split()
-                await client.execute_command(*words)
+                await run(client, *words)
         assert [f.check for f in await examine(client, ASKED) if f.level != "ok"] == ["workers"]
     finally:
         await client.aclose()
@@ -209,7 +214,9 @@ async def test_what_keeps_the_service_from_starting_is_a_failure_here_too(
     client = connect(Settings(redis_url=poor_server.url))
     try:
         refused = contradictions(await inspect(client), durability)
-        failed = [f for f in await examine(client, replace(ASKED, durability=durability)) if f.level == "fail"]
+        failed = [
+            f for f in await examine(client, replace(ASKED, durability=durability)) if f.level == "fail"
+        ]
     finally:
         await client.aclose()
     assert refused
@@ -219,7 +226,7 @@ async def test_what_keeps_the_service_from_starting_is_a_failure_here_too(
 async def test_scripts_the_server_lacks_are_loaded_and_said_so(redis_url: str) -> None:
     client = connect(Settings(redis_url=redis_url))
     try:
-        await client.execute_command("SCRIPT", "FLUSH")
+        await run(client, "SCRIPT", "FLUSH")
         first, second = await gather(client, KEYS), await gather(client, KEYS)
     finally:
         await client.aclose()
@@ -229,7 +236,9 @@ async def test_scripts_the_server_lacks_are_loaded_and_said_so(redis_url: str) -
     assert abs(first.skew) <= first.doubt + 50
 
 
-async def test_a_login_that_may_do_little_is_told_what_it_lacks(redis_server: RedisServer, redis_url: str) -> None:
+async def test_a_login_that_may_do_little_is_told_what_it_lacks(
+    redis_server: RedisServer, redis_url: str
+) -> None:
     with redis_server.client() as admin:
         admin.execute_command(
             "ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+@all", "-config", "-script", "-acl|setuser"
