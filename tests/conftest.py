@@ -10,6 +10,7 @@ import redis.asyncio
 
 from tests.support.fake_redis import fake_client
 from tests.support.redis_server import RedisServer
+from tests.support.service import Service, close_all
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +61,21 @@ async def any_redis(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
         client = redis.asyncio.Redis.from_url(request.getfixturevalue("redis_url"), protocol=2)
     yield client
     await client.aclose()
+
+
+@pytest.fixture(scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+    """Starts services (settings without `INBOXD_`) that live until the module's tests are over."""
+    started: list[Service] = []
+
+    def start(**settings: object) -> Service:
+        service = Service(tmp_path_factory.mktemp("service"), **settings)
+        started.append(service)
+        service.start()
+        return service
+
+    yield start
+    close_all(started)
 
 
 _numbers = itertools.count(1)

@@ -1,4 +1,4 @@
-"""The service as its operator runs it: a parent process, its workers, its embedded server. All can be killed."""
+"""The service as its operator runs it: a parent process, workers, an embedded server; each can be killed."""
 
 import contextlib
 import os
@@ -289,3 +289,15 @@ def is_worker(child: psutil.Process) -> bool:
 def is_same_alive(child: psutil.Process) -> bool:
     """Whether a process lives, and is not another one with the same pid."""
     return child.is_running() and processes.is_alive(child.pid)
+
+
+def close_all(services: list[Service]) -> None:
+    """Closes every one, then fails with what the first failed with."""
+    faults: list[Exception] = []
+    for service in services:
+        try:
+            service.close()
+        except (AssertionError, OSError) as fault:
+            faults.append(fault)
+    if faults:
+        raise ExceptionGroup("closing services", faults)

@@ -1,0 +1,48 @@
+"""One service for all tests of the protocol; every test has users of its own."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from tests.support.api import Api
+from tests.support.service import Service
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Two workers on the embedded server, default limits, quick settings."""
+    service = Service(tmp_path_factory.mktemp("service"))
+    try:
+        service.start()
+        yield service
+    finally:
+        service.close()
+
+
+@pytest.fixture
+def alice(named: Callable[[str], str]) -> str:
+    return named("alice")
+
+
+@pytest.fixture
+def bob(named: Callable[[str], str]) -> str:
+    return named("bob")
+
+
+@pytest.fixture
+def carol(named: Callable[[str], str]) -> str:
+    return named("carol")
+
+
+@pytest.fixture
+async def api(service: Service, alice: str) -> AsyncIterator[Api]:
+    """Requests in Alice's name."""
+    async with Api(service.url, alice) as api:
+        yield api
+
+
+@pytest.fixture
+async def bobs(service: Service, bob: str) -> AsyncIterator[Api]:
+    """Requests in Bob's name."""
+    async with Api(service.url, bob) as api:
+        yield api
