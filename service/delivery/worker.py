@@ -5,10 +5,10 @@ import logging
 import random
 import secrets
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+
 from typing import Any
 
-from service.config import Settings
+from service.config import VERSION, Settings
 from service.core.errors import Refused, Unavailable
 from service.core.frames import broadcast_frame
 from service.core.sending import Appended, AppendStatus, Message
@@ -45,7 +45,7 @@ class Worker:
 
     def __init__(self, settings: Settings, on_death: Callable[[str], None]) -> None:
         self.settings = settings
-        self.version = version("inboxd")
+        self.version = VERSION
         self.limits: dict[str, Any] = {
             "max_body": settings.max_body,
             "max_frame": settings.max_frame,
