@@ -151,6 +151,9 @@ class Session:
     def on_ack(self, cursor: Cursor) -> None:
         """The device has handled everything up to `cursor`."""
         if self.state is State.CLOSED:
+            # Still a true statement of the device, if it is of what was sent here.
+            if not self._rewound and self.acked < cursor <= self.cursor:
+                self.acked = self.ack = cursor
             return
         if self._rewound and all(cursor != sent for sent, _ in self._sent):
             return  # of entries from before the rewind

@@ -26,7 +26,8 @@ class Acker:
 
     def add(self, user: str, device: str, cursor: Cursor) -> None:
         """Acks count upwards; a lower one than what waits changes nothing. Bounded by the devices here."""
-        if cursor > self._waiting.get((user, device), cursor._replace(seq=-1)):
+        waiting = self._waiting.get((user, device))
+        if waiting is None or cursor > waiting:
             self._waiting[user, device] = cursor
             self._wake.set()
 

@@ -6,6 +6,7 @@ the presence rows.
 
 import asyncio
 import random
+from typing import Protocol
 
 from service.core.backoff import Backoff
 from service.core.cursor import Cursor
@@ -20,10 +21,18 @@ TOUCHES = 100
 """Share of the device expiry after which a connected device is written down as seen: one hundredth."""
 
 
+class Host(Protocol):
+    """What the audit needs of its worker."""
+
+    @property
+    def id(self) -> str: ...
+
+
 class Audit:
     """`interval`: seconds in which every user here is looked at once."""
 
-    def __init__(self, inboxes: Inboxes, hub: Hub, interval: float) -> None:
+    def __init__(self, host: Host, inboxes: Inboxes, hub: Hub, interval: float) -> None:
+        self._host = host
         self._inboxes = inboxes
         self._hub = hub
         self._interval = interval
@@ -75,6 +84,9 @@ class Audit:
             last, presence = heads[subscriber.claim.user]
             if subscriber.claim.row != row:
                 continue  # claimed anew meanwhile
+            if subscriber.claim.worker != self._host.id:
+                await subscriber.reclaim()  # this worker has another name now
+                continue
             await self._judge(subscriber, presence.get(subscriber.claim.device), row)
             if last > (subscriber.cursor or last):
                 AUDIT_FOUND.inc()

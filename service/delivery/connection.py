@@ -75,8 +75,8 @@ class Connection:
         claimed = await self._take_claim()
         if claimed is None:
             return
-        await self._worker.replace(claimed.held, self.claim)
-        start = Cursor.parse(hello.cursor) if hello.cursor is not None else claimed.stored
+        stored = await self._worker.succeed(claimed, self.claim)
+        start = Cursor.parse(hello.cursor) if hello.cursor is not None else stored
         self.session = Session(start, hello.window, self._welcome, confirm=hello.cursor is not None)
         self._pump()
         opened, closed = asyncio.ensure_future(self._opened.wait()), asyncio.ensure_future(self.closed.wait())
@@ -198,7 +198,9 @@ class Connection:
             await self._fewer.wait()
 
     def submit(self, message: Message) -> None:
-        """Sends a message; `accepted` or `error` follows."""
+        """Sends a message; `accepted` or `error` follows. Not once the socket is closing: nobody could be told."""
+        if self.closed.is_set():
+            return
         if not self._lane.admits(message.id):
             self._answer(message, OUT_OF_ORDER)
             return
@@ -210,6 +212,8 @@ class Connection:
 
     async def history(self, asked: History) -> None:
         """Answers with one page, or with `error`."""
+        if self.closed.is_set():
+            return
         worker = self._worker
         before = Cursor.parse(asked.before) if asked.before else None
         try:

@@ -1,11 +1,14 @@
 """The hub: which subscribers of which user this worker holds."""
 
+import logging
 from collections.abc import Iterator
 from typing import Protocol
 
 from service.core.cursor import Cursor
 from service.store.presence import Claim
 from service.store.worker_stream import Hint
+
+log = logging.getLogger("inboxd.hub")
 
 
 class Subscriber(Protocol):
@@ -59,8 +62,12 @@ class Hub:
         self.behind.discard(subscriber)
 
     def on_hint(self, hint: Hint) -> None:
-        for subscriber in list(self._users.get(hint.user, {}).values()):
-            subscriber.on_hint(hint.prev, hint.cursor, hint.tail)
+        for subscriber in self.of(hint.user):
+            try:
+                subscriber.on_hint(hint.prev, hint.cursor, hint.tail)
+            except Exception:  # one session's failure must not end the task that serves all
+                log.exception("a session of %s failed", hint.user)
+                subscriber.end(1011, "internal")
 
     def take_behind(self) -> set[Subscriber]:
         """Those that were behind before this batch of hints; settle them after it."""

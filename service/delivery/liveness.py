@@ -30,8 +30,8 @@ class Host(Protocol):
     async def take_identity(self) -> None:
         """A new one: the old one was called dead. Raises Unavailable."""
 
-    async def beaten(self, beating: bool) -> None:
-        """After each heartbeat, whether it succeeded. Raises Unavailable."""
+    def beaten(self, beating: bool) -> None:
+        """After each heartbeat, whether it succeeded."""
 
     async def changed(self) -> None:
         """The server was away, or may be another one. Raises Unavailable."""
@@ -85,7 +85,7 @@ class Liveness:
                 if self.reachable:
                     log.warning("the server cannot be reached: %s", error.why)
                 self.reachable = False
-                await self._host.beaten(False)
+                self._host.beaten(False)
             await asyncio.sleep(max(0.0, self._interval - (time.monotonic() - before)))
 
     async def beat(self) -> None:
@@ -100,7 +100,7 @@ class Liveness:
         self._offset = now - time.monotonic() * 1000
         await self._look_at_server()
         await self._sing()
-        await self._host.beaten(True)
+        self._host.beaten(True)
 
     async def _look_at_server(self) -> None:
         role, history = await self._presence.server_role()

@@ -38,8 +38,7 @@ class LongPoll:
         self._worker.hub.add(self)
         claimed = await self._worker.presence.claim(self.claim)
         assert claimed is not None  # without an attempt the last to come wins
-        await self._worker.replace(claimed.held, self.claim)
-        return claimed.stored
+        return await self._worker.succeed(claimed, self.claim)
 
     async def news(self, after: Cursor, seconds: float) -> bool:
         """Waits for an entry beyond `after`; False when time is over or another poll has taken over."""

@@ -1,10 +1,16 @@
 """The reaper: cleans up after dead workers. Every worker runs one; doing it twice does no harm."""
 
+import asyncio
+import logging
 import time
+from collections.abc import Callable
 
+from service.core.errors import Unavailable
 from service.core.suspects import Suspects
 from service.store.presence import Claim, Presence
 from service.telemetry import REAPED
+
+log = logging.getLogger("inboxd.reaper")
 
 DEAD = "dead"
 SWEEP_AFTER = 3600.0
@@ -12,16 +18,32 @@ SWEEP_AFTER = 3600.0
 
 
 class Reaper:
-    """`look` is called after every heartbeat of one's own."""
+    """Looks once after every heartbeat of its own worker, in a task of its own: cleaning up after thousands of
+    claims must not hold up heartbeats."""
 
     def __init__(self, presence: Presence, patience: float, tick: float) -> None:
         self._presence = presence
         self._suspects = Suspects(patience, tick)
         self._cleaned: dict[str, float] = {}  # dead worker → when this one cleaned up after it
+        self._beat = asyncio.Event()
 
-    def interrupt(self) -> None:
-        """One's own heartbeat failed: nobody is judged for the time that passes."""
-        self._suspects.interrupt()
+    def beaten(self, beating: bool) -> None:
+        """A heartbeat of one's own succeeded; or failed: nobody is judged for the time that passes."""
+        if beating:
+            self._beat.set()
+        else:
+            self._beat.clear()
+            self._suspects.interrupt()
+
+    async def run(self, own: Callable[[], str]) -> None:
+        """Looks until cancelled. `own`: this worker's name."""
+        while True:
+            await self._beat.wait()
+            self._beat.clear()
+            try:
+                await self.look(own())
+            except Unavailable as error:
+                log.info("will look again: %s", error.why)
 
     async def look(self, own: str) -> None:
         """Reaps whoever has been silent for too long. Raises Unavailable; the next look goes on."""
@@ -39,8 +61,9 @@ class Reaper:
         now = time.monotonic()
         if (since := self._cleaned.get(worker)) is None:
             while claims := await self._presence.claims_of(worker):
-                for user, device, session in claims:
-                    await self._presence.release(Claim(user, device, worker, session))
+                await asyncio.gather(
+                    *(self._presence.release(Claim(user, device, worker, session)) for user, device, session in claims)
+                )
             await self._presence.forget(worker)
             self._cleaned[worker] = now
             REAPED.inc()

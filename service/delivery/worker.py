@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from service.config import VERSION, Settings
+from service.core.cursor import Cursor
 from service.core.errors import Refused, Unavailable
 from service.core.frames import broadcast_frame
 from service.core.sending import Appended, AppendStatus, Message
@@ -27,7 +28,7 @@ from service.store import preflight
 from service.store.client import Clients
 from service.store.inbox import Inboxes, Limits, targets
 from service.store.keys import Keys
-from service.store.presence import Claim, Presence
+from service.store.presence import Claim, Claimed, Presence
 from service.store.worker_stream import BROADCAST, CANARY, KICK, REPLACED, Control, Hint, WorkerStreams
 from service.telemetry import CONNECTIONS, IDENTITIES, READY
 from service.telemetry import REPLACED as SESSIONS_REPLACED
@@ -36,6 +37,8 @@ log = logging.getLogger("inboxd.worker")
 
 CARRIED = 4096
 """Bytes of a tail that hints carry; larger entries are announced by cursor only."""
+SUCCESSION_LOOKS = 10
+"""Times, one ack delay apart, a new session looks whether the one it replaced has left."""
 DRAIN_SPREAD_MS = 2000
 """Draining devices are told to come back within this, each at another time."""
 
@@ -69,7 +72,7 @@ class Worker:
         self.acker = Acker(self.inboxes, settings.ack_delay)
         self.releaser = Releaser(self.presence, self.acker)
         self.reader = Reader(self, self.streams, self.hub, settings.reader_block)
-        self.audit = Audit(self.inboxes, self.hub, settings.audit_interval)
+        self.audit = Audit(self, self.inboxes, self.hub, settings.audit_interval)
         self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat)
         self.liveness = Liveness(self, self.presence, self.streams, settings.heartbeat, self.version)
         self.tasks = Tasks(on_death)
@@ -89,6 +92,7 @@ class Worker:
             ("acker", self.acker.run()),
             ("releaser", self.releaser.run()),
             ("audit", self.audit.run()),
+            ("reaper", self.reaper.run(lambda: self.id)),
             ("liveness", self.liveness.run()),
         ):
             self.tasks.start(name, work)
@@ -140,7 +144,6 @@ class Worker:
         found = [f"the {name} has died" for name in self.tasks.dead] + self._contradictions + self.liveness.problems()
         if self.draining:
             found.append("draining")
-        READY.set(0 if found else 1)
         return found
 
     def now_ms(self) -> int:
@@ -162,15 +165,11 @@ class Worker:
         self.id = new_identity()
         await self._enter()
         self.reader.resync()
-        for subscriber in list(self.hub.all()):
-            await subscriber.reclaim()
-        self.recheck()
+        self.recheck()  # finds every claim under the old name
 
-    async def beaten(self, beating: bool) -> None:
-        if beating:
-            await self.reaper.look(self.id)
-        else:
-            self.reaper.interrupt()
+    def beaten(self, beating: bool) -> None:
+        self.reaper.beaten(beating)
+        READY.set(0 if self.problems() else 1)
 
     async def changed(self) -> None:
         """The server was away or may be another one: its settings and every session are looked at again."""
@@ -204,20 +203,28 @@ class Worker:
             case name:
                 log.warning("control %s is not known here", name)
 
-    async def replace(self, held: str, by: Claim) -> None:
-        """The claim `held` (worker/session/attempt, or "") was replaced: its session must go."""
-        if not held:
-            return
-        worker, session, _ = held.split("/")
+    async def succeed(self, claimed: Claimed, by: Claim) -> Cursor:
+        """The device's stored cursor. A session that was replaced is told to go, and given a moment to store the
+        acks it has, so that its successor does not repeat what they cover."""
+        if not claimed.held:
+            return claimed.stored  # released, and its acks before that
+        worker, session, _ = claimed.held.split("/")
         if session == by.session:
-            return
-        if worker == self.id:
-            SESSIONS_REPLACED.inc(self.hub.end(by.user, by.device, session, 4509, "replaced"))
-            return
+            return claimed.stored
+        replaced = Claim(by.user, by.device, worker, session)
         try:
-            await self.streams.tell(worker, REPLACED, f"{by.user}/{by.device}/{session}")
+            if worker == self.id:
+                SESSIONS_REPLACED.inc(self.hub.end(by.user, by.device, session, 4509, "replaced"))
+            elif not await self.streams.tell(worker, REPLACED, f"{by.user}/{by.device}/{session}"):
+                return claimed.stored  # that worker is gone
+            for _ in range(SUCCESSION_LOOKS):
+                if not await self.presence.lingers(replaced):
+                    break
+                await asyncio.sleep(self.settings.ack_delay)
+            return await self.presence.stored(by.user, by.device) or claimed.stored
         except Unavailable:
             log.info("a replaced session of %s is found by the audit", worker)
+            return claimed.stored
 
     def _announce(self, message: Message, results: Sequence[Appended]) -> None:
         """Tells whoever holds a recipient's sockets: oneself at once, others through their streams."""

@@ -115,8 +115,6 @@ class Conversation:
         )
         await self._connection.open(hello)
         async for line in self._lines:
-            if self._connection.closed.is_set():
-                return
             await self._take(self._connection, line)
 
     async def _split(self, receive: Receive) -> AsyncIterator[bytes]:

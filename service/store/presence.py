@@ -83,6 +83,16 @@ class Presence:
             return None
         return Claimed(Cursor.of(row[1]), Cursor.of(row[2] or START.raw()), row[3].decode())
 
+    async def lingers(self, claim: Claim) -> bool:
+        """Whether a replaced claim's worker has yet to give it back. Raises Unavailable."""
+        member = f"{claim.user}/{claim.device}/{claim.session}"
+        return bool(await store.run(self._client, "SISMEMBER", self._keys.claims(claim.worker), member))
+
+    async def stored(self, user: str, device: str) -> Cursor | None:
+        """The device's cursor. Raises Unavailable."""
+        raw = await store.run(self._client, "HGET", self._keys.of(user).cursors, device)
+        return Cursor.of(raw) if raw else None
+
     async def release(self, claim: Claim) -> bool:
         """Takes the claim back if it is still this one. Raises Unavailable."""
         released = await self.release_row(claim.user, claim.device, f"{claim.worker}/{claim.session}/")
