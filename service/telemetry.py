@@ -1,5 +1,6 @@
 """Metrics, in Prometheus' own library. The parent sets PROMETHEUS_MULTIPROC_DIR, so that one worker's
-`/metrics` answers for all of the host. Labelled children are looked up here, once, not per message."""
+`/metrics` answers for all of the host. Labelled children are looked up here, once, not per message.
+"""
 
 import os
 
@@ -13,7 +14,9 @@ def _counter(name: str, text: str) -> Counter:
     return Counter(f"inboxd_{name}", text)
 
 
-MESSAGES_COMMITTED = _counter("messages_committed", "messages the append script answered, repeats and refusals included")
+MESSAGES_COMMITTED = _counter(
+    "messages_committed", "messages the append script answered, repeats and refusals included"
+)
 BATCHES = _counter("batches", "append calls; messages per call is the batching that back-pressure gives")
 SENDS_UNAVAILABLE = _counter("sends_unavailable", "sends answered unavailable")
 HINTS_SENT = _counter("hints_sent", "hints written to other workers' streams")

@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
         try:
             await self._worker.start()
         except (Refused, Unavailable) as error:
-            print(error, file=sys.stderr)
+            sys.stderr.write(f"{error}\n")
             sys.exit(REFUSED)
         await super().startup(sockets)
         if self._ready is not None and self.started:

@@ -68,6 +68,4 @@ def frame(tail: bytes, cursor: Cursor, replay: bool) -> bytes:
 def gap_frame(after: Cursor, cursor: Cursor, missing: int | None, reason: Missing) -> bytes:
     """The entries after `after` up to and including `cursor` will not come."""
     count = "null" if missing is None else str(missing)
-    return (
-        f'{{"type":"gap","after":"{after}","cursor":"{cursor}","missing":{count},"reason":"{reason}"}}'.encode()
-    )
+    return f'{{"type":"gap","after":"{after}","cursor":"{cursor}","missing":{count},"reason":"{reason}"}}'.encode()

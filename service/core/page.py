@@ -37,7 +37,8 @@ class Page:
     @property
     def trusted(self) -> bool:
         """Whether this is the history `after` came from: either the entry is there, or there is a hole
-        (trimmed, deleted) at exactly its number. Otherwise the server lost its tail and hands numbers out anew."""
+        (trimmed, deleted) at exactly its number. Otherwise the server lost its tail and hands numbers out anew.
+        """
         below = self.before.seq if self.before else -1
         above = self.entries[0].cursor.seq if self.entries else self.last.seq + 1
         return self.found or below < self.after.seq < above

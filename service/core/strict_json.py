@@ -53,7 +53,7 @@ def depth(value: Any) -> int:
 
 
 def _explain(raw: bytes, error: orjson.JSONDecodeError) -> NoReturn:
-    """orjson says one thing for two faults: text that is not JSON, and JSON that we do not take."""
+    """Orjson says one thing for two faults: text that is not JSON, and JSON that we do not take."""
     if _brackets(raw) > _PARSER_DEPTH:
         raise ClientError("invalid_field", "nested too deep") from None
     try:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 @dataclass(slots=True)
 class Suspects:
     """`patience`: seconds without a change of its counter after which a worker is dead. `tick`: seconds between
-    looks; a longer pause counts as one tick, because then it was this process that slept."""
+    looks; a longer pause counts as one tick, because then it was this process that slept.
+    """
 
     patience: float
     tick: float

@@ -69,7 +69,7 @@ class Audit:
     async def _pause(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._now.wait(), seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return
 
     async def _look_at(self, users: list[str]) -> None:

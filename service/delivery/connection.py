@@ -22,7 +22,7 @@ from service.core.page import Page
 from service.core.sending import OUT_OF_ORDER, Appended, Message, outcome
 from service.core.session import Read, Session
 from service.store.presence import Claim, Claimed
-from service.telemetry import ENTRIES_SENT, REPLAYED_PAGES, REPLACED
+from service.telemetry import ENTRIES_SENT, REPLACED, REPLAYED_PAGES
 
 if TYPE_CHECKING:
     from service.delivery.worker import Worker
@@ -328,4 +328,3 @@ class Connection:
         self._fewer.set()
         self._flush()
         self._peer.close(code, reason)
-

@@ -1,5 +1,6 @@
 """The hub: which subscribers of which user this worker holds."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from typing import Protocol
@@ -41,6 +42,8 @@ class Hub:
     def __init__(self) -> None:
         self._users: dict[str, dict[str, Subscriber]] = {}
         self._count = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
         self.behind: set[Subscriber] = set()  # those that wait for a missing hint
 
     def __len__(self) -> int:
@@ -50,6 +53,7 @@ class Hub:
         sessions = self._users.setdefault(subscriber.claim.user, {})
         if subscriber.claim.session not in sessions:
             self._count += 1
+            self._empty.clear()
         sessions[subscriber.claim.session] = subscriber
 
     def remove(self, subscriber: Subscriber) -> None:
@@ -57,9 +61,15 @@ class Hub:
         sessions = self._users.get(claim.user, {})
         if sessions.pop(claim.session, None) is not None:
             self._count -= 1
+            if not self._count:
+                self._empty.set()
         if not sessions:
             self._users.pop(claim.user, None)
         self.behind.discard(subscriber)
+
+    async def emptied(self) -> None:
+        """Returns when nobody is here."""
+        await self._empty.wait()
 
     def on_hint(self, hint: Hint) -> None:
         for subscriber in self.of(hint.user):

@@ -45,7 +45,7 @@ class LongPoll:
         self.cursor = after
         try:
             await asyncio.wait_for(self._news.wait(), seconds)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return False
         self._news.clear()
         return not self.ended
@@ -75,11 +75,10 @@ class LongPoll:
             self.end(4509, "replaced")
 
 
-async def poll(
-    worker: "Worker", user: str, device: str, after: Cursor | None, limit: int, wait: float
-) -> Polled:
+async def poll(worker: "Worker", user: str, device: str, after: Cursor | None, limit: int, wait: float) -> Polled:
     """Up to `limit` entries beyond `after` (None: the device's stored cursor), waiting up to `wait` s for the
-    first. Raises Unavailable."""
+    first. Raises Unavailable.
+    """
     if wait <= 0:
         stored = (await worker.presence.register(user, device)).stored
         return await _read(worker, user, device, after or stored, limit)

@@ -28,7 +28,8 @@ class Host(Protocol):
 
 class Reader:
     """Resumes from an explicit id, never `$` twice. After anything that may have moved the stream under it (a
-    lost connection, a late canary, another identity) it takes the stream's newest id and has sessions re-check."""
+    lost connection, a late canary, another identity) it takes the stream's newest id and has sessions re-check.
+    """
 
     def __init__(self, host: Host, streams: WorkerStreams, hub: Hub, block: float) -> None:
         self._host = host

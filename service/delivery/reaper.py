@@ -19,7 +19,8 @@ SWEEP_AFTER = 3600.0
 
 class Reaper:
     """Looks once after every heartbeat of its own worker, in a task of its own: cleaning up after thousands of
-    claims must not hold up heartbeats."""
+    claims must not hold up heartbeats.
+    """
 
     def __init__(self, presence: Presence, patience: float, tick: float) -> None:
         self._presence = presence

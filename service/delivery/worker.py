@@ -5,7 +5,6 @@ import logging
 import random
 import secrets
 from collections.abc import Callable, Sequence
-
 from typing import Any
 
 from service.config import VERSION, Settings
@@ -81,7 +80,8 @@ class Worker:
 
     async def start(self) -> None:
         """Enters the list of workers and starts the tasks. Raises Refused where the server's settings
-        contradict the promise, Unavailable where it cannot be reached."""
+        contradict the promise, Unavailable where it cannot be reached.
+        """
         if self._contradictions or not await self._enter():
             raise Refused("The server's settings contradict the promise: " + "; ".join(self._contradictions) + ".")
         await self.liveness.beat()
@@ -108,7 +108,8 @@ class Worker:
 
     async def drain(self) -> None:
         """Sends every device away, stores what they acked, gives the claims back and leaves. Bounded by the
-        drain time-out: what is left over then, the reaper does."""
+        drain time-out: what is left over then, the reaper does.
+        """
         self.draining = True
         READY.set(0)
         subscribers = list(self.hub.all())
@@ -117,15 +118,14 @@ class Worker:
                 subscriber.drain("the worker is restarting", random.randrange(DRAIN_SPREAD_MS))
         try:
             await asyncio.wait_for(self._leave(), self.settings.drain_timeout / 2)
-        except (asyncio.TimeoutError, Unavailable):
+        except (TimeoutError, Unavailable):
             log.warning("drained only in part; the reaper does the rest")
 
     async def _leave(self) -> None:
         await self.committer.drained()
         for subscriber in list(self.hub.all()):
             subscriber.end(1012, "the worker is restarting")
-        while len(self.hub):
-            await asyncio.sleep(self.settings.ack_delay)
+        await self.hub.emptied()
         await self.acker.flush()
         await self.releaser.drained()
 
@@ -205,7 +205,8 @@ class Worker:
 
     async def succeed(self, claimed: Claimed, by: Claim) -> Cursor:
         """The device's stored cursor. A session that was replaced is told to go, and given a moment to store the
-        acks it has, so that its successor does not repeat what they cover."""
+        acks it has, so that its successor does not repeat what they cover.
+        """
         if not claimed.held:
             return claimed.stored  # released, and its acks before that
         worker, session, _ = claimed.held.split("/")
@@ -231,7 +232,8 @@ class Worker:
         for user, result in zip(targets(message, self.settings.own_copy), results, strict=True):
             if result.status is not AppendStatus.APPENDED or not result.presence:
                 continue
-            assert result.cursor is not None and result.prev is not None  # appended
+            assert result.cursor is not None  # appended
+            assert result.prev is not None
             tail = message.tail(user)
             hint = Hint(user, result.prev, result.cursor, tail if len(tail) <= CARRIED else None)
             holders: dict[str, list[Row]] = {}

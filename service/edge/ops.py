@@ -46,9 +46,7 @@ async def inbox(request: Request, asking: Asking, user: str) -> Response:
     return _json(asdict(view))
 
 
-@router.post(
-    "/broadcast", status_code=202, openapi_extra=described(Broadcast, "Any JSON value."), response_model=None
-)
+@router.post("/broadcast", status_code=202, openapi_extra=described(Broadcast, "Any JSON value."), response_model=None)
 async def broadcast(request: Request, asking: Asking) -> Response:
     """A frame without a cursor to everybody who is online, at most once."""
     worker = worker_of(request)

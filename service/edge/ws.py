@@ -100,7 +100,7 @@ class Conversation:
     async def _talk(self) -> None:
         try:
             first = await asyncio.wait_for(anext(self._lines, None), self._worker.settings.hello_timeout)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self._socket.end(HELLO_LATE, "hello did not come in time")
             return
         if first is None:
@@ -110,9 +110,7 @@ class Conversation:
             self._socket.end(1012, "the worker is restarting")
             return
         peer = LinePeer(self._socket)
-        self._connection = Connection(
-            self._worker, peer, self._identity.user, hello.device, hello.attempt or 0
-        )
+        self._connection = Connection(self._worker, peer, self._identity.user, hello.device, hello.attempt or 0)
         await self._connection.open(hello)
         async for line in self._lines:
             await self._take(self._connection, line)

@@ -67,7 +67,9 @@ class Socket(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     def _open(self) -> bool:
-        return self.conn.state is State.OPEN and not (self.close_sent or self.disconnected or self.transport.is_closing())
+        return self.conn.state is State.OPEN and not (
+            self.close_sent or self.disconnected or self.transport.is_closing()
+        )
 
     @property
     def congested(self) -> bool:
@@ -95,7 +97,7 @@ class Socket(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if self.response.status_code == 101:
             # The endpoint's task has been made but has not run yet.
-            cast(dict[str, Any], self.scope["extensions"])[EXTENSION] = self
+            cast("dict[str, Any]", self.scope["extensions"])[EXTENSION] = self
 
     def handle_pong(self, event: Frame) -> None:
         answered = self._asked.pop(bytes(event.data), None)
@@ -128,10 +130,8 @@ class Socket(WebSocketsSansIOProtocol):
 
 
 def socket_of(scope: Any) -> Socket:
-    """The socket behind an accepted WebSocket scope. Raises RuntimeError under another server."""
+    """The socket behind an accepted WebSocket scope. Raises TypeError under another server."""
     found = scope.get("extensions", {}).get(EXTENSION)
     if not isinstance(found, Socket):
-        raise RuntimeError("run this under `inboxd serve`: its WebSocket engine is needed")
+        raise TypeError("run this under `inboxd serve`: its WebSocket engine is needed")
     return found
-
-

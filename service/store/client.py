@@ -5,7 +5,6 @@ append twice), `read` serves one blocking reader (BLOCK shorter than its time-ou
 black-holed network is noticed in seconds), `rest` does everything else.
 """
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -32,7 +31,6 @@ class Settings(Protocol):
     def redis_timeout(self) -> float: ...
 
 
-type_Redis = redis.asyncio.Redis
 Redis = redis.asyncio.Redis
 
 
@@ -43,7 +41,7 @@ def translated() -> Iterator[None]:
         yield
     except NoScriptError:
         raise
-    except (RedisError, OSError, asyncio.TimeoutError) as error:
+    except (TimeoutError, RedisError, OSError) as error:
         raise Unavailable(f"{type(error).__name__}: {error}") from error
 
 
@@ -87,7 +85,8 @@ async def run(client: Any, *command: Any) -> Any:
 
 async def pipeline(client: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
     """Several commands down one connection, in order, not atomic. A command's own error stands as an
-    exception in its place; raises Unavailable when the connection fails (any of them may have run)."""
+    exception in its place; raises Unavailable when the connection fails (any of them may have run).
+    """
     with translated():
         async with client.pipeline(transaction=False) as pipe:
             for command in commands:

@@ -12,7 +12,6 @@ from service.core.page import Page
 from service.core.sending import Appended, AppendStatus, Message
 from service.store import client as store
 from service.store import scripts
-from service.store.client import Redis
 from service.store.keys import Keys
 
 HISTORY_CHUNK = 200
@@ -113,7 +112,8 @@ class Inboxes:
         self, user: str, before: Cursor | None, limit: int, peer: str | None, now_ms: int
     ) -> tuple[list[Entry], bool]:
         """Newest first: up to `limit` entries older than `before`, of the conversation with `peer` or of all;
-        and whether there are more. Raises Unavailable."""
+        and whether there are more. Raises Unavailable.
+        """
         inbox = self._keys.of(user).inbox
         kept: list[Entry] = []
         upper = f"({before}" if before else "+"

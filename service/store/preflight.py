@@ -35,7 +35,9 @@ class ServerFacts:
     @property
     def level(self) -> str:
         """The durability an append has once it is answered, without waiting for more."""
-        return "fsynced" if self.append_only and self.fsync == "always" and not self.rewrite_without_fsync else "appended"
+        return (
+            "fsynced" if self.append_only and self.fsync == "always" and not self.rewrite_without_fsync else "appended"
+        )
 
 
 async def inspect(client: Redis) -> ServerFacts:
@@ -48,7 +50,9 @@ async def inspect(client: Redis) -> ServerFacts:
         config = dict(zip(flat[::2], flat[1::2], strict=True))
     except Unavailable:
         config = {}
-    flavour, version = ("valkey", info["valkey_version"]) if "valkey_version" in info else ("redis", info["redis_version"])
+    flavour, version = (
+        ("valkey", info["valkey_version"]) if "valkey_version" in info else ("redis", info["redis_version"])
+    )
     return ServerFacts(
         flavour=flavour,
         version=str(version),
@@ -88,7 +92,9 @@ async def preflight(settings: Wanted) -> str:
     try:
         facts = await inspect(client)
     except Unavailable as error:
-        raise Refused(f"The server cannot be reached ({error.why}). Is it running, and is INBOXD_REDIS_URL right?") from error
+        raise Refused(
+            f"The server cannot be reached ({error.why}). Is it running, and is INBOXD_REDIS_URL right?"
+        ) from error
     finally:
         await client.aclose()
     if found := contradictions(facts, settings.durability):

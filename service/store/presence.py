@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from service.core.cursor import START, Cursor
-from service.core.errors import Unavailable
 from service.store import client as store
 from service.store import scripts
 from service.store.client import Redis
@@ -137,7 +136,7 @@ class Presence:
         return now_ms
 
     async def counters(self) -> dict[str, str]:
-        """worker → heartbeat counter, or `dead`. Raises Unavailable."""
+        """Worker → heartbeat counter, or `dead`. Raises Unavailable."""
         rows = await store.run(self._client, "HGETALL", self._keys.workers())
         return {worker.decode(): counter.decode() for worker, counter in rows.items()}
 

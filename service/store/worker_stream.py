@@ -64,7 +64,8 @@ class WorkerStreams:
 
     async def announce(self, fields: Sequence[tuple[str, Sequence[Field]]]) -> list[bool | None]:
         """(worker, fields) each: one XADD each. None where there is no such worker, False where the server
-        refused. Raises Unavailable."""
+        refused. Raises Unavailable.
+        """
         commands = []
         for worker, pairs in fields:
             flat = [part for pair in pairs for part in pair]
@@ -92,7 +93,8 @@ class WorkerStreams:
 
     async def read(self, worker: str, position: str, block: float) -> tuple[str, list[Event], int]:
         """Waits up to `block` s for what comes after `position`: the new position, the events in order,
-        and how many fields could not be read. Raises Unavailable."""
+        and how many fields could not be read. Raises Unavailable.
+        """
         key = self._keys.worker(worker)
         reply = await store.run(
             self._reader, "XREAD", "COUNT", READ_COUNT, "BLOCK", int(block * 1000), "STREAMS", key, position
