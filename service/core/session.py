@@ -150,22 +150,24 @@ class Session:
 
     def on_ack(self, cursor: Cursor) -> None:
         """The device has handled everything up to `cursor`."""
-        if self.state is State.CLOSED:
-            # Still a true statement of the device, if it is of what was sent here.
-            if not self._rewound and self.acked < cursor <= self.cursor:
-                self.acked = self.ack = cursor
-            return
+        closed = self.state is State.CLOSED  # what was sent here may still be acked: it is true all the same
         if self._rewound and all(cursor != sent for sent, _ in self._sent):
             return  # of entries from before the rewind
         if cursor > self.cursor:
+            if closed:
+                return
             fault = Fault("ack_beyond_sent", f"nothing up to {cursor} was sent on this connection", "cursor")
             self.frames.append(error_frame(fault))
             self.end(4500, fault.code)
             return
+        position = self.acked  # only ever one that was sent, whatever lies between
         while self._sent and self._sent[0][0] <= cursor:
-            self._bytes -= self._sent.popleft()[1]
-        if cursor > self.acked:
-            self.acked = self.ack = cursor
+            position, size = self._sent.popleft()
+            self._bytes -= size
+        if position > self.acked:
+            self.acked = self.ack = position
+        if closed:
+            return
         if self.heard > self.cursor and not self._reading:
             self._push_held()
             if self._room() * 2 >= self.window and self._bytes * 2 <= WINDOW_BYTES:
