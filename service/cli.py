@@ -39,9 +39,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0: any free one.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
-    redis_url: Annotated[
-        str | None, typer.Option(help="A server to use instead of the embedded one.")
-    ] = None,
+    redis_url: Annotated[str | None, typer.Option(help="A server to use instead of the embedded one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where the embedded server keeps its data.")] = None,
     durability: Annotated[str | None, typer.Option(help="auto, appended or fsynced.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,

@@ -8,11 +8,14 @@ import ipaddress
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+VERSION = "0.1.0"  # the package's own version is read from here
 
 ENV_PREFIX = "INBOXD_"
 
@@ -172,9 +175,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.dead_after <= self.heartbeat:
-            raise ValueError(
-                "INBOXD_DEAD_AFTER must be longer than INBOXD_HEARTBEAT, else workers reap the living"
-            )
+            raise ValueError("INBOXD_DEAD_AFTER must be longer than INBOXD_HEARTBEAT, else workers reap the living")
         if self.reader_block >= self.redis_timeout:
             raise ValueError("INBOXD_READER_BLOCK must be shorter than INBOXD_REDIS_TIMEOUT")
         if self.max_frame <= self.max_body:
@@ -192,15 +193,15 @@ def _render(value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, tuple):
         return ",".join(value)
+    if isinstance(value, float):
+        return format(Decimal(repr(value)), "f")  # exact, and without an exponent
     return str(value)
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Names in `environ` that look like settings and are none: a typing error should not pass in silence."""
     known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | {LISTEN_FD, READY_FD}
-    return sorted(
-        name for name in environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known
-    )
+    return sorted(name for name in environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
 
 
 def explain(error: ValidationError) -> str:

@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import json
 import os
+import random
 import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -17,12 +18,14 @@ from typing import Self
 from service.core.errors import Refused
 from service.server_binary import ServerBinary
 
+HOST = "127.0.0.1"  # of the server: nobody else's business
 STAMP = "inboxd.json"
 LOCK = "lock"
 LOG = "server.log"
 MANIFEST = Path("appendonlydir") / "appendonly.aof.manifest"  # without it a server begins empty
 
 _RETRY = 0.1  # seconds between two tries at the lock
+_PORTS = range(20_000, 32_000)
 _NOT_DATA = {LOCK, "lost+found"}  # a mounted volume has the latter from the start
 
 
@@ -145,19 +148,23 @@ def _checked(path: Path, stamp: Stamp | None, binary: ServerBinary) -> Stamp:
 
 
 def free_port(wanted: int | None) -> int:
-    """`wanted` if it is free on the loopback, else any other that is."""
-    for port in (wanted, 0):
-        if port is None:
-            continue
+    """`wanted` if it is free on the loopback, else any other that is.
+
+    Others come from below the ports that the kernel gives to outgoing connections: while the server is
+    down, a client's try to reach it could otherwise be given its very port.
+    """
+    tries = [] if wanted is None else [wanted]
+    tries += random.sample(_PORTS, 100)
+    for port in tries:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
-                probe.listen(1)  # bind alone succeeds beside another's listener that is being set up
+                probe.bind((HOST, port))
+                probe.listen(1)  # bind alone succeeds beside another's that does not listen yet
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
-    raise Refused("There is no free port on 127.0.0.1.")
+            return port
+    raise Refused(f"There is no free port on {HOST}.")
 
 
 async def _lock(fd: int, path: Path, say: Callable[[str], None], patience: float = 10.0) -> None:

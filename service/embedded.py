@@ -14,13 +14,11 @@ from pathlib import Path
 
 from service.core.backoff import Backoff
 from service.core.errors import Refused
-from service.data_dir import LOG, DataDir
+from service.data_dir import HOST, LOG, DataDir
 from service.leash import leashed
 from service.server_binary import ServerBinary, find_binary
 
 Say = Callable[[str], None]
-
-HOST = "127.0.0.1"
 
 SETTINGS = {
     "bind": HOST,
@@ -35,6 +33,7 @@ SETTINGS = {
 }
 
 _STOP_PATIENCE = 30.0  # seconds; with every write on the disk already, a kill after that loses nothing
+_STEADY = 10.0  # seconds up that make the next death a first one again
 _SILENCE = 30.0  # seconds without any answer until a start counts as failed
 
 
@@ -77,7 +76,7 @@ class EmbeddedServer:
 
     async def wait(self) -> int:
         """The exit code, when the process has ended (negative: the signal it died of)."""
-        assert self.process is not None, "not started"  # noqa: S101 - a programming error, not a condition
+        assert self.process is not None, "not started"
         return await self.process.wait()
 
     async def stop(self) -> None:
@@ -90,26 +89,31 @@ class EmbeddedServer:
             async with asyncio.timeout(_STOP_PATIENCE):
                 await process.wait()
         except TimeoutError:
-            process.kill()
+            self.kill()
             await process.wait()
+
+    def kill(self) -> None:
+        """Ends the process at once."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
 
     async def keep(self) -> None:
         """Starts the server again whenever it dies, until cancelled; then stops it."""
+        loop = asyncio.get_running_loop()
         backoff = Backoff(first=0.2, most=5.0)
         try:
             while True:
+                since = loop.time()
                 code = await self.wait()
-                self.say(
-                    f"the embedded server has ended ({ending(code)}); starting it again on the same data"
-                )
+                if loop.time() - since >= _STEADY:
+                    backoff.reset()
+                self.say(f"the embedded server has ended ({ending(code)}); starting it on the same data")
+                await asyncio.sleep(backoff.wait(random.random()))
                 try:
                     await self.start()
+                    self.say("the embedded server is back")
                 except Refused as error:
                     self.say(str(error))
-                    await asyncio.sleep(backoff.wait(random.random()))  # noqa: S311 - jitter
-                else:
-                    self.say("the embedded server is back")
-                    backoff.reset()
         finally:
             await self.stop()
 

@@ -1,0 +1,175 @@
+"""Settings: what is read, what is refused, and that a child process reads the same."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from service.config import Settings, explain, is_loopback, parse_duration, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine's own environment says is not under test."""
+    for name in os.environ:
+        if name.startswith("INBOXD_"):
+            monkeypatch.delenv(name)
+
+
+def refusal(**settings: object) -> str:
+    with pytest.raises(ValidationError) as caught:
+        Settings(**settings)  # type: ignore[arg-type]
+    return explain(caught.value)
+
+
+def test_every_setting_has_a_default() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 2)
+    assert settings.redis_url is None
+    assert settings.data_dir == Path("./data")
+    assert settings.retention == 30 * 86400
+    assert settings.own_copy is True
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INBOXD_PORT", "9000")
+    monkeypatch.setenv("INBOXD_DEDUPE_WINDOW", "24h")
+    monkeypatch.setenv("INBOXD_HOLE_PATIENCE", "250ms")
+    monkeypatch.setenv("INBOXD_OWN_COPY", "off")
+    monkeypatch.setenv("INBOXD_ORIGINS", "https://a.test, https://b.test")
+    settings = Settings()
+    assert settings.port == 9000
+    assert settings.dedupe_window == 86400
+    assert settings.hole_patience == 0.25
+    assert settings.own_copy is False
+    assert settings.origins == ("https://a.test", "https://b.test")
+
+
+def test_a_keyword_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INBOXD_PORT", "9000")
+    assert Settings(port=9001).port == 9001
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INBOXD_REDIS_URL", "")
+    monkeypatch.setenv("INBOXD_PORT", "")
+    assert Settings() == Settings(redis_url=None, port=8000)
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]
+
+
+@given(
+    st.builds(
+        Settings,
+        port=st.integers(0, 65535),
+        redis_url=st.none() | st.just("redis://user:secret@127.0.0.1:6380/3"),
+        data_dir=st.just(Path("some where/data")),
+        origins=st.lists(st.sampled_from(("https://a.test", "http://localhost:3000"))).map(tuple),
+        own_copy=st.booleans(),
+        retention=st.floats(min_value=0, max_value=1e18, exclude_min=True),
+        ack_delay=st.floats(min_value=0, max_value=100),
+        durability=st.sampled_from(("auto", "appended", "fsynced")),
+        log_level=st.sampled_from(("debug", "info", "warning", "error")),
+        prefix=st.sampled_from(("chat:", "a.b/c_")),
+    )
+)
+def test_a_child_process_reads_equal_settings(settings: Settings) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.environ().items():
+            patch.setenv(name, value)
+        assert Settings() == settings
+
+
+def test_environ_names_every_setting_but_the_unset_url() -> None:
+    names = {f"INBOXD_{name.upper()}" for name in Settings.model_fields}
+    assert set(Settings().environ()) == names - {"INBOXD_REDIS_URL"}
+    assert set(Settings(redis_url="redis://127.0.0.1").environ()) == names
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    (("10", 10), ("250ms", 0.25), ("10s", 10), ("5m", 300), ("24h", 86400), ("30d", 2592000), (" 1.5 s ", 1.5)),
+)
+def test_a_duration_is_a_number_of_seconds_or_has_a_suffix(written: str, seconds: float) -> None:
+    assert parse_duration(written) == seconds
+
+
+@pytest.mark.parametrize("written", ("", "s", "1w", "-1", "1 2", "nan", "inf", "ten", None, True, -1.5, [1], "1e5"))
+def test_anything_else_is_no_duration(written: object) -> None:
+    with pytest.raises(ValueError, match="not a duration"):
+        parse_duration(written)
+
+
+@given(st.floats(min_value=0, max_value=1e12))
+def test_a_number_is_a_duration_as_it_is(seconds: float) -> None:
+    assert parse_duration(seconds) == seconds
+
+
+def test_a_heartbeat_of_nothing_is_refused() -> None:
+    assert refusal(heartbeat=0) == "INBOXD_HEARTBEAT: must be longer than nothing"
+
+
+@pytest.mark.parametrize("host", ("127.0.0.1", "127.1.2.3", "::1", "localhost", "LOCALHOST"))
+def test_a_loopback_address_needs_no_authentication(host: str) -> None:
+    assert is_loopback(host)
+    assert Settings(host=host).host == host
+
+
+@pytest.mark.parametrize("host", ("0.0.0.0", "::", "10.0.0.1", "192.168.1.2", "example.org", "localhost.example.org"))
+def test_any_other_address_is_refused_with_a_remedy(host: str) -> None:
+    assert not is_loopback(host)
+    said = refusal(host=host)
+    assert said.startswith("INBOXD_HOST: ")
+    assert "INBOXD_AUTH=off" in said
+    assert "Listen on 127.0.0.1" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    (
+        ("auth", "jwt", "this version has only 'off'"),
+        ("durability", "replicated:2", "'auto', 'appended' and 'fsynced'"),
+        ("redis_url", "redis+sentinel://:secret@h:1/m", "one server"),
+        ("redis_url", "http://h", "redis://"),
+        ("prefix", "chat:{x}", "braces"),
+        ("prefix", "ch at", "visible ASCII"),
+        ("prefix", "", "visible ASCII"),
+        ("port", 70000, "65535"),
+        ("workers", 0, "greater than or equal to 1"),
+        ("history", 0, "greater than or equal to 1"),
+        ("log_level", "loud", "debug"),
+    ),
+)
+def test_what_this_version_cannot_do_is_refused_by_name(name: str, value: object, words: str) -> None:
+    said = refusal(**{name: value})
+    assert said.startswith(f"INBOXD_{name.upper()}: ")
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ({"dead_after": 3, "heartbeat": 3}, {"reader_block": 5, "redis_timeout": 5}, {"max_frame": 100, "max_body": 100}),
+    ids=("dead_after", "reader_block", "max_frame"),
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object]) -> None:
+    said = refusal(**settings)
+    assert all(f"INBOXD_{name.upper()}" in said for name in settings)
+
+
+def test_a_password_is_shown_nowhere() -> None:
+    url = "redis://user:hunter2@127.0.0.1:6380"
+    assert "hunter2" not in repr(Settings(redis_url=url))
+    with pytest.raises(ValidationError) as caught:
+        Settings(redis_url="redis+sentinel://user:hunter2@h", port=-1)
+    assert "hunter2" not in str(caught.value) + explain(caught.value)
+
+
+def test_unknown_variables_are_found() -> None:
+    environ = {"INBOXD_PROT": "1", "INBOXD_PORT": "1", "inboxd_host": "x", "INBOXD_READY_FD": "7", "HOME": "/"}
+    assert unknown_variables(environ) == ["INBOXD_PROT"]
