@@ -27,9 +27,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="seconds instead of minutes; rougher figures")
     made.add_argument("--runs", type=int, default=1, metavar="N", help="repeat all of it N times")
     made.add_argument("--seed", type=int, default=1, help="of what is random in the load")
-    made.add_argument(
-        "--only", action="append", choices=names, metavar="NAME", help=f"of: {', '.join(names)}"
-    )
+    made.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"of: {', '.join(names)}")
     made.add_argument("--loads", type=int, default=1, metavar="N", help="load processes (default: 1)")
     made.add_argument("--ack-every", type=int, default=16, metavar="N", help="entries a device acks at once")
     made.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")

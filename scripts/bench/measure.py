@@ -180,9 +180,7 @@ def remarks(outcomes: Sequence[Outcome], cost: Cost) -> tuple[str, ...]:
     cores = psutil.cpu_count() or 1
     machine = ratio(cost.service + cost.load, cost.wall * cores)
     if machine >= FULL_MACHINE:
-        found.append(
-            f"all {cores} cores were full, {ratio(cost.load, cost.wall):.0%} of one with the load itself"
-        )
+        found.append(f"all {cores} cores were full, {ratio(cost.load, cost.wall):.0%} of one with the load itself")
     faults = sum((one.faults for one in outcomes), Counter[str]())
     if faults:
         found.append("faults: " + ", ".join(f"{name} {count}" for name, count in faults.most_common()))

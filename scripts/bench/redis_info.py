@@ -74,9 +74,7 @@ class RedisView:
 def parse_calls(info: Mapping[str, Mapping[str, Any]]) -> CallStats:
     """`INFO commandstats` as redis-py gives it: `cmdstat_xadd` → `{"calls": …, "usec": …}`."""
     named = ((key.removeprefix(PREFIX), stat) for key, stat in info.items())
-    return {
-        name: CallStat(int(stat["calls"]), float(stat["usec"])) for name, stat in named if name not in NOISE
-    }
+    return {name: CallStat(int(stat["calls"]), float(stat["usec"])) for name, stat in named if name not in NOISE}
 
 
 def calls_between(before: CallStats, after: CallStats) -> CallStats:

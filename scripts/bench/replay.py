@@ -69,9 +69,7 @@ class ReplayLoad:
         for first in range(0, self.backlog, PER_REQUEST):
             numbers = range(first, min(first + PER_REQUEST, self.backlog))
             body = batch([message(message_id(user, number), user) for number in numbers])
-            answer = await connection.request(
-                post(self.endpoint, "/v1/messages/batch", f"{self.tag}-from", body)
-            )
+            answer = await connection.request(post(self.endpoint, "/v1/messages/batch", f"{self.tag}-from", body))
             refused = [status for status in batch_statuses(answer.body) if status != ACCEPTED]
             if refused:
                 raise RuntimeError(f"{len(refused)} messages of the backlog were refused: {refused[0]}")

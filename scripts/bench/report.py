@@ -19,6 +19,9 @@ SMALL, MEDIUM = 10, 1000  # below: two decimals, one decimal, none
 CALLS_SHOWN = 10  # commands of one subject, the dearest first
 NOTHING = "-"
 
+# On a full machine the server is preempted in the middle of calls: their times then exceed its CPU.
+CALLS_TITLE = "What the server was asked to do (wall time; a script's includes the calls it makes)"
+
 Cell = str
 Row = Sequence[Cell]
 
@@ -75,7 +78,7 @@ def text(conditions: Conditions, runs: Sequence[Run]) -> str:
         titled("Yardstick: plain pipelined XADDs from raw sockets, 50 connections x 16", yardsticks(runs)),
         titled("Figures (ratio: to the yardstick of the same server in the same run)", figures(runs)),
         titled("CPU seconds per 100,000 messages", costs(runs)),
-        titled("What the server was asked to do (a script's time includes the calls it makes)", calls(runs)),
+        titled(CALLS_TITLE, calls(runs)),
         titled("Remarks", "\n".join(remarks(runs)) or "none"),
     ]
     return "\n\n".join(parts)
@@ -130,9 +133,7 @@ def _figure_rows(runs: Sequence[Run]) -> Iterator[list[Cell]]:
     for subject, results in by_subject(runs).items():
         for place, figure in enumerate(results[0].figures):
             values = [result.figures[place].value for result in results]
-            ratios = [
-                set_against(figure, value, run, subject) for value, run in zip(values, runs, strict=True)
-            ]
+            ratios = [set_against(figure, value, run, subject) for value, run in zip(values, runs, strict=True)]
             each = " ".join(map(number, values)) if len(values) > 1 else ""
             yield [
                 *summary(subject if place == 0 else "", figure.name, figure.unit, values),

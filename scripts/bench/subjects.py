@@ -60,9 +60,7 @@ def http_batch(name: str, stage: Stage) -> Result:
 def _http(name: str, stage: Stage, connections: int, per_request: int) -> Result:
     endpoint, sizes = stage.service.endpoint, stage.sizes
     share = max(1, connections // stage.loads)
-    loads = [
-        HttpSends(endpoint, tag, sizes.seconds, sizes.warm_up, share, per_request) for tag in stage.tags(name)
-    ]
+    loads = [HttpSends(endpoint, tag, sizes.seconds, sizes.warm_up, share, per_request) for tag in stage.tags(name)]
     outcome, cost, found = under_load(stage, loads)
     figures = (Figure("accepted", "sends/s", rate(outcome), "rate"), *_per_cpu(cost))
     return Result(figures, cost, found)
@@ -79,9 +77,7 @@ def ws_sends_one_worker(name: str, stage: Stage) -> Result:
 def _ws(name: str, stage: Stage, mark: Mark | None) -> Result:
     endpoint, sizes = stage.service.endpoint, stage.sizes
     share = max(1, CONNECTIONS // stage.loads)
-    loads = [
-        WsSends(endpoint, tag, sizes.seconds, sizes.warm_up, stage.manners, share) for tag in stage.tags(name)
-    ]
+    loads = [WsSends(endpoint, tag, sizes.seconds, sizes.warm_up, stage.manners, share) for tag in stage.tags(name)]
     outcome, cost, found = under_load(stage, loads)
     figures = (Figure("accepted", "sends/s", rate(outcome), "rate", mark), *_per_cpu(cost))
     return Result(figures, cost, found)
@@ -113,9 +109,7 @@ def pairs(name: str, stage: Stage) -> Result:
 
 def latency(name: str, stage: Stage) -> Result:
     tag, sizes = stage.tags(name)[0], stage.sizes
-    load = LatencyLoad(
-        stage.service.endpoint, tag, sizes.latency_seconds, sizes.warm_up, stage.manners, stage.seed
-    )
+    load = LatencyLoad(stage.service.endpoint, tag, sizes.latency_seconds, sizes.warm_up, stage.manners, stage.seed)
     outcome, cost, found = under_load(stage, [load])
     late = percentile(outcome.late, 0.99)
     if late > LATE:

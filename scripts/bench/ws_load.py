@@ -25,9 +25,7 @@ COPIES = 2.0  # s, for the own copies still under way then
 class Sender(Device):
     """Keeps `in_flight` sends under way until it is told to stop."""
 
-    def __init__(
-        self, endpoint: Endpoint, user: str, manners: Manners, number: int, recipients: list[bytes]
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, user: str, manners: Manners, number: int, recipients: list[bytes]) -> None:
         super().__init__(endpoint, user, manners)
         self.sent = 0
         self.answers = 0
