@@ -7,6 +7,8 @@ import pytest
 from tests.support.api import Api
 from tests.support.service import Service
 
+pytestmark = pytest.mark.usefixtures("tidy")
+
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:

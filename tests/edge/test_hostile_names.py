@@ -38,9 +38,7 @@ TRICKY = (
 
 
 @pytest.mark.parametrize("prefix", [name for name in TRICKY if name != "$"])
-async def test_a_tricky_name_has_an_inbox_of_its_own(
-    service: Service, api: Api, bob: str, prefix: str
-) -> None:
+async def test_a_tricky_name_has_an_inbox_of_its_own(service: Service, api: Api, bob: str, prefix: str) -> None:
     name = f"{prefix}{bob}"
     async with Device(service.url, name, prefix) as tricky, Device(service.url, bob) as phone:
         await api.send(name, "for the tricky one", "m-1")

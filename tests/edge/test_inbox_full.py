@@ -62,9 +62,7 @@ async def acked(api: Api, device: Device) -> bool:
     return await api.stored(device.user, device.name) == str(device.acked)
 
 
-async def test_one_full_inbox_of_several_is_told_and_the_others_get_it(
-    api: Api, bob: str, carol: str
-) -> None:
+async def test_one_full_inbox_of_several_is_told_and_the_others_get_it(api: Api, bob: str, carol: str) -> None:
     await api.fill(bob, LIMIT)
     response = await api.post({"id": "both", "to": [bob, carol], "body": 1})
     assert response.status_code == 202

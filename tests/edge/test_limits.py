@@ -106,11 +106,12 @@ async def test_a_hostile_device_is_refused(api: Api, name: str) -> None:
 # Types
 
 
-@pytest.mark.parametrize("field", ("to", "from", "id"))
-@pytest.mark.parametrize("value", NO_STRINGS)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    # null may well mean absent where a field may be absent
+    [(field, value) for field in ("to", "from", "id") for value in NO_STRINGS if value is not None or field == "to"],
+)
 async def test_a_name_is_a_string(api: Api, bob: str, field: str, value: Any) -> None:
-    if value is None and field != "to":
-        pytest.skip("null may well mean absent there")
     content = {"to": bob, "body": 1, field: value}
     problem(await api.post(content), 422, "invalid_field", field)
 
@@ -130,9 +131,7 @@ async def test_expires_in_may_be_a_second_or_30_days(api: Api, bob: str, value: 
     await api.send(bob, 1, expires_in=value)
 
 
-@pytest.mark.parametrize(
-    "field", ("bodi", "", "Body", "to ", "type", "cursor", "sender", "\u0000", "a" * 1000)
-)
+@pytest.mark.parametrize("field", ("bodi", "", "Body", "to ", "type", "cursor", "sender", "\u0000", "a" * 1000))
 async def test_an_unknown_field_is_refused(api: Api, bob: str, field: str) -> None:
     problem(await api.post({"to": bob, "body": 1, field: 1}), 422, "invalid_field")
 
@@ -188,9 +187,7 @@ async def test_a_list_without_recipients_is_refused(api: Api) -> None:
         "\n",
     ),
 )
-async def test_any_json_value_is_a_body_and_arrives_as_it_was(
-    api: Api, bobs: Api, bob: str, body: Any
-) -> None:
+async def test_any_json_value_is_a_body_and_arrives_as_it_was(api: Api, bobs: Api, bob: str, body: Any) -> None:
     await api.send(bob, body)
     (entry,) = (await bobs.get("/v1/inbox", device="d"))["entries"]
     assert json.dumps(entry["body"]) == json.dumps(body)

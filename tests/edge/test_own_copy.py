@@ -9,9 +9,7 @@ from tests.support.device import Device
 from tests.support.service import Service
 
 
-async def test_every_device_of_the_sender_gets_what_one_of_them_sent(
-    service: Service, alice: str, bob: str
-) -> None:
+async def test_every_device_of_the_sender_gets_what_one_of_them_sent(service: Service, alice: str, bob: str) -> None:
     async with Device(service.url, alice, "phone") as phone, Device(service.url, alice, "laptop") as laptop:
         sent = await phone.send("m-1", bob, {"text": "hi"})
         for device in (phone, laptop):
@@ -27,9 +25,7 @@ async def test_a_user_without_a_device_has_no_copies(api: Api, alice: str, bob: 
     assert response.status_code == 404 or response.json()["length"] == 0
 
 
-async def test_a_device_that_is_offline_finds_the_copy_later(
-    service: Service, api: Api, alice: str, bob: str
-) -> None:
+async def test_a_device_that_is_offline_finds_the_copy_later(service: Service, api: Api, alice: str, bob: str) -> None:
     async with Device(service.url, alice) as phone:
         pass
     await api.send(bob, "hi", "m-1")

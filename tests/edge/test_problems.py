@@ -13,9 +13,7 @@ from tests.support.service import Service
 from tests.support.timing import PATIENCE
 
 
-@pytest.mark.parametrize(
-    "path", ("/v1/nothing", "/v1/messages/", "/v2/messages", "/v1/inbox/nothing", "/%00")
-)
+@pytest.mark.parametrize("path", ("/v1/nothing", "/v1/messages/", "/v2/messages", "/v1/inbox/nothing", "/%00"))
 async def test_an_unknown_path_is_a_problem(api: Api, path: str) -> None:
     problem(await api.http.post(path, json={}), 404, "not_found")
 
@@ -61,9 +59,7 @@ async def test_no_media_type_is_a_problem(api: Api, bob: str) -> None:
     problem(await api.http.send(request), 415, "unsupported_media_type")
 
 
-@pytest.mark.parametrize(
-    "media_type", ("application/json; charset=utf-8", "Application/JSON", "application/json;")
-)
+@pytest.mark.parametrize("media_type", ("application/json; charset=utf-8", "Application/JSON", "application/json;"))
 async def test_json_under_its_other_spellings_is_taken(api: Api, bob: str, media_type: str) -> None:
     response = await api.post_raw(f'{{"to":"{bob}","body":1}}', media_type)
     assert response.status_code == 202
@@ -81,9 +77,7 @@ async def test_a_request_far_too_large_is_refused(api: Api) -> None:
 
 async def test_a_batch_far_too_large_is_refused(api: Api) -> None:
     content = b'{"messages": ["' + b"x" * 17_000_000 + b'"]}'
-    response = await api.http.post(
-        "/v1/messages/batch", content=content, headers={"Content-Type": "application/json"}
-    )
+    response = await api.http.post("/v1/messages/batch", content=content, headers={"Content-Type": "application/json"})
     problem(response, 413, "too_large")
 
 
@@ -92,9 +86,7 @@ async def test_a_request_that_does_not_tell_its_length_is_held_to_the_limit_too(
         for _ in range(100):
             yield b" " * 50_000
 
-    response = await api.http.post(
-        "/v1/messages", content=chunks(), headers={"Content-Type": "application/json"}
-    )
+    response = await api.http.post("/v1/messages", content=chunks(), headers={"Content-Type": "application/json"})
     problem(response, 413, "too_large")
 
 
@@ -146,9 +138,7 @@ async def test_who_names_nobody_is_unauthenticated(service: Service, method: str
         problem(await nobody.http.request(method, path, json=content), 401, "unauthenticated")
 
 
-@pytest.mark.parametrize(
-    "host", ("evil.example", "evil.example:8000", "10.0.0.1", "localhost.evil.example", "")
-)
+@pytest.mark.parametrize("host", ("evil.example", "evil.example:8000", "10.0.0.1", "localhost.evil.example", ""))
 @pytest.mark.parametrize("path", ("/v1/messages", "/api/chat/create_chat"))
 async def test_a_host_that_is_not_this_machine_is_forbidden(api: Api, bob: str, host: str, path: str) -> None:
     response = await api.http.post(path, json={"to": bob, "body": 1}, headers={"Host": host})
@@ -188,9 +178,7 @@ async def test_what_is_no_http_ends_the_connection_and_nothing_else(
     await api.send(bob)
 
 
-async def test_a_client_that_goes_away_mid_request_disturbs_nobody(
-    service: Service, api: Api, bob: str
-) -> None:
+async def test_a_client_that_goes_away_mid_request_disturbs_nobody(service: Service, api: Api, bob: str) -> None:
     address = urlsplit(service.url)
     head = b"POST /v1/messages HTTP/1.1\r\nHost: localhost\r\nX-Inboxd-User: eve\r\n"
     for cut in (head, head + b"Content-Type: application/json\r\nContent-Length: 500\r\n\r\n{"):
@@ -204,8 +192,6 @@ async def test_a_client_that_goes_away_mid_request_disturbs_nobody(
 async def test_no_problem_repeats_what_a_caller_sent_as_a_secret(service: Service, bob: str) -> None:
     secret = secrets.token_hex(16)
     async with Api(service.url, "eve") as api:
-        response = await api.http.post(
-            "/v1/nothing", json={"to": bob}, headers={"Authorization": f"Bearer {secret}"}
-        )
+        response = await api.http.post("/v1/nothing", json={"to": bob}, headers={"Authorization": f"Bearer {secret}"})
     assert secret not in response.text
     assert secret not in service.stderr() + service.stdout()

@@ -33,9 +33,7 @@ async def test_an_acceptance_has_exactly_the_fields_of_the_protocol(api: Api, al
     }
 
 
-async def test_an_accepted_message_is_in_the_recipients_inbox(
-    api: Api, bobs: Api, alice: str, bob: str
-) -> None:
+async def test_an_accepted_message_is_in_the_recipients_inbox(api: Api, bobs: Api, alice: str, bob: str) -> None:
     sent = await api.send(bob, {"text": "hi"}, "m-1")
     page = await bobs.get("/v1/inbox", device="phone")
     cursor = sent["recipients"][0]["cursor"]
@@ -79,9 +77,7 @@ async def test_a_header_and_a_field_that_differ_are_refused(api: Api, bob: str) 
 
 @pytest.mark.parametrize("key", ("", "a b", "x" * 65, 'quo"te', "a/b"))
 async def test_a_header_that_is_no_id_is_refused(api: Api, bob: str, key: str) -> None:
-    response = await api.http.post(
-        "/v1/messages", json={"to": bob, "body": 1}, headers={"Idempotency-Key": key}
-    )
+    response = await api.http.post("/v1/messages", json={"to": bob, "body": 1}, headers={"Idempotency-Key": key})
     problem(response, 422, "invalid_field")
 
 
@@ -243,6 +239,6 @@ async def test_a_batch_takes_a_thousand_messages_and_no_more(api: Api, bob: str)
     assert (await api.inbox(bob))["length"] == 1000, "of a batch too long nothing is sent"
 
 
-@pytest.mark.parametrize("content", ({}, [], {"messages": {}}, {"messages": [], "more": 1}, "x", None))
+@pytest.mark.parametrize("content", ({}, [], {"messages": {}}, {"messages": [], "more": 1}, "x", 1))
 async def test_a_batch_of_another_shape_is_refused(api: Api, content: Any) -> None:
     problem(await api.http.post("/v1/messages/batch", json=content), 422, "invalid_field")

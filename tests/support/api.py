@@ -1,5 +1,6 @@
 """The service's HTTP side, as a test asks it."""
 
+import json
 import re
 from types import TracebackType
 from typing import Any, Self
@@ -31,15 +32,13 @@ class Api:
 
     async def post(self, content: Any) -> httpx2.Response:
         """`POST /v1/messages` of any JSON."""
-        return await self.http.post("/v1/messages", json=content)
+        return await self.post_raw(json.dumps(content))
 
     async def post_raw(self, content: str | bytes, media_type: str = "application/json") -> httpx2.Response:
         """`POST /v1/messages` of any bytes."""
         return await self.http.post("/v1/messages", content=content, headers={"Content-Type": media_type})
 
-    async def send(
-        self, to: Any, body: Any = "hi", message_id: str | None = None, **more: Any
-    ) -> dict[str, Any]:
+    async def send(self, to: Any, body: Any = "hi", message_id: str | None = None, **more: Any) -> dict[str, Any]:
         """Sends a message; the answer, which must be an acceptance."""
         named = {} if message_id is None else {"id": message_id}
         response = await self.post({**named, "to": to, "body": body, **more})
@@ -52,8 +51,7 @@ class Api:
         for start in range(1, count + 1, 1000):
             numbers = range(start, min(start + 1000, count + 1))
             messages = [
-                {"id": f"{prefix}{number}", "to": to, "body": number if body is None else body}
-                for number in numbers
+                {"id": f"{prefix}{number}", "to": to, "body": number if body is None else body} for number in numbers
             ]
             response = await self.http.post("/v1/messages/batch", json={"messages": messages})
             assert response.status_code == 200, response.text

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 from tests.support.cursors import START, Cursor
 from tests.support.history import History
@@ -48,7 +49,7 @@ class Device:
 
     @property
     def url(self) -> str:
-        return f"{self.base.replace('http', 'ws', 1)}/v1/ws?user={self.user}"
+        return f"{self.base.replace('http', 'ws', 1)}/v1/ws?user={quote(self.user)}"
 
     async def connect(
         self, *, cursor: str | None = None, window: int | None = None, attempt: int | None = None
@@ -138,9 +139,7 @@ class Device:
 
     async def receive(self, count: int) -> list[Frame]:
         """Waits until this connection has brought so many entries and gaps; all of them so far."""
-        return await self.wire.until(
-            lambda: self.entries if len(self.entries) >= count else None, f"{count} entries"
-        )
+        return await self.wire.until(lambda: self.entries if len(self.entries) >= count else None, f"{count} entries")
 
     async def go_live(self) -> Frame:
         """Waits for `live`."""

@@ -120,9 +120,7 @@ class History:
 
     def _senders_order(self, reader: Reader, seen: _Seen) -> Iterator[str]:
         place = {
-            (sender, message_id): number
-            for sender, ids in self.sent.items()
-            for number, message_id in enumerate(ids)
+            (sender, message_id): number for sender, ids in self.sent.items() for number, message_id in enumerate(ids)
         }
         latest: dict[str, Identity] = {}
         for cursor, identity in sorted(seen.order):

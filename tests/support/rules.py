@@ -87,9 +87,7 @@ class Rules:
         always, sometimes = FIELDS[str(kind)]
         names = set(frame) - {"type"}
         require(always <= names, f"{sorted(always - names)} missing", frame)
-        require(
-            names <= always | sometimes, f"{sorted(names - always - sometimes)} not in the protocol", frame
-        )
+        require(names <= always | sometimes, f"{sorted(names - always - sometimes)} not in the protocol", frame)
         require(self.welcome is not None or kind in {"welcome", "error"}, "before welcome", frame)
         require(not self.closing or kind != "closing", "closing twice", frame)
         handler = getattr(self, f"_{kind}", None)

@@ -223,9 +223,7 @@ class Service:
         assert response.status_code == 200, response.text
         children = {child.pid for child in self._note_children()}
         rows = response.json()["workers"]
-        return [
-            Worker(row["worker"], row["pid"], row["connections"]) for row in rows if row["pid"] in children
-        ]
+        return [Worker(row["worker"], row["pid"], row["connections"]) for row in rows if row["pid"] in children]
 
     def worker(self, name: str) -> Worker:
         """The living worker of this name."""

@@ -14,7 +14,7 @@ T = TypeVar("T")
 UNIT = float(os.environ.get("TEST_TIME_UNIT", "1"))
 """Seconds."""
 
-PATIENCE = 30 * UNIT
+PATIENCE = 20 * UNIT
 """Seconds after which a test gives up waiting for something that must come."""
 
 POLL = 0.02
@@ -38,9 +38,7 @@ def eventually(probe: Callable[[], T | None], what: str, patience: float = PATIE
         time.sleep(POLL)
 
 
-async def eventually_async(
-    probe: Callable[[], Awaitable[T | None]], what: str, patience: float = PATIENCE
-) -> T:
+async def eventually_async(probe: Callable[[], Awaitable[T | None]], what: str, patience: float = PATIENCE) -> T:
     """As `eventually`, for a probe that is awaited."""
     deadline = time.monotonic() + patience
     while True:

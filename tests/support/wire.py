@@ -1,12 +1,15 @@
 """One WebSocket connection as it is: everything that came is kept in order, nothing is judged."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame as WebSocketFrame
+from websockets.frames import Opcode
 from websockets.typing import Origin, Subprotocol
 
 from tests.support.timing import PATIENCE
@@ -16,20 +19,30 @@ T = TypeVar("T")
 Judge = Callable[[Frame, int], None]
 
 
+class EndedError(AssertionError):
+    """The connection ended before what was waited for."""
+
+
 class Wire:
     """Frames are JSON objects, one per line of a WebSocket frame. `judge` is called with each and its size.
 
     What `judge` raises ends the connection and is raised by whatever waits on it, and by `close`.
     """
 
+    unfinished: ClassVar[set["Wire"]] = set()  # what a failing test has left open; a fixture drops them
+
     def __init__(self, connection: ClientConnection, judge: Judge | None = None) -> None:
         self.connection = connection
         self.frames: list[Frame] = []
         self.bundles: list[int] = []  # objects in each WebSocket frame
+        self.pings = 0  # WebSocket pings that came
+        self._answers_pings = True
         self.fault: BaseException | None = None
         self._judge = judge
         self._unclaimed: dict[str, list[Frame]] = {}  # by type: what `next` has not handed out
         self._changed = asyncio.Event()
+        self.unfinished.add(self)
+        self._watch_pings()
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
@@ -39,10 +52,15 @@ class Wire:
         *,
         judge: Judge | None = None,
         headers: Mapping[str, str] | None = None,
+        via_port: int | None = None,
         origin: str | None = None,
         subprotocols: tuple[str, ...] = (),
     ) -> Self:
-        """Connects; raises websockets' InvalidStatus where the handshake is refused."""
+        """Connects; raises websockets' InvalidStatus where the handshake is refused.
+
+        `via_port`: the loopback port to connect to, whatever host the URL names.
+        """
+        place: dict[str, Any] = {} if via_port is None else {"host": "127.0.0.1", "port": via_port}
         connection = await connect(
             url,
             additional_headers=headers or {},
@@ -55,8 +73,30 @@ class Wire:
             max_queue=None,  # the service is not to be held up by the test's own slowness
             open_timeout=PATIENCE,
             close_timeout=PATIENCE,
+            **place,
         )
         return cls(connection, judge)
+
+    # Pings
+
+    def _watch_pings(self) -> None:
+        """Counts the pings of the service; the library answers them by itself, in `send_frame`."""
+        protocol = self.connection.protocol
+        send_frame = protocol.send_frame
+
+        def watching(frame: WebSocketFrame) -> None:
+            if frame.opcode is Opcode.PONG:
+                self.pings += 1
+                self._changed.set()
+                if not self._answers_pings:
+                    return
+            send_frame(frame)
+
+        protocol.send_frame = watching  # type: ignore[method-assign]
+
+    def ignore_pings(self) -> None:
+        """Answers no ping any more, but goes on reading."""
+        self._answers_pings = False
 
     # What came
 
@@ -104,7 +144,7 @@ class Wire:
                     if found is not None and found is not False:
                         return found
                     if not self.is_open:
-                        raise AssertionError(f"closed ({self.described_end}) before {what}: {self._tail()}")
+                        raise EndedError(f"closed ({self.described_end}) before {what}: {self._tail()}")
                     await self._changed.wait()
         except TimeoutError:
             raise AssertionError(f"did not come within {PATIENCE:.0f} s: {what}: {self._tail()}") from None
@@ -135,11 +175,13 @@ class Wire:
         await self.send_text("\n".join(json.dumps(frame) for frame in frames))
 
     async def send_text(self, text: str | bytes) -> None:
-        """One text frame of any content; bytes need not be UTF-8."""
-        await self.connection.send(text.encode() if isinstance(text, str) else text, text=True)
+        """One text frame of any content; bytes need not be UTF-8. Lost where the connection has ended."""
+        with contextlib.suppress(ConnectionClosed):
+            await self.connection.send(text.encode() if isinstance(text, str) else text, text=True)
 
     async def send_binary(self, data: bytes) -> None:
-        await self.connection.send(data, text=False)
+        with contextlib.suppress(ConnectionClosed):
+            await self.connection.send(data, text=False)
 
     def stall(self) -> None:
         """Stops reading from the socket: no frame, no ping is seen any more, and TCP pushes back."""
@@ -175,6 +217,7 @@ class Wire:
         await self._finish()
 
     async def _finish(self) -> None:
+        self.unfinished.discard(self)
         await self._reader
         await self.connection.wait_closed()
         if self.fault is not None:
