@@ -44,6 +44,10 @@ class Peer(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Says goodbye; the reading side then ends."""
 
+    @property
+    def gone(self) -> bool:
+        """Nobody is there any more."""
+
 
 class Connection:
     """One device, connected. `closed` is set once it must not be read any more."""
@@ -87,14 +91,19 @@ class Connection:
             closed.cancel()
 
     async def _take_claim(self) -> Claimed | None:
-        """However long the server is away. None: refused, or closed meanwhile."""
+        """None: refused, closed meanwhile, or the server stayed away. A socket that waited too long must not claim:
+        its device may have come back elsewhere, and would be thrown out."""
         worker, backoff = self._worker, Backoff(first=0.05, most=2.0)
         worker.hub.add(self)  # before it is claimed: whoever takes over must find it
-        while not self.closed.is_set():
+        deadline = self._loop.time() + worker.settings.hello_timeout
+        while not (self.closed.is_set() or self._peer.gone):
             claim = self.claim
             try:
                 claimed = await worker.presence.claim(claim)
             except Unavailable:
+                if self._loop.time() > deadline:
+                    self.end(1013, "the store cannot be reached")
+                    return None
                 await asyncio.sleep(backoff.wait(random.random()))
                 continue
             if claimed is None:

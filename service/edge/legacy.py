@@ -80,6 +80,10 @@ class LegacyPeer:
     def close(self, code: int, reason: str) -> None:
         self._socket.end(code, reason)
 
+    @property
+    def gone(self) -> bool:
+        return self._socket.gone
+
     def _translate(self, frame: dict[str, Any]) -> bytes | None:
         """None: nothing such a client knows."""
         match frame["type"]:

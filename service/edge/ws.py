@@ -59,6 +59,10 @@ class LinePeer:
     def close(self, code: int, reason: str) -> None:
         self._socket.end(code, reason)
 
+    @property
+    def gone(self) -> bool:
+        return self._socket.gone
+
 
 def refuse(socket: Socket, fault: Fault, code: int) -> None:
     """Says why, then closes."""

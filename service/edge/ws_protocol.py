@@ -72,6 +72,11 @@ class Socket(WebSocketsSansIOProtocol):
         )
 
     @property
+    def gone(self) -> bool:
+        """The connection is lost, or about to be."""
+        return self.disconnected or self.transport.is_closing()
+
+    @property
     def congested(self) -> bool:
         """The peer reads slower than it is written to."""
         return not self.writable.is_set()

@@ -12,6 +12,7 @@ from service.core.cursor import START, Cursor
 from service.core.errors import Unavailable
 from service.store.client import Redis, pipeline
 from service.store.keys import Keys
+from service.store.worker_stream import CANARY
 
 LAG_PAGE = 100
 """So many entries beyond its position are counted for a worker; where there are more, its stream's length."""
@@ -112,11 +113,15 @@ async def _lags(client: Redis, keys: Keys, positions: Mapping[str, bytes]) -> di
         ]
     answers = await _ask(client, *commands)
     rows = zip(positions, answers[::3], answers[1::3], answers[2::3], strict=True)
-    return {
-        name: len(page) if len(page) < LAG_PAGE else max(len(page), length)
-        for name, exists, length, page in rows
-        if exists
-    }
+    return {name: _lag(page, length) for name, exists, length, page in rows if exists}
+
+
+def _lag(page: list[Any], length: int) -> int:
+    """A worker tells its position and then sings its canary: that one, as the newest, is no arrears."""
+    if len(page) == LAG_PAGE:
+        return length
+    at_rest = bool(page) and list(page[-1][1]) == [CANARY.encode()]
+    return len(page) - at_rest
 
 
 def _worker_view(name: str, about: Mapping[bytes, bytes], now: int, lag: int | None) -> WorkerView:
