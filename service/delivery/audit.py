@@ -6,6 +6,7 @@ the presence rows.
 
 import asyncio
 import random
+import time
 from typing import Protocol
 
 from service.core.backoff import Backoff
@@ -18,7 +19,7 @@ from service.telemetry import AUDIT_FOUND, AUDIT_RECLAIMED, REPLACED
 SLICE = 200
 """Users per pipeline."""
 TOUCHES = 100
-"""Share of the device expiry after which a connected device is written down as seen: one hundredth."""
+"""A connected device is written down as seen this often within the device expiry, so that it keeps its say."""
 
 
 class Host(Protocol):
@@ -27,16 +28,21 @@ class Host(Protocol):
     @property
     def id(self) -> str: ...
 
+    def now_ms(self) -> int:
+        """The server's clock."""
+
 
 class Audit:
-    """`interval`: seconds in which every user here is looked at once."""
+    """`interval`: seconds in which every user here is looked at once. `device_expiry`: seconds as well."""
 
-    def __init__(self, host: Host, inboxes: Inboxes, hub: Hub, interval: float) -> None:
+    def __init__(self, host: Host, inboxes: Inboxes, hub: Hub, interval: float, device_expiry: float) -> None:
         self._host = host
         self._inboxes = inboxes
         self._hub = hub
         self._interval = interval
         self._now = asyncio.Event()
+        self._touch_every = device_expiry / TOUCHES
+        self._touch_due = 0.0
 
     def recheck(self) -> None:
         """Everybody at once, without waiting for the interval."""
@@ -58,13 +64,22 @@ class Audit:
     async def look(self, urgent: bool = False) -> None:
         """Every user once; spread over the interval unless urgent. Raises Unavailable."""
         users = self._hub.users()
+        touching = time.monotonic() >= self._touch_due
         slices = [users[at : at + SLICE] for at in range(0, len(users), SLICE)] or [[]]
         for some in slices:
             if some:
                 await self._look_at(some)
+            if some and touching:
+                await self._touch(some)
             if not urgent:
                 await self._pause(self._interval / len(slices) * random.uniform(0.7, 1.0))
                 urgent = self._now.is_set()
+        if touching:
+            self._touch_due = time.monotonic() + self._touch_every
+
+    async def _touch(self, users: list[str]) -> None:
+        claims = [subscriber.claim for user in users for subscriber in self._hub.of(user)]
+        await self._inboxes.touch([(claim.user, claim.device) for claim in claims], self._host.now_ms())
 
     async def _pause(self, seconds: float) -> None:
         try:

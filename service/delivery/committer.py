@@ -20,8 +20,8 @@ from service.telemetry import BATCHES, MESSAGES_COMMITTED, SENDS_UNAVAILABLE
 
 BATCH_OPS = 64
 """Appends after which a batch is full; a message is never split, so it may pass this."""
-MOST_QUEUED = 10_000
-"""Messages waiting; beyond, sends are answered `unavailable` at once rather than queued."""
+MOST_QUEUED, MOST_QUEUED_BYTES = 10_000, 64 << 20
+"""Messages waiting, and bytes of their bodies; beyond, sends are answered `unavailable` at once."""
 
 Done = Callable[[Sequence[Appended] | Fault], None]
 """What a submission is told: one result per recipient, or why it was not taken."""
@@ -45,6 +45,9 @@ class Committer:
         self._announce = announce
         self._own_copy = own_copy
         self._queue: deque[Submission] = deque()
+        self._queued_bytes = 0
+        self._room = asyncio.Event()
+        self._room.set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -52,15 +55,25 @@ class Committer:
 
     def submit(self, message: Message, done: Done, lane: Lane | None = None) -> None:
         """`done` is called once, later or at once. Never blocks, never queues without bound."""
-        if self.down or len(self._queue) >= MOST_QUEUED:
+        if self.down or len(self._queue) >= MOST_QUEUED or self._queued_bytes >= MOST_QUEUED_BYTES:
             SENDS_UNAVAILABLE.inc()
             if lane is not None:
                 lane.fail(message.id)
             done(UNAVAILABLE)
             return
         self._queue.append(Submission(message, done, lane))
+        self._queued_bytes += len(message.body)
+        if self._crowded():
+            self._room.clear()
         self._idle.clear()
         self._wake.set()
+
+    async def room(self) -> None:
+        """Returns when the queue is at most half full: for senders that can be made to wait."""
+        await self._room.wait()
+
+    def _crowded(self) -> bool:
+        return len(self._queue) * 2 > MOST_QUEUED or self._queued_bytes * 2 > MOST_QUEUED_BYTES
 
     async def drained(self) -> None:
         """Returns when nothing is queued or in flight."""
@@ -88,8 +101,11 @@ class Committer:
         ops = 0
         while self._queue and ops < BATCH_OPS:
             submission = self._queue.popleft()
+            self._queued_bytes -= len(submission.message.body)
             ops += len(targets(submission.message, self._own_copy))
             batch.append(submission)
+        if not self._crowded():
+            self._room.set()
         return batch
 
     def _finish(self, batch: list[Submission], results: list[list[Appended]]) -> None:
@@ -110,19 +126,25 @@ class Committer:
             if submission.lane is not None:
                 submission.lane.fail(submission.message.id)
                 broken.add(submission.lane)
-        waiting, self._queue = self._queue, deque()
+        waiting = self._take_all()
         behind = [s for s in waiting if s.lane in broken]
         self._queue.extend(s for s in waiting if s.lane not in broken)
+        self._queued_bytes = sum(len(s.message.body) for s in self._queue)
         for submission in batch:
             submission.done(UNAVAILABLE)
         for submission in behind:
             submission.done(OUT_OF_ORDER)
 
+    def _take_all(self) -> deque[Submission]:
+        waiting, self._queue = self._queue, deque()
+        self._queued_bytes = 0
+        self._room.set()
+        return waiting
+
     async def _until_back(self, backoff: Backoff) -> None:
         """While the server is away, sends are answered at once."""
         self.down = True
-        waiting, self._queue = self._queue, deque()
-        for submission in waiting:
+        for submission in self._take_all():
             SENDS_UNAVAILABLE.inc()
             if submission.lane is not None:
                 submission.lane.fail(submission.message.id)

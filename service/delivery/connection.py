@@ -205,6 +205,7 @@ class Connection:
         while self._sends >= MOST_SENDS and not self.closed.is_set():
             self._fewer.clear()
             await self._fewer.wait()
+        await self._worker.committer.room()
 
     def submit(self, message: Message) -> None:
         """Sends a message; `accepted` or `error` follows. Not once the socket is closing: nobody could be told."""

@@ -71,7 +71,7 @@ class Worker:
         self.acker = Acker(self.inboxes, settings.ack_delay)
         self.releaser = Releaser(self.presence, self.acker)
         self.reader = Reader(self, self.streams, self.hub, settings.reader_block)
-        self.audit = Audit(self, self.inboxes, self.hub, settings.audit_interval)
+        self.audit = Audit(self, self.inboxes, self.hub, settings.audit_interval, settings.device_expiry)
         self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat)
         self.liveness = Liveness(self, self.presence, self.streams, settings.heartbeat, self.version)
         self.tasks = Tasks(on_death)
