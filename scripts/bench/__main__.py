@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -46,6 +47,8 @@ class Bench:
         self.sizes = QUICK if options.quick else FULL
         self.subjects = chosen(options.only, any_server=options.url is not None)
         self.machine = machine.look(options.data_root)
+        if options.url is not None:
+            self.machine = replace(self.machine, service=options.url, data_on="unknown")
         self.server = ServerFacts("unknown", "unknown")
 
     @property
@@ -57,20 +60,24 @@ class Bench:
 
     def run(self, number: int) -> Run:
         """Starts each server that is needed once, and measures all that needs it."""
-        done = Run({}, {}, {subject.name: str(subject.setup) for subject in self.subjects})
+        done = Run({}, {}, {subject.name: self.label(subject.setup) for subject in self.subjects})
         for setup, subjects in groupby(self.subjects, key=lambda subject: subject.setup):
-            self.say(number, f"{setup}: starting")
+            label = self.label(setup)
+            self.say(number, label)
             with self.stage(setup, number) as stage:
                 self.server = stage.view.facts()
-                self.say(number, f"{setup}: yardstick")
+                self.say(number, "yardstick")
                 yardstick = reference(stage)
                 if yardstick is not None:
-                    done.references[str(setup)] = yardstick
+                    done.references[label] = yardstick
                 for subject in subjects:
                     self.say(number, subject.name)
                     done.results[subject.name] = subject.measure(subject.name, stage)
                     self.say(number, brief(done.results[subject.name]))
         return done
+
+    def label(self, setup: Setup) -> str:
+        return "as it runs" if self.options.url is not None else str(setup)
 
     @contextmanager
     def stage(self, setup: Setup, number: int) -> Iterator[Stage]:

@@ -1,5 +1,6 @@
 """One subject, once: the load runs, the readings are taken around it, figures come out."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a load cost, in CPU seconds, and what the server was asked to do for it."""
+    """What a load cost, in CPU seconds (nan where unknown), and what the server was asked to do for it."""
 
     messages: int
     appends: int
@@ -75,7 +76,8 @@ class Cost:
 
     @property
     def service(self) -> float:
-        return self.workers + self.parent + self.server
+        """Workers and server. The parent only waits; where it is out of reach nothing is missed."""
+        return self.workers + self.server + (0.0 if math.isnan(self.parent) else self.parent)
 
 
 @dataclass(frozen=True)

@@ -189,10 +189,10 @@ def calls(runs: Sequence[Run]) -> str:
             per = [ratio(stat.calls, cost.messages) for stat, cost in zip(each, known, strict=True)]
             usec = [ratio(stat.usec, stat.calls) for stat in each]
             share = [ratio(stat.usec, cost.messages) for stat, cost in zip(each, known, strict=True)]
-            numbers = (f"{spread(values).median:.2f}" for values in (per, usec, share))
+            numbers = (number(spread(values).median) for values in (per, usec, share))
             rows.append((subject if place == 0 else "", name, *numbers))
         whole = [ratio(cost.server, cost.messages) * MICRO for cost in known]
-        rows.append(("", "all CPU of the server", "", "", f"{spread(whole).median:.2f}"))
+        rows.append(("", "all CPU of the server", "", "", number(spread(whole).median)))
     return table(("subject", "command", "calls a message", "µs a call", "µs a message"), rows)
 
 

@@ -1,7 +1,7 @@
 """What processes cost: CPU seconds and resident memory, workers, parent and Redis apart."""
 
 import contextlib
-import time
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -21,9 +21,8 @@ class Pids:
 
 @dataclass(frozen=True)
 class Reading:
-    """CPU seconds since the processes began, at one moment."""
+    """CPU seconds since the processes began, at one moment; nan for processes out of reach."""
 
-    at: float
     workers: float
     parent: float
     server: float
@@ -31,17 +30,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU seconds between two readings, and the wall time between them (s)."""
+    """CPU seconds between two readings."""
 
-    wall: float
     workers: float
     parent: float
     server: float
-
-    @property
-    def service(self) -> float:
-        """Everything but the load generator."""
-        return self.workers + self.parent + self.server
 
 
 def family(parent: int) -> Pids:
@@ -58,16 +51,14 @@ def family(parent: int) -> Pids:
 
 def read(pids: Pids) -> Reading:
     return Reading(
-        at=time.monotonic(),
-        workers=sum(map(cpu, pids.workers)),
-        parent=cpu(pids.parent) if pids.parent else 0.0,
-        server=cpu(pids.server) if pids.server else 0.0,
+        workers=sum(map(cpu, pids.workers)) if pids.workers else math.nan,
+        parent=cpu(pids.parent) if pids.parent else math.nan,
+        server=cpu(pids.server) if pids.server else math.nan,
     )
 
 
 def between(before: Reading, after: Reading) -> Usage:
     return Usage(
-        after.at - before.at,
         after.workers - before.workers,
         after.parent - before.parent,
         after.server - before.server,

@@ -42,7 +42,7 @@ from scripts.bench.report import Conditions, Run
 from scripts.bench.server import Setup, environment
 from scripts.bench.stats import percentile, ratio, spread
 from scripts.bench.subjects import BOTH, SUBJECTS
-from scripts.bench.usage import Reading
+from scripts.bench.usage import Pids, Reading, read
 from scripts.bench.ws_client import Device, Manners
 from scripts.bench.ws_frames import CLOSE, PING, TEXT, Decoder, Frame, encode, masked
 from scripts.bench.ws_load import Sender, WsSends, faults, settle
@@ -97,9 +97,7 @@ def test_a_percentile_is_the_nearest_rank() -> None:
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1), st.floats(0, 1))
-def test_a_percentile_is_a_sample_that_enough_samples_do_not_exceed(
-    samples: list[float], share: float
-) -> None:
+def test_a_percentile_is_a_sample_that_enough_samples_do_not_exceed(samples: list[float], share: float) -> None:
     found = percentile(samples, share)
     assert found in samples
     assert sum(sample <= found for sample in samples) >= share * len(samples) - 1e-6
@@ -316,13 +314,25 @@ def test_a_load_that_filled_its_core_is_reported_as_the_limit() -> None:
 
 
 def test_the_servers_own_cpu_figure_is_preferred_to_the_systems_ticks() -> None:
-    before = Readings(Reading(0.0, 1.0, 0.1, 5.0), 5.123, {"xadd": CallStat(10, 20.0)})
-    after = Readings(Reading(2.0, 2.5, 0.2, 6.0), 6.456, {"xadd": CallStat(12, 26.0), "hget": CallStat(0, 0)})
+    before = Readings(Reading(1.0, 0.1, 5.0), 5.123, {"xadd": CallStat(10, 20.0)})
+    after = Readings(Reading(2.5, 0.2, 6.0), 6.456, {"xadd": CallStat(12, 26.0), "hget": CallStat(0, 0)})
     cost = cost_between(before, after, outcome())
     assert cost.server == pytest.approx(1.333)
     assert cost.workers == 1.5
     assert cost.parent == pytest.approx(0.1)
     assert cost.calls == {"xadd": CallStat(2, 6.0)}
+
+
+def test_a_cost_out_of_reach_is_not_taken_for_nothing() -> None:
+    nowhere = Readings(read(Pids()), None, {})
+    cost = cost_between(nowhere, nowhere, outcome())
+    assert math.isnan(cost.workers)
+    assert math.isnan(cost.service)
+    assert report.mark_text(Figure("append", "µs", cost.server, "cpu", Mark(35, at_least=False)), cost.server) == ""
+
+
+def test_what_the_parent_costs_may_stay_unknown() -> None:
+    assert Cost(1, 1, 1.0, 2.0, math.nan, 3.0, 0.0, {}).service == 5.0
 
 
 def test_command_statistics_lose_their_prefix_and_the_benchmarks_own_calls() -> None:
@@ -426,9 +436,7 @@ def test_without_a_yardstick_there_are_figures_but_no_ratios(conditions: Conditi
     assert accepted.split()[6:] == ["-", "≥", "8,000", "missed"]
 
 
-def test_the_json_file_has_every_number_and_null_for_the_unknown(
-    tmp_path: Path, conditions: Conditions
-) -> None:
+def test_the_json_file_has_every_number_and_null_for_the_unknown(tmp_path: Path, conditions: Conditions) -> None:
     report.write_json(tmp_path / "bench.json", conditions, [one_run(7000, 100_000)])
     content = orjson.loads((tmp_path / "bench.json").read_bytes())
     values = [figure["value"] for figure in content["runs"][0]["results"]["ws"]["figures"]]
