@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from service.config import explain
 from service.ops.reach import NothingRuns
-from service.ops.show import Out, printable
+from service.ops.show import Out, ReaderGoneError, printable
 
 BAD_NEWS, WRONG_USE, NO_ANSWER = 1, 2, 3
 
@@ -24,9 +24,7 @@ RedisUrl = Annotated[
     str | None,
     typer.Option("--redis-url", help="The server to read; else INBOXD_REDIS_URL, else the embedded one."),
 ]
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="Of the embedded server; else INBOXD_DATA_DIR.")
-]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Of the embedded server; else INBOXD_DATA_DIR.")]
 Prefix = Annotated[str | None, typer.Option("--prefix", help="Of every key; else INBOXD_PREFIX, else chat:.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for machines.")]
 Url = Annotated[str | None, typer.Option("--url", help="The service; else by INBOXD_HOST and INBOXD_PORT.")]
@@ -41,8 +39,8 @@ def plain_errors() -> Iterator[None]:
         stop(str(error), NO_ANSWER)
     except ValidationError as error:
         stop(explain(error), WRONG_USE)
-    except BrokenPipeError:
-        # The reader of our output has left (`| head`); nothing more can be said to it.
+    except ReaderGoneError:
+        # Python's own flush at the end must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Coroutine
@@ -15,6 +17,9 @@ from service.ops.answers import BAD_NEWS, NO_ANSWER, WRONG_USE, Json, Url, plain
 from service.ops.reach import http_url, settings_of, socket_url
 from service.ops.show import Out, printable, to_json
 from service.ops.tailing import Tail, follow
+
+STDOUT = 1
+"""Its file descriptor."""
 
 
 def send(  # noqa: PLR0913, PLR0917 - one parameter for each option
@@ -45,7 +50,9 @@ def send(  # noqa: PLR0913, PLR0917 - one parameter for each option
     }
     if expires_in is not None:
         message["expires_in"] = expires_in
-    _show_answer(sending.send(base, sender, message, patience), as_json=as_json)
+    answer = sending.send(base, sender, message, patience)
+    with plain_errors():
+        _show_answer(answer, as_json=as_json)
 
 
 def _body(text: str, *, as_body: bool) -> object:
@@ -84,9 +91,7 @@ def _show_known(answer: sending.Answer) -> None:
             Out().line(printable(f"{answer.id}  {row['to']}: refused, {row['error']}"), "red")
             continue
         first = "accepted before" if row.get("duplicate", body.get("duplicate")) else "accepted"
-        Out().line(
-            printable(f"{answer.id}  {row['to']}: {first} at {row['cursor']}, {body.get('durability')}")
-        )
+        Out().line(printable(f"{answer.id}  {row['to']}: {first} at {row['cursor']}, {body.get('durability')}"))
 
 
 def tail(
@@ -100,9 +105,7 @@ def tail(
     no_ack: Annotated[
         bool, typer.Option("--no-ack", help="Ack nothing: all comes again next time; ends at a full window.")
     ] = False,
-    count: Annotated[
-        int | None, typer.Option("--count", "-n", min=1, help="End after so many messages.")
-    ] = None,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many messages.")] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -111,22 +114,22 @@ def tail(
         base = http_url(settings_of(), url)
     # A device of our own keeps `attempt`s, by the clock; where a borrowed one stands only it knows.
     attempt = time.time_ns() // 1_000_000 if device is None else None
-    follower = Tail(
-        user, device or "tail", Out(), Out(sys.stderr), from_cursor, not no_ack, as_json, count, attempt
-    )
+    follower = Tail(user, device or "tail", Out(), Out(sys.stderr), from_cursor, not no_ack, as_json, count, attempt)
     with plain_errors():
         if not until_stopped(follow(follower, socket_url(base))):
             raise typer.Exit(BAD_NEWS)
 
 
 def until_stopped(work: Coroutine[Any, Any, bool]) -> bool:
-    """Runs until it ends; Ctrl-C or SIGTERM end it cleanly, which counts as success."""
+    """Runs until it ends; Ctrl-C, SIGTERM and `| head` end it cleanly, which counts as success."""
 
     async def main() -> bool:
         task = asyncio.ensure_future(work)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, task.cancel)
+        if stat.S_ISFIFO(os.fstat(STDOUT).st_mode):
+            loop.add_reader(STDOUT, task.cancel)  # readable is a pipe's end only when its reader has left
         try:
             return await task
         except asyncio.CancelledError:

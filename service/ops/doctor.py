@@ -69,9 +69,7 @@ def _version(facts: Facts) -> Finding:
     parts = tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
     if parts >= OLDEST_SERVER:
         return Finding("server", "ok", f"{flavour} {text}")
-    return Finding(
-        "server", "fail", f"{flavour} {text} is older than 7.0", "install valkey 9, or redis 7 or newer"
-    )
+    return Finding("server", "fail", f"{flavour} {text} is older than 7.0", "install valkey 9, or redis 7 or newer")
 
 
 def _role(facts: Facts) -> Finding:
@@ -86,9 +84,7 @@ def _mode(facts: Facts) -> Finding:
     mode = word(facts.info.get("redis_mode") or facts.info.get("server_mode") or "standalone")
     if mode == "standalone":
         return Finding("mode", "ok", mode)
-    return Finding(
-        "mode", "fail", f"{mode}: this version reaches one server", "INBOXD_REDIS_URL=redis://HOST:PORT/0"
-    )
+    return Finding("mode", "fail", f"{mode}: this version reaches one server", "INBOXD_REDIS_URL=redis://HOST:PORT/0")
 
 
 def _aof(facts: Facts, asked: Asked) -> Finding:
@@ -124,9 +120,7 @@ def _rewrite(facts: Facts, asked: Asked) -> Finding:
     if value == "no":
         return Finding(name, "ok", value)
     level: Level = "fail" if asked.durability == "fsynced" else "warn"
-    return Finding(
-        name, level, f"{value}: nothing is fsynced during a rewrite", _set(facts, asked, f"{name} no")
-    )
+    return Finding(name, level, f"{value}: nothing is fsynced during a rewrite", _set(facts, asked, f"{name} no"))
 
 
 def _aof_writes(facts: Facts, asked: Asked) -> Finding:
@@ -145,9 +139,7 @@ def _eviction(facts: Facts, asked: Asked) -> Finding:
     policy = facts.config.get(name) or word(facts.info.get("maxmemory_policy", "unknown"))
     if policy == "noeviction":
         return Finding(name, "ok", policy)
-    return Finding(
-        name, "fail", f"{policy}: may throw inboxes away", _set(facts, asked, f"{name} noeviction")
-    )
+    return Finding(name, "fail", f"{policy}: may throw inboxes away", _set(facts, asked, f"{name} noeviction"))
 
 
 def _memory(facts: Facts, asked: Asked) -> Finding:
@@ -178,9 +170,7 @@ def _scripts_found(facts: Facts, asked: Asked) -> Finding:
     wrong = {name: state for name, state in facts.scripts.items() if state not in ("present", "loaded")}
     if wrong:
         name, why = next(iter(wrong.items()))
-        return Finding(
-            "scripts", "fail", f"{name}: {why}", f"{asked.cli} ACL SETUSER {facts.login} +@scripting"
-        )
+        return Finding("scripts", "fail", f"{name}: {why}", f"{asked.cli} ACL SETUSER {facts.login} +@scripting")
     loaded = sum(state == "loaded" for state in facts.scripts.values())
     note = f", {loaded} of them loaded just now" if loaded else ""
     return Finding("scripts", "ok", f"all {len(facts.scripts)} present{note}")

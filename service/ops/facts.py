@@ -36,9 +36,7 @@ async def gather(client: Redis, keys: Keys) -> Facts:
     sent = time.time()
     (now,) = await pipeline(client, [("TIME",)])
     heard = time.time()
-    commands: list[Command] = [
-        ("INFO", section) for section in ("server", "replication", "persistence", "memory")
-    ]
+    commands: list[Command] = [("INFO", section) for section in ("server", "replication", "persistence", "memory")]
     commands += [("CONFIG", "GET", *_WANTED.split()), ("ACL", "WHOAMI")]
     *answers, config, login = await pipeline(client, commands)
     info: dict[str, Any] = {}

@@ -87,9 +87,7 @@ async def workers(client: Redis, keys: Keys) -> list[WorkerView]:
     names = sorted(name.decode() for name, beat in rows.items() if beat != DEAD)
     if not names:
         return []
-    abouts = dict(
-        zip(names, await _ask(client, *(("HGETALL", keys.about(name)) for name in names)), strict=True)
-    )
+    abouts = dict(zip(names, await _ask(client, *(("HGETALL", keys.about(name)) for name in names)), strict=True))
     lags = await _lags(client, keys, {name: about.get(b"position", b"0-0") for name, about in abouts.items()})
     now = seconds * 1000 + micros // 1000
     return [_worker_view(name, abouts[name], now, lags.get(name)) for name in names]
@@ -158,17 +156,13 @@ async def inbox(client: Redis, keys: Keys, user: str) -> InboxView | None:
         length=length,
         pending=max(0, last.seq - best.seq),
         devices=[
-            _device_view(
-                device, last, cursors.get(device, START.raw()), seen.get(device), presence.get(device)
-            )
+            _device_view(device, last, cursors.get(device, START.raw()), seen.get(device), presence.get(device))
             for device in sorted({*cursors, *seen, *presence})
         ],
     )
 
 
-def _device_view(
-    device: bytes, last: Cursor, cursor: bytes, seen: bytes | None, claim: bytes | None
-) -> DeviceView:
+def _device_view(device: bytes, last: Cursor, cursor: bytes, seen: bytes | None, claim: bytes | None) -> DeviceView:
     return DeviceView(
         device=device.decode(),
         cursor=cursor.decode(),

@@ -16,7 +16,7 @@ CONNECTIONS = 2
 """A command asks one question after the other; the second one is for the impatient."""
 
 
-class NothingRuns(InboxdError):  # noqa: N818 - named like its siblings, for what happened
+class NothingRuns(InboxdError):
     """No server could be found or asked; the text says what to do."""
 
 
@@ -109,9 +109,7 @@ def socket_url(base: str) -> str:
     return "ws" + base.removeprefix("http") + "/v1/ws"
 
 
-def settings_of(
-    redis_url: str | None = None, data_dir: Path | None = None, prefix: str | None = None
-) -> Settings:
+def settings_of(redis_url: str | None = None, data_dir: Path | None = None, prefix: str | None = None) -> Settings:
     """The environment's settings, with what the command line says in their place. Raises ValidationError."""
     said: dict[str, Any] = {"redis_url": redis_url, "data_dir": data_dir, "prefix": prefix}
     return Settings(**{name: value for name, value in said.items() if value is not None})

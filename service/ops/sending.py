@@ -59,7 +59,7 @@ def send(
         while True:
             answer, told = _once(client, sender, message)
             # S311 looks for secrets; this only spreads the tries of several senders.
-            wait = max(told, backoff.wait(random.random()))  # noqa: S311
+            wait = max(told, backoff.wait(random.random()))
             if not answer.unknown or time.monotonic() + wait > deadline:
                 return answer
             sleep(wait)
@@ -70,13 +70,9 @@ def _once(client: httpx2.Client, sender: str, message: dict[str, Any]) -> tuple[
     try:
         response = client.post("/v1/messages", json=message, headers={"X-Inboxd-User": sender})
     except httpx2.TransportError as error:
-        return Answer(
-            message["id"], None, {"detail": f"{client.base_url}: {str(error) or type(error).__name__}"}
-        ), 0.0
+        return Answer(message["id"], None, {"detail": f"{client.base_url}: {str(error) or type(error).__name__}"}), 0.0
     told = response.headers.get("Retry-After", "")
-    return Answer(message["id"], response.status_code, _body(response)), float(
-        told
-    ) if told.isdigit() else 0.0
+    return Answer(message["id"], response.status_code, _body(response)), float(told) if told.isdigit() else 0.0
 
 
 def _body(response: httpx2.Response) -> dict[str, Any]:

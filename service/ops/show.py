@@ -3,11 +3,12 @@
 What users wrote is foreign: it reaches neither rich's markup nor the terminal's escape sequences.
 """
 
+import contextlib
 import dataclasses
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -17,9 +18,7 @@ from rich.text import Text
 
 # C0 and C1 controls, line and paragraph separators, and what turns the reading direction about: each can
 # move the cursor, end a line, or make one text look like another. A lone surrogate cannot be printed at all.
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
@@ -76,8 +75,20 @@ def lasting(ms: int | None) -> str:
     return f"{ms // 86_400_000} d"
 
 
+class ReaderGoneError(Exception):
+    """Who reads our output has left (`| head`). No OSError: on the network the same error means another try."""
+
+
+@contextlib.contextmanager
+def _to_a_reader() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+
+
 class Out:
-    """One stream of answers; `rich` only where a terminal is at the other end."""
+    """One stream of answers; `rich` only where a terminal is at the other end. Raises ReaderGoneError."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
@@ -86,21 +97,22 @@ class Out:
 
     def line(self, text: str = "", style: str | None = None) -> None:
         """A line of our own words and printable foreign ones; in a pipe without style or wrapping."""
-        if self.terminal:
-            self._console.print(Text(text, style=style or ""), soft_wrap=True)
-        else:
-            self._stream.write(text + "\n")
-        self._stream.flush()
+        with _to_a_reader():
+            if self.terminal:
+                self._console.print(Text(text, style=style or ""), soft_wrap=True)
+            else:
+                self._stream.write(text + "\n")
+            self._stream.flush()
 
     def table(self, title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """`heads` that start with `>` are columns of numbers, set to the right."""
         if self.terminal:
-            self._console.print(_rich_table(title, heads, rows))
+            with _to_a_reader():
+                self._console.print(_rich_table(title, heads, rows))
             return
-        self._stream.write("\t".join(head.lstrip(">") for head in heads) + "\n")
-        for row in rows:
-            self._stream.write("\t".join(printable(_cell(value)) for value in row) + "\n")
-        self._stream.flush()
+        plain = [[head.lstrip(">") for head in heads], *(map(_cell, row) for row in rows)]
+        for row in plain:
+            self.line("\t".join(map(printable, row)))
 
 
 def _cell(value: object) -> str:
@@ -110,9 +122,7 @@ def _cell(value: object) -> str:
 def _rich_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for head in heads:
-        table.add_column(
-            head.lstrip(">"), justify="right" if head.startswith(">") else "left", overflow="fold"
-        )
+        table.add_column(head.lstrip(">"), justify="right" if head.startswith(">") else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(_cell(value))) for value in row))
     return table

@@ -46,9 +46,7 @@ def inbox(
 
 
 def _show_inbox(out: Out, view: queries.InboxView, entries: Sequence[queries.EntryView]) -> None:
-    out.table(
-        "entries", ("cursor", "kind", "id", "from", "to", "body"), [_entry_row(entry) for entry in entries]
-    )
+    out.table("entries", ("cursor", "kind", "id", "from", "to", "body"), [_entry_row(entry) for entry in entries])
     out.line()
     out.table(
         "devices",
@@ -112,16 +110,11 @@ def workers(
             stop("no worker lives; start them with `inboxd serve`", BAD_NEWS)
 
 
-def _show_workers(
-    out: Out, rows: Sequence[queries.WorkerView], online: Sequence[queries.OnlineView] | None
-) -> None:
+def _show_workers(out: Out, rows: Sequence[queries.WorkerView], online: Sequence[queries.OnlineView] | None) -> None:
     out.table(
         "workers",
         ("worker", "host", ">pid", "version", ">connections", ">heartbeat", ">lag"),
-        [
-            (r.worker, r.host, r.pid, r.version, r.connections, lasting(r.heartbeat_age_ms), r.lag)
-            for r in rows
-        ],
+        [(r.worker, r.host, r.pid, r.version, r.connections, lasting(r.heartbeat_age_ms), r.lag) for r in rows],
     )
     if online is not None:
         out.line()
@@ -145,9 +138,7 @@ def doctor_(
 
     async def ask(settings: Settings) -> tuple[str, list[doctor.Finding]]:
         async with reached(settings) as (client, url):
-            asked = doctor.Asked(
-                Keys(settings.prefix), redis_cli(url), settings.durability, settings.dead_after
-            )
+            asked = doctor.Asked(Keys(settings.prefix), redis_cli(url), settings.durability, settings.dead_after)
             return asked.cli, await doctor.examine(client, asked)
 
     with plain_errors():

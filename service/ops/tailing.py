@@ -86,9 +86,7 @@ class Tail:
             case "message":
                 self._message(frame)
             case "gap":
-                self._line(
-                    frame, f"gap after {frame['after']}: {_missing(frame)} {frame['reason']}", "yellow"
-                )
+                self._line(frame, f"gap after {frame['after']}: {_missing(frame)} {frame['reason']}", "yellow")
             case "broadcast":
                 self._line(frame, f"broadcast: {body_text(frame.get('body'))}", "magenta")
             case other:
@@ -98,9 +96,7 @@ class Tail:
     def _counted(self, cursor: str | None) -> str | None:
         self.unacked += 1
         if not self.acking and self.unacked == self.window:
-            self.note(
-                f"{self.window} entries unacked: the window is full, and nothing more comes without an ack"
-            )
+            self.note(f"{self.window} entries unacked: the window is full, and nothing more comes without an ack")
         return cursor
 
     def _message(self, frame: dict[str, Any]) -> None:
@@ -179,7 +175,7 @@ async def follow(tail: Tail, url: str) -> bool:
         if tail.lasting:
             backoff.reset()
         # S311 looks for secrets; this only spreads the devices of a worker that died.
-        wait = backoff.wait(random.random()) if ended.after is None else ended.after  # noqa: S311
+        wait = backoff.wait(random.random()) if ended.after is None else ended.after
         tail.note(f"{ended.text}; connecting again in {wait:.1f} s")
         await asyncio.sleep(wait)
 
@@ -197,11 +193,9 @@ async def _connection(tail: Tail, url: str) -> Ended:
             return await _receive(tail, socket)
     except InvalidStatus as error:
         status = error.response.status_code
-        return Ended(f"the service answers HTTP {status}{_detail(error)}", final=status < 500)  # noqa: PLR2004
+        return Ended(f"the service answers HTTP {status}{_detail(error)}", final=status < 500)
     except (OSError, TimeoutError, InvalidHandshake) as error:
-        return Ended(
-            f"cannot connect to {url} ({str(error) or type(error).__name__}); is the service running?"
-        )
+        return Ended(f"cannot connect to {url} ({str(error) or type(error).__name__}); is the service running?")
 
 
 async def _receive(tail: Tail, socket: ClientConnection) -> Ended:

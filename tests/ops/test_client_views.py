@@ -39,9 +39,7 @@ def send(monkeypatch: pytest.MonkeyPatch, sender: Sender, *words: str, stdin: st
 
 def test_a_text_is_sent_and_the_answer_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     sender = Sender(202, ACCEPTED)
-    result = send(
-        monkeypatch, sender, "bob", "hi", "--id", "m-1", "--expires-in", "60", "--url", "http://h:1/"
-    )
+    result = send(monkeypatch, sender, "bob", "hi", "--id", "m-1", "--expires-in", "60", "--url", "http://h:1/")
     assert (result.exit_code, result.stdout) == (0, "m-1  bob: accepted at 5-1, fsynced\n")
     assert (sender.base, sender.user) == ("http://h:1", "alice")
     assert sender.message == {"id": "m-1", "to": "bob", "body": {"text": "hi"}, "expires_in": 60}
@@ -84,9 +82,7 @@ def test_a_problem_is_bad_news_with_its_detail(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("status", (None, 503))
-def test_an_unknown_outcome_says_how_to_repeat_it(
-    monkeypatch: pytest.MonkeyPatch, status: int | None
-) -> None:
+def test_an_unknown_outcome_says_how_to_repeat_it(monkeypatch: pytest.MonkeyPatch, status: int | None) -> None:
     result = send(monkeypatch, Sender(status, {"detail": "away"}), "bob", "hi", "--id", "m-1")
     assert result.exit_code == 3
     assert "away" in result.stderr
@@ -94,9 +90,7 @@ def test_an_unknown_outcome_says_how_to_repeat_it(
 
 
 @pytest.mark.parametrize(("status", "code"), ((202, 0), (422, 1), (None, 3)))
-def test_json_is_the_answer_with_status_and_id(
-    monkeypatch: pytest.MonkeyPatch, status: int | None, code: int
-) -> None:
+def test_json_is_the_answer_with_status_and_id(monkeypatch: pytest.MonkeyPatch, status: int | None, code: int) -> None:
     result = send(monkeypatch, Sender(status, {"detail": "x"}), "bob", "hi", "--id", "m-1", "--json")
     assert result.exit_code == code
     assert json.loads(result.stdout) == {"id": "m-1", "status": status, "detail": "x"}
@@ -108,9 +102,7 @@ def test_a_body_that_is_no_json_is_wrong_use(monkeypatch: pytest.MonkeyPatch) ->
     assert "the body is not JSON" in result.stderr
 
 
-def tail(
-    monkeypatch: pytest.MonkeyPatch, *words: str, wanted: bool = True
-) -> tuple[Result, tailing.Tail, str]:
+def tail(monkeypatch: pytest.MonkeyPatch, *words: str, wanted: bool = True) -> tuple[Result, tailing.Tail, str]:
     met: list[tuple[tailing.Tail, str]] = []
 
     async def follow(tail: tailing.Tail, url: str) -> bool:
@@ -131,9 +123,7 @@ def test_tail_is_a_device_of_its_own_that_keeps_attempts(monkeypatch: pytest.Mon
 
 
 def test_tail_of_a_borrowed_device_leaves_its_attempts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, follower, _ = tail(
-        monkeypatch, "bob", "--device", "phone", "--from-cursor", "5-1", "--no-ack", "-n", "3"
-    )
+    _, follower, _ = tail(monkeypatch, "bob", "--device", "phone", "--from-cursor", "5-1", "--no-ack", "-n", "3")
     assert (follower.device, follower.attempt) == ("phone", None)
     assert (follower.cursor, follower.acking, follower.left) == ("5-1", False, 3)
 

@@ -65,9 +65,7 @@ def test_nothing_is_wrong_with_a_good_server() -> None:
     ("facts", "check", "level", "change"),
     (
         (
-            replace(
-                GOOD, info={**INFO, "valkey_version": None, "server_name": "redis", "redis_version": "6.2.1"}
-            ),
+            replace(GOOD, info={**INFO, "valkey_version": None, "server_name": "redis", "redis_version": "6.2.1"}),
             "server",
             "fail",
             "install valkey 9, or redis 7 or newer",
@@ -147,9 +145,7 @@ def test_each_thing_that_is_wrong_is_found_with_the_command_that_changes_it(
     assert (finding.check, finding.level, finding.change) == (check, level, change)
 
 
-@pytest.mark.parametrize(
-    "facts", (with_config(appendfsync="everysec"), with_config(no_appendfsync_on_rewrite="yes"))
-)
+@pytest.mark.parametrize("facts", (with_config(appendfsync="everysec"), with_config(no_appendfsync_on_rewrite="yes")))
 def test_where_fsynced_was_asked_for_less_is_a_failure(facts: Facts) -> None:
     assert bad(facts, replace(ASKED, durability="fsynced")).level == "fail"
 
@@ -214,9 +210,7 @@ async def test_what_keeps_the_service_from_starting_is_a_failure_here_too(
     client = connect(Settings(redis_url=poor_server.url))
     try:
         refused = contradictions(await inspect(client), durability)
-        failed = [
-            f for f in await examine(client, replace(ASKED, durability=durability)) if f.level == "fail"
-        ]
+        failed = [f for f in await examine(client, replace(ASKED, durability=durability)) if f.level == "fail"]
     finally:
         await client.aclose()
     assert refused
@@ -236,9 +230,7 @@ async def test_scripts_the_server_lacks_are_loaded_and_said_so(redis_url: str) -
     assert abs(first.skew) <= first.doubt + 50
 
 
-async def test_a_login_that_may_do_little_is_told_what_it_lacks(
-    redis_server: RedisServer, redis_url: str
-) -> None:
+async def test_a_login_that_may_do_little_is_told_what_it_lacks(redis_server: RedisServer, redis_url: str) -> None:
     with redis_server.client() as admin:
         admin.execute_command(
             "ACL", "SETUSER", "narrow", "on", ">pw", "~*", "+@all", "-config", "-script", "-acl|setuser"

@@ -57,9 +57,7 @@ async def test_each_recipe_shows_on_a_real_server_what_the_page_says(heading: st
     try:
         for shown in SECTIONS[heading]:
             output = redis_cli.run(redis_url, *times.translated(shown.words))
-            assert times.same(shown.output, output), (
-                f"{shown.command}\n{output}\nnot as on the page:\n{shown.output}"
-            )
+            assert times.same(shown.output, output), f"{shown.command}\n{output}\nnot as on the page:\n{shown.output}"
     finally:
         redis_cli.run(redis_url, "CONFIG", "SET", "maxmemory", "0")
 

@@ -62,10 +62,20 @@ async def test_lag_is_what_lies_beyond_the_position(client: Redis, waiting: int)
     await run(client, "XADD", KEYS.worker("w-1"), "1-1", "!canary", 1)
     await run(client, "HSET", KEYS.about("w-1"), "position", "1-1")
     for number in range(waiting):
-        await run(client, "XADD", KEYS.worker("w-1"), f"2-{number + 1}", "!canary", 1)
+        await run(client, "XADD", KEYS.worker("w-1"), f"2-{number + 1}", "bob/1-1/1-2", "")
     (worker,) = await queries.workers(client, KEYS)
     # From a page on the stream's length stands for it, with what is read and not yet trimmed.
     assert worker.lag == (waiting if waiting < queries.LAG_PAGE else waiting + 1)
+
+
+@pytest.mark.parametrize(("canaries", "lag"), ((1, 0), (4, 3)))
+async def test_one_canary_on_its_way_is_no_lag_but_several_are(client: Redis, canaries: int, lag: int) -> None:
+    await run(client, "HSET", KEYS.workers(), "w-1", 1)
+    await run(client, "HSET", KEYS.about("w-1"), "position", "1-1")
+    for number in range(canaries):
+        await run(client, "XADD", KEYS.worker("w-1"), f"2-{number + 1}", "!canary", number)
+    (worker,) = await queries.workers(client, KEYS)
+    assert worker.lag == lag
 
 
 async def test_an_inbox_shows_its_state_and_its_devices(filled: Redis) -> None:

@@ -55,9 +55,7 @@ async def test_the_embedded_server_is_found_by_its_stamp(redis_server: RedisServ
     assert url == redis_url
 
 
-async def test_another_server_on_the_port_is_not_taken_for_ours(
-    redis_server: RedisServer, tmp_path: Path
-) -> None:
+async def test_another_server_on_the_port_is_not_taken_for_ours(redis_server: RedisServer, tmp_path: Path) -> None:
     stamped(tmp_path, redis_server.port)
     with pytest.raises(NothingRuns, match=r"another one answers.*inboxd serve"):
         async with reached(Settings(data_dir=tmp_path)):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from service.ops.queries import DeviceView
-from service.ops.show import Out, body_text, clock, lasting, printable, to_json
+from service.ops.show import Out, ReaderGoneError, body_text, clock, lasting, printable, to_json
 
 NASTY = "a\x1b[31mred\x1b]0;title\x07\u202egnp\x9b2J\n\t\x7f\u2028[bold]x[/bold] :smile: [/]"
 
@@ -98,3 +98,15 @@ def test_a_terminal_gets_a_table_with_foreign_text_as_it_is(monkeypatch: pytest.
     assert "[bold]x[/bold] :smile: [/]" in shown.replace("\n", "")
     assert "[bold]own[/bold]" in shown
     assert not unsafe(shown)
+
+
+def test_a_reader_that_has_left_is_no_failure_of_the_network() -> None:
+    class Left(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    assert not issubclass(ReaderGoneError, OSError)
+    with pytest.raises(ReaderGoneError):
+        Out(Left()).line("x")
+    with pytest.raises(ReaderGoneError):
+        Out(Left()).table("x", ("a",), [])

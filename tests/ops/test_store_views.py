@@ -90,9 +90,7 @@ def test_workers_shows_who_lives(filled: str) -> None:
 def test_workers_with_who_shows_also_who_is_connected(filled: str) -> None:
     assert f"bob\tphone\t{example.ALIVE}\ts-51" in inboxd("workers", "--who").stdout
     view = json.loads(inboxd("workers", "--who", "--json").stdout)
-    assert list(view["workers"][0]) == [
-        *("worker", "host", "pid", "version", "connections", "heartbeat_age_ms", "lag")
-    ]
+    assert list(view["workers"][0]) == [*("worker", "host", "pid", "version", "connections", "heartbeat_age_ms", "lag")]
     assert view["online"] == [
         {"user": "bob", "device": "phone", "worker": example.ALIVE, "session": "s-51", "attempt": "7"}
     ]
