@@ -92,7 +92,8 @@ class Connection:
 
     async def _take_claim(self) -> Claimed | None:
         """None: refused, closed meanwhile, or the server stayed away. A socket that waited too long must not claim:
-        its device may have come back elsewhere, and would be thrown out."""
+        its device may have come back elsewhere, and would be thrown out.
+        """
         worker, backoff = self._worker, Backoff(first=0.05, most=2.0)
         worker.hub.add(self)  # before it is claimed: whoever takes over must find it
         deadline = self._loop.time() + worker.settings.hello_timeout
