@@ -1,6 +1,5 @@
 """Fixtures that tests of every layer may use."""
 
-import contextlib
 import itertools
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,7 +11,6 @@ import redis.asyncio
 from tests.support.fake_redis import fake_client
 from tests.support.redis_server import RedisServer
 from tests.support.service import Service, close_all
-from tests.support.wire import Wire
 
 
 @pytest.fixture(scope="session")
@@ -78,15 +76,6 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
 
     yield start
     close_all(started)
-
-
-@pytest.fixture
-async def tidy() -> AsyncIterator[None]:
-    """Drops the connections that a failing test has left open, so that only that test fails."""
-    yield
-    for wire in list(Wire.unfinished):
-        with contextlib.suppress(AssertionError):
-            await wire.abort()
 
 
 _numbers = itertools.count(1)

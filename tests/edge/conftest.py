@@ -6,8 +6,14 @@ import pytest
 
 from tests.support.api import Api
 from tests.support.service import Service
+from tests.support.wire import Wire
 
-pytestmark = pytest.mark.usefixtures("tidy")
+
+@pytest.fixture(autouse=True)
+async def _tidy() -> AsyncIterator[None]:
+    """Drops the connections that a failing test has left open, so that only that test fails."""
+    yield
+    await Wire.drop_unfinished()
 
 
 @pytest.fixture(scope="session")

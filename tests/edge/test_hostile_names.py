@@ -77,7 +77,7 @@ async def test_operators_get_no_foreign_keys_either(api: Api, name: str) -> None
         assert (await api.http.request(method, path)).status_code in {404, 422}
 
 
-def test_after_all_of_it_only_keys_of_the_catalogue_exist(service: Service) -> None:
+async def test_after_all_of_it_only_keys_of_the_catalogue_exist(service: Service) -> None:
     with service.store() as store:
         foreign = [key for key in store.scan_iter(count=1000) if not KEYS.fullmatch(key)]
     assert not foreign

@@ -71,8 +71,9 @@ class Api:
         return await self.get(f"/v1/ops/inboxes/{user}")
 
     async def stored(self, user: str, device: str) -> str | None:
-        """The cursor the service keeps for a device."""
-        devices = (await self.inbox(user))["devices"]
+        """The cursor the service keeps for a device; None for one it does not know."""
+        response = await self.http.get(f"/v1/ops/inboxes/{user}")
+        devices = response.json().get("devices", [])
         return next((str(row["cursor"]) for row in devices if row["device"] == device), None)
 
 

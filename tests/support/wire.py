@@ -216,6 +216,13 @@ class Wire:
         self.connection.transport.abort()
         await self._finish()
 
+    @classmethod
+    async def drop_unfinished(cls) -> None:
+        """Aborts every connection that nobody closed."""
+        for wire in list(cls.unfinished):
+            with contextlib.suppress(AssertionError):
+                await wire.abort()
+
     async def _finish(self) -> None:
         self.unfinished.discard(self)
         await self._reader
