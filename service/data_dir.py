@@ -24,6 +24,7 @@ LOCK = "lock"
 LOG = "server.log"
 MANIFEST = Path("appendonlydir") / "appendonly.aof.manifest"  # without it a server begins empty
 
+PATIENCE = 10.0  # seconds for a left-behind server to end
 _RETRY = 0.1  # seconds between two tries at the lock
 _PORTS = range(20_000, 32_000)
 _NOT_DATA = {LOCK, "lost+found"}  # a mounted volume has the latter from the start
@@ -167,12 +168,12 @@ def free_port(wanted: int | None) -> int:
     raise Refused(f"There is no free port on {HOST}.")
 
 
-async def _lock(fd: int, path: Path, say: Callable[[str], None], patience: float = 10.0) -> None:
+async def _lock(fd: int, path: Path, say: Callable[[str], None]) -> None:
     """Takes the lock. Raises Refused naming the holder's pid.
 
-    A holder that is gone has left a server that is about to end: that is waited for, `patience` seconds.
+    A holder that is gone has left a server that is about to end: that is waited for.
     """
-    waits = int(patience / _RETRY)
+    waits = most = int(PATIENCE / _RETRY)
     while not _try_lock(fd):
         holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
         if _alive(holder):
@@ -185,7 +186,7 @@ async def _lock(fd: int, path: Path, say: Callable[[str], None], patience: float
                 f"The data directory {path} is in use by a server that process {holder} has left behind "
                 f"(its port is in {path / STAMP}). Stop it, or name another directory with INBOXD_DATA_DIR."
             )
-        if waits == int(patience / _RETRY):
+        if waits == most:
             say(f"waiting for the server that process {holder} has left behind to end")
         waits -= 1
         await asyncio.sleep(_RETRY)

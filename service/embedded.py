@@ -34,6 +34,7 @@ SETTINGS = {
 
 _STOP_PATIENCE = 30.0  # seconds; with every write on the disk already, a kill after that loses nothing
 _STEADY = 10.0  # seconds up that make the next death a first one again
+_POLL = 0.02  # seconds between two questions whether it answers
 _SILENCE = 30.0  # seconds without any answer until a start counts as failed
 
 
@@ -160,7 +161,7 @@ class EmbeddedServer:
                     f"The embedded server has not answered for {_SILENCE:.0f} s. "
                     f"The end of {self.data.path / LOG}:\n{self.data.log_tail()}"
                 )
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_POLL)
 
 
 @asynccontextmanager

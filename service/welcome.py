@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from service.config import VERSION, Settings
+from service.ops.reach import redis_cli
 
 _TEMPLATE = """\
 ready, version {version}: {workers} on {server}, acceptances are {level}.
@@ -41,15 +42,9 @@ def welcome(settings: Settings, level: str, data: Path | None) -> str:
         level=level,
         http=f"http://{host}:{settings.port}",
         ws=f"ws://{host}:{settings.port}",
-        cli=_cli_line(settings.redis_url, embedded=data is not None),
+        cli=redis_cli(settings.redis_url),
         tail=_command(settings),
     )
-
-
-def _cli_line(url: str, *, embedded: bool) -> str:
-    if embedded:
-        return f"redis-cli -p {urlsplit(url).port}"
-    return f"redis-cli -u {_without_password(url)}"
 
 
 def _without_password(url: str) -> str:

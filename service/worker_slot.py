@@ -25,10 +25,10 @@ from service.leash import leashed
 REFUSES = 3
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
-_READY_PATIENCE = 60.0  # seconds until a worker that does not serve is taken for stuck
+READY_PATIENCE = 60.0  # seconds until a worker that does not serve is taken for stuck
 _STEADY = 10.0  # seconds up that make the next death a first one again
 _HOPELESS = 5  # deaths before ever serving
-_KILL_MARGIN = 2.0  # seconds beyond the drain time-out, for the process itself to end
+KILL_MARGIN = 2.0  # seconds beyond the drain time-out, for the process itself to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class WorkerSlot:
     async def _end_unserved(self, process: Process) -> None:
         """A worker that closed its end of the pipe is ending, with a code of its own; else it is stuck."""
         try:
-            async with asyncio.timeout(_KILL_MARGIN):
+            async with asyncio.timeout(KILL_MARGIN):
                 await process.wait()
         except TimeoutError:
             self.say(f"worker process {process.pid} does not come to serve; it is killed")
@@ -129,7 +129,7 @@ class WorkerSlot:
         if process.returncode is None:
             process.terminate()
             try:
-                async with asyncio.timeout(self.launch.drain + _KILL_MARGIN):
+                async with asyncio.timeout(self.launch.drain + KILL_MARGIN):
                     await process.wait()
             except TimeoutError:
                 self.say(f"worker process {process.pid} has not drained in time; it is killed")
@@ -157,7 +157,7 @@ async def _served(ready_fd: int) -> bool:
 
     loop.add_reader(ready_fd, read)
     try:
-        async with asyncio.timeout(_READY_PATIENCE):
+        async with asyncio.timeout(READY_PATIENCE):
             return await said == b"1"
     except TimeoutError:
         return False

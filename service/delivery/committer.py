@@ -18,8 +18,8 @@ from service.core.sending import OUT_OF_ORDER, UNAVAILABLE, Appended, Message
 from service.store.inbox import Inboxes, targets
 from service.telemetry import BATCHES, MESSAGES_COMMITTED, SENDS_UNAVAILABLE
 
-BATCH_OPS = 64
-"""Appends after which a batch is full; a message is never split, so it may pass this."""
+BATCH_MESSAGES, BATCH_OPS = 64, 128
+"""Messages, and appends, after which a batch is full; a message is never split, so the last may pass this."""
 MOST_QUEUED, MOST_QUEUED_BYTES = 10_000, 64 << 20
 """Messages waiting, and bytes of their bodies; beyond, sends are answered `unavailable` at once."""
 
@@ -99,7 +99,7 @@ class Committer:
     def _next_batch(self) -> list[Submission]:
         batch: list[Submission] = []
         ops = 0
-        while self._queue and ops < BATCH_OPS:
+        while self._queue and ops < BATCH_OPS and len(batch) < BATCH_MESSAGES:
             submission = self._queue.popleft()
             self._queued_bytes -= len(submission.message.body)
             ops += len(targets(submission.message, self._own_copy))

@@ -45,7 +45,7 @@ def check_name(text: str, field: str) -> str:
     return text
 
 
-def _asking(request: Request) -> Identity:
+async def _asking(request: Request) -> Identity:  # async, or FastAPI would run it in a thread
     return identify(request.scope)
 
 

@@ -68,7 +68,7 @@ def _show_answer(answer: sending.Answer, *, as_json: bool) -> NoReturn:
     if as_json:
         Out().line(to_json(answer.body | {"id": answer.id, "status": answer.status}))
     elif answer.unknown:
-        why = f"HTTP {answer.status}" if answer.status else "no answer"
+        why = f"HTTP {answer.status}" if answer.status else "no answer (is the service running?)"
         stop(
             f"{why}: {answer.body.get('detail', '')}\nThe message may or may not be in; "
             f"the same command with --id {answer.id} is safe to repeat.",

@@ -88,11 +88,11 @@ async def _check_ours(client: Redis, data_dir: Path, url: str) -> None:
 
 
 def _silent(settings: Settings, url: str, error: Unavailable) -> str:
-    look = f"`{redis_cli(url)} PING`"
+    look, why = f"`{redis_cli(url)} PING`", error.why.rstrip(".")
     if settings.redis_url is not None:
-        return f"The server does not answer as it should: {error.why}. Try {look}."
+        return f"The server does not answer as it should: {why}. Try {look}."
     return (
-        f"The embedded server of {settings.data_dir.absolute()} does not answer: {error.why}. "
+        f"The embedded server of {settings.data_dir.absolute()} does not answer: {why}. "
         f"Is `inboxd serve` running there? (Try {look}.)"
     )
 

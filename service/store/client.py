@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import hiredis
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -81,6 +82,19 @@ async def run(client: Any, *command: Any) -> Any:
     """One command. Raises Unavailable."""
     with translated():
         return await client.execute_command(*command)
+
+
+async def run_large(client: Any, *command: Any) -> Any:
+    """As `run`, for a command of hundreds of arguments: packed by hiredis instead of in Python, which is a
+    quarter of a busy worker's time. Raises Unavailable."""
+    with translated():
+        pool = client.connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command([hiredis.pack_command(command)])
+            return await connection.read_response()
+        finally:
+            await pool.release(connection)
 
 
 async def pipeline(client: Any, commands: list[tuple[Any, ...]]) -> list[Any]:

@@ -35,10 +35,10 @@ async def call(client: Redis, script: Script, keys: Sequence[Any], args: Sequenc
     Raises Unavailable: the outcome is unknown.
     """
     try:
-        return await store.run(client, "EVALSHA", script.sha, len(keys), *keys, *args)
+        return await store.run_large(client, "EVALSHA", script.sha, len(keys), *keys, *args)
     except NoScript:
         await store.run(client, "SCRIPT", "LOAD", script.text)
     try:
-        return await store.run(client, "EVALSHA", script.sha, len(keys), *keys, *args)
+        return await store.run_large(client, "EVALSHA", script.sha, len(keys), *keys, *args)
     except NoScript as error:
         raise Unavailable("the server forgets scripts") from error

@@ -39,6 +39,7 @@ local function append(k, what, identity, print, expires, first, final)
   local state, inbox, seen, other = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
   local s = call('HMGET', state, 'last', 'best', 'online', 'seen', 'turned', 'older', 'devices')
   local last, best, online, turned, older = s[1], s[2], s[3], tonumber(s[5]), s[6]
+  if what == 'o' and (not s[7] or s[7] == '0') then return {5} end -- no device would show it
   if s[4] == 'b' then seen, other = other, seen end
 
   if not last then -- never used, or somebody deleted the state: the stream still knows
@@ -61,12 +62,9 @@ local function append(k, what, identity, print, expires, first, final)
     local was = call('HGET', other, identity)
     if was then return repeated(was, what, print, state) end
   end
-  if what == 'o' then
-    if not s[7] or s[7] == '0' then return {5} end
-    if full then
-      call('HINCRBY', state, 'left_out', 1)
-      return {5}
-    end
+  if full and what == 'o' then
+    call('HINCRBY', state, 'left_out', 1)
+    return {5}
   elseif full then
     return {4}
   end
