@@ -86,7 +86,8 @@ async def run(client: Any, *command: Any) -> Any:
 
 async def run_large(client: Any, *command: Any) -> Any:
     """As `run`, for a command of hundreds of arguments: packed by hiredis instead of in Python, which is a
-    quarter of a busy worker's time. Raises Unavailable."""
+    quarter of a busy worker's time. Raises Unavailable.
+    """
     with translated():
         pool = client.connection_pool
         connection = await pool.get_connection()
