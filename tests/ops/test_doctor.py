@@ -8,9 +8,8 @@ import pytest
 from service.config import Settings
 from service.ops import doctor
 from service.ops.doctor import Asked, Finding, examine, judge
-from service.ops.facts import Facts, gather
+from service.ops.facts import Facts
 from service.ops.queries import WorkerView
-from service.store import scripts
 from service.store.client import connect, run
 from service.store.keys import Keys
 from service.store.preflight import contradictions, inspect
@@ -215,19 +214,6 @@ async def test_what_keeps_the_service_from_starting_is_a_failure_here_too(
         await client.aclose()
     assert refused
     assert failed
-
-
-async def test_scripts_the_server_lacks_are_loaded_and_said_so(redis_url: str) -> None:
-    client = connect(Settings(redis_url=redis_url))
-    try:
-        await run(client, "SCRIPT", "FLUSH")
-        first, second = await gather(client, KEYS), await gather(client, KEYS)
-    finally:
-        await client.aclose()
-    names = {script.name for script in scripts.ALL}
-    assert first.scripts == dict.fromkeys(names, "loaded")
-    assert second.scripts == dict.fromkeys(names, "present")
-    assert abs(first.skew) <= first.doubt + 50
 
 
 async def test_a_login_that_may_do_little_is_told_what_it_lacks(redis_server: RedisServer, redis_url: str) -> None:
