@@ -1,0 +1,101 @@
+"""edge → delivery → store → core: who may import what."""
+
+import re
+import sys
+import tomllib
+
+import pytest
+
+from tests.house.tree import ROOT, Module, modules
+
+# What a layer (or a module beside the layers) may import of the service, besides itself.
+MAY_IMPORT = {
+    "core": set[str](),
+    "store": {"core", "config"},
+    "delivery": {"store", "core", "config", "telemetry"},
+    "edge": {"delivery", "store", "core", "ops", "config", "telemetry"},
+    "ops": {"store", "core", "config", "data_dir"},
+    "config": set[str](),
+    "telemetry": {"config"},
+    # The parent's own parts.
+    "leash": set[str](),
+    "server_binary": {"core"},
+    "data_dir": {"core", "server_binary"},
+    "embedded": {"core", "data_dir", "leash", "server_binary"},
+    "listening": {"core"},
+    "worker_slot": {"core", "config", "embedded", "leash"},
+    "welcome": {"config", "ops"},
+}
+
+# These put the parts together, and may import all of them. Nothing imports them but each other.
+COMPOSE = {"app", "worker", "supervisor", "cli"}
+
+# Libraries that belong to some layers alone.
+BELONGS_TO = {
+    "redis": {"store"},
+    "hiredis": {"store"},
+    "fastapi": {"edge", "app"},
+    "starlette": {"edge", "app"},
+    "uvicorn": {"edge", "worker"},
+    "prometheus_client": {"telemetry", "worker_slot"},
+    "typer": {"ops", "cli"},
+    "rich": {"ops"},
+    "httpx2": {"ops"},
+}
+
+# The core has no clock, no randomness and no input or output: everything it needs is passed in.
+CORE_NEEDS_ONLY = {
+    "collections", "dataclasses", "enum", "functools", "hashlib", "itertools", "json", "math", "re", "typing",
+    "orjson", "pydantic",
+}  # fmt: skip
+
+SERVICE = [module for module in modules("service") if module.name != "service/__init__"]
+
+
+def named(module: Module) -> str:
+    return module.name
+
+
+def top(dotted: str) -> str:
+    return dotted.split(".", maxsplit=1)[0]
+
+
+def layer(dotted: str) -> str:
+    return dotted.split(".")[1]
+
+
+@pytest.mark.parametrize("module", SERVICE, ids=named)
+def test_a_module_imports_only_its_own_layer_and_those_below(module: Module) -> None:
+    imported = {layer(name) for name in module.imports() if top(name) == "service" and "." in name}
+    if module.layer in COMPOSE:
+        return
+    assert module.layer in MAY_IMPORT, f"{module.layer} has no place among the layers yet"
+    assert imported - {module.layer} <= MAY_IMPORT[module.layer]
+
+
+@pytest.mark.parametrize("module", SERVICE, ids=named)
+def test_a_library_is_used_only_where_it_belongs(module: Module) -> None:
+    used = {top(name) for name in module.imports()}
+    for library, layers in BELONGS_TO.items():
+        assert library not in used or module.layer in layers, f"{library} belongs to {sorted(layers)}"
+
+
+@pytest.mark.parametrize("module", [module for module in SERVICE if module.layer == "core"], ids=named)
+def test_the_core_is_pure(module: Module) -> None:
+    assert {top(name) for name in module.imports()} - {"service"} <= CORE_NEEDS_ONLY
+
+
+def declared() -> set[str]:
+    """What pyproject.toml installs, by the names it is imported under."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[^\w-]", requirement)[0].replace("-", "_") for requirement in project["dependencies"]}
+    return names | {"starlette", "hiredis"}  # of fastapi and redis[hiredis]
+
+
+@pytest.mark.parametrize("module", SERVICE, ids=named)
+def test_nothing_imports_a_library_that_is_not_declared(module: Module) -> None:
+    assert {top(name) for name in module.imports()} <= declared() | {"service"} | sys.stdlib_module_names
+
+
+def test_every_layer_of_the_table_exists() -> None:
+    assert {module.layer for module in SERVICE} >= set(MAY_IMPORT) | COMPOSE

@@ -1,0 +1,33 @@
+"""Every module of the service has its tests where one looks for them."""
+
+from tests.house.tree import ROOT, Module, modules
+
+# Tested under another name: by what a user sees of it.
+ELSEWHERE = {
+    "app": "edge/test_problems.py",
+    "edge/bodies": "edge/test_limits.py",
+    "edge/http": "edge/test_sending.py",
+}
+
+
+def place(module: Module) -> str:
+    return module.name.removeprefix("service/")
+
+
+TESTED = [module for module in modules("service") if module.path.name != "__init__.py"]
+
+
+def has_twin(module: Module) -> bool:
+    """`core/cursor.py` has `tests/core/test_cursor.py`; `test_cursor_order.py` in its place would do, too."""
+    if place(module) in ELSEWHERE:
+        return (ROOT / "tests" / ELSEWHERE[place(module)]).is_file()
+    folder, wanted = (ROOT / "tests" / place(module)).parent, f"test_{module.path.stem}"
+    return (folder / f"{wanted}.py").is_file() or any(folder.glob(f"{wanted}_*.py"))
+
+
+def test_every_module_has_a_test_of_its_name_in_the_folder_of_its_layer() -> None:
+    assert [place(module) for module in TESTED if not has_twin(module)] == []
+
+
+def test_the_exceptions_are_of_modules_that_exist() -> None:
+    assert set(ELSEWHERE) <= {place(module) for module in TESTED}

@@ -1,0 +1,110 @@
+"""A real worker process keeps the contract that its parent relies on (see service/worker_slot.py)."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+
+import httpx2
+import pytest
+
+from service.config import Settings
+from service.worker_slot import REFUSES
+from tests.house.tree import ROOT
+from tests.support.timing import PATIENCE
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
+class Worker:
+    """A worker process and the end of the pipe it tells its readiness through."""
+
+    def __init__(self, process: Process, ready_fd: int) -> None:
+        self.process = process
+        self.ready_fd = ready_fd
+
+    async def says(self) -> bytes:
+        """The one byte, or nothing when it ends instead."""
+        async with asyncio.timeout(PATIENCE):
+            return await asyncio.to_thread(os.read, self.ready_fd, 1)
+
+    async def ends(self) -> tuple[int, str]:
+        """Exit code and what stood on stderr."""
+        async with asyncio.timeout(PATIENCE):
+            _, said = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, said.decode()
+
+
+@asynccontextmanager
+async def worker(listener: socket.socket, url: str) -> AsyncIterator[Worker]:
+    ready_fd, workers_end = os.pipe()
+    fds = {"INBOXD_LISTEN_FD": str(listener.fileno()), "INBOXD_READY_FD": str(workers_end)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "service.worker"),
+        pass_fds=(listener.fileno(), workers_end),
+        env={
+            **os.environ,
+            **Settings(redis_url=url, drain_timeout=1, redis_timeout=2, reader_block=1).environ(),
+            **fds,
+        },
+        cwd=ROOT,
+        stderr=PIPE,
+    )
+    os.close(workers_end)
+    try:
+        yield Worker(process, ready_fd)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+        os.close(ready_fd)
+
+
+async def status(listener: socket.socket, path: str) -> int:
+    host, port = listener.getsockname()
+    async with httpx2.AsyncClient(base_url=f"http://{host}:{port}", trust_env=False, timeout=PATIENCE) as client:
+        return (await client.get(path)).status_code
+
+
+async def test_it_says_one_byte_when_it_serves_on_the_socket_it_was_given(
+    listener: socket.socket, redis_url: str
+) -> None:
+    async with worker(listener, redis_url) as process:
+        assert await process.says() == b"1"
+        assert await status(listener, "/healthz") == 200
+        assert await process.says() == b"", "the pipe is closed: one byte is all"
+
+
+async def test_connections_that_came_before_it_are_served(listener: socket.socket, redis_url: str) -> None:
+    early = asyncio.create_task(status(listener, "/healthz"))
+    async with worker(listener, redis_url):
+        assert await early == 200
+
+
+async def test_sigterm_drains_it_and_the_exit_code_is_0(listener: socket.socket, redis_url: str) -> None:
+    async with worker(listener, redis_url) as process:
+        assert await process.says() == b"1"
+        process.process.send_signal(signal.SIGTERM)
+        code, said = await process.ends()
+        assert code == 0
+        assert "Traceback" not in said
+
+
+async def test_it_refuses_to_start_without_its_server_and_says_why(listener: socket.socket) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        async with worker(listener, f"redis://127.0.0.1:{nobody.getsockname()[1]}/0") as process:
+            assert await process.says() == b""
+            code, said = await process.ends()
+    assert code == REFUSES
+    assert said.strip()
+    assert "Traceback" not in said
