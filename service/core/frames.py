@@ -100,13 +100,23 @@ FRAMES: dict[str, type[SendFrame | Hello | Ack | Skip | History | Ping]] = {
 }
 
 
+_FORMS = {
+    "string_pattern_mismatch": "a name has 1 to 128 characters of A-Z a-z 0-9 . _ - @ : + (a message id at most 64); "
+    "a cursor is <ms>-<seq>",
+    "extra_forbidden": "this field is not known here",
+    "missing": "this field is required",
+}
+"""What the models say in patterns, in words."""
+
+
 def first_fault(error: ValidationError) -> Fault:
     """The first thing a model found wrong, as the client is told it."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     # `to` takes a name or a list: what the other form would have wanted explains nothing.
     found = next((e for e in errors if e["type"] not in ("string_type", "list_type")), errors[0])
     field = str(found["loc"][0]) if found["loc"] else None
-    return Fault("invalid_field", f"{field}: {found['msg']}" if field else found["msg"], field)
+    what = _FORMS.get(found["type"], found["msg"])
+    return Fault("invalid_field", f"{field}: {what}" if field else what, field)
 
 
 def validate(model: type[Model], value: Any) -> Model:

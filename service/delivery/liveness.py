@@ -9,7 +9,6 @@ from typing import Protocol
 
 from service.core.errors import Unavailable
 from service.store.presence import Presence
-from service.store.worker_stream import WorkerStreams
 
 log = logging.getLogger("inboxd.liveness")
 
@@ -43,10 +42,9 @@ class Host(Protocol):
 class Liveness:
     """`interval`: seconds between heartbeats. Clocks: the monotonic one to judge, the server's to tell."""
 
-    def __init__(self, host: Host, presence: Presence, streams: WorkerStreams, interval: float, version: str) -> None:
+    def __init__(self, host: Host, presence: Presence, interval: float, version: str) -> None:
         self._host = host
         self._presence = presence
-        self._streams = streams
         self._interval = interval
         self._about: dict[str, str | int] = {"host": socket.gethostname(), "pid": os.getpid(), "version": version}
         self._offset = 0.0  # the server's clock minus the monotonic one, ms
@@ -96,10 +94,10 @@ class Liveness:
             await self._presence.beat(self._host.id)
         self._about.setdefault("started", int(time.time() * 1000))
         about = {**self._about, "connections": self._host.connections, "position": self._host.position}
-        now = await self._presence.describe(self._host.id, about)
+        self._send_canary()
+        now, _ = await self._presence.pulse(self._host.id, about, self._sent)
         self._offset = now - time.monotonic() * 1000
         await self._look_at_server()
-        await self._sing()
         self._host.beaten(True)
 
     async def _look_at_server(self) -> None:
@@ -111,13 +109,12 @@ class Liveness:
             self.reachable = True
             log.info("the server is reached")
 
-    async def _sing(self) -> None:
+    def _send_canary(self) -> None:
         if self._late():
             self._host.deaf()
         self._sent += 1
         if self._waiting_since is None:
             self._waiting_since = time.monotonic()
-        await self._streams.canary(self._host.id, self._sent)
 
     def _late(self) -> bool:
         waiting = self._waiting_since

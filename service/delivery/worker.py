@@ -73,7 +73,7 @@ class Worker:
         self.reader = Reader(self, self.streams, self.hub, settings.reader_block)
         self.audit = Audit(self, self.inboxes, self.hub, settings.audit_interval, settings.device_expiry)
         self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat)
-        self.liveness = Liveness(self, self.presence, self.streams, settings.heartbeat, self.version)
+        self.liveness = Liveness(self, self.presence, settings.heartbeat, self.version)
         self.tasks = Tasks(on_death)
 
     # Life.

@@ -30,7 +30,8 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "chat:state:{bob}",
         "hash",
         "`last` newest cursor; `best` furthest acked, `floor` lowest acked by a live device; "
-        "`devices` live devices; `online` 1 while presence has a row; `seen` current dedupe hash, "
+        "`devices` live devices, `judged` when they were last counted (ms); "
+        "`online` 1 while presence has a row; `seen` current dedupe hash, "
         "`turned` since when (ms), `older` 1 while the other one counts; "
         "`repeats` repeated sends; `left_out` own copies left out",
         "append, ack, claim, release",
@@ -57,14 +58,14 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "chat:worker:{w-7f3a91c2}",
         "stream",
         "hints for the sockets this worker holds (`user/prev/cursor` → frame), `!` controls and canaries",
-        "committers; only the worker creates it",
+        "committers, pulse (which alone creates it)",
         "capped; goes with the worker",
     ),
     KeyDoc(
         "chat:claims:{w-7f3a91c2}",
         "set",
         "`user/device/session` of every claim that names this worker",
-        "claim, release",
+        "enlist, release",
         "goes with the worker",
     ),
     KeyDoc("chat:workers", "hash", "worker → heartbeat counter, or `dead`", "beat, reap", "dead rows are swept"),
@@ -73,7 +74,7 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "hash",
         "`host pid version started connections beat_at position`: who the worker is, when it last beat (ms), "
         "how far it has read its stream",
-        "heartbeat",
+        "pulse",
         "goes with the worker",
     ),
 )

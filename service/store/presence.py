@@ -6,12 +6,11 @@ from service.core.cursor import START, Cursor
 from service.store import client as store
 from service.store import scripts
 from service.store.client import Redis
-from service.store.inbox import Limits, unwrapped
+from service.store.inbox import Limits
 from service.store.keys import Keys
+from service.store.worker_stream import pulse
 
 SCAN_COUNT = 500
-IDENTITY_LIFE = 3600
-"""Seconds the keys of a worker outlive its last heartbeat, where nobody reaps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Presence:
         `again`: only takes back what is free or already its own. Raises Unavailable: it may be in.
         """
         member = f"{claim.user}/{claim.device}/{claim.session}"
-        await store.run(self._client, "SADD", self._keys.claims(claim.worker), member)
+        await scripts.call(self._client, scripts.ENLIST, (self._keys.claims(claim.worker),), (member,))
         return await self._claim(claim, "again" if again else "new")
 
     async def register(self, user: str, device: str) -> Claimed:
@@ -116,24 +115,11 @@ class Presence:
         """This worker lives. False: it was called dead, or is forgotten, and must take a new identity."""
         return int(await scripts.call(self._client, scripts.BEAT, (self._keys.workers(),), (worker,))) > 0
 
-    async def describe(self, worker: str, about: dict[str, str | int]) -> int:
-        """Writes who the worker is, keeps its keys alive, and returns the server's clock in ms. Raises Unavailable."""
-        keys = self._keys
-        (seconds, micros), *_ = unwrapped(await store.pipeline(self._client, [("TIME",)]))
-        now_ms = int(seconds) * 1000 + int(micros) // 1000
-        fields = [part for item in {**about, "beat_at": now_ms}.items() for part in item]
-        unwrapped(
-            await store.pipeline(
-                self._client,
-                [
-                    ("HSET", keys.about(worker), *fields),
-                    ("EXPIRE", keys.about(worker), IDENTITY_LIFE),
-                    ("EXPIRE", keys.claims(worker), IDENTITY_LIFE),
-                    ("EXPIRE", keys.worker(worker), IDENTITY_LIFE),
-                ],
-            )
-        )
-        return now_ms
+    async def pulse(self, worker: str, about: dict[str, str | int], canary: int) -> tuple[int, str]:
+        """Writes who the worker is, keeps its keys alive and puts a canary into its stream. The server's clock in
+        ms, and the stream's newest id. Raises Unavailable.
+        """
+        return await pulse(self._client, self._keys, worker, about, canary)
 
     async def counters(self) -> dict[str, str]:
         """Worker → heartbeat counter, or `dead`. Raises Unavailable."""

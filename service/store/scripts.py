@@ -25,8 +25,10 @@ def load(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-APPEND, ACK, CLAIM, RELEASE, BEAT, REAP = map(load, ("append", "ack", "claim", "release", "beat", "reap"))
-ALL = (APPEND, ACK, CLAIM, RELEASE, BEAT, REAP)
+APPEND, ACK = load("append"), load("ack")
+ENLIST, CLAIM, RELEASE = load("enlist"), load("claim"), load("release")
+BEAT, PULSE, REAP = load("beat"), load("pulse"), load("reap")
+ALL = (APPEND, ACK, ENLIST, CLAIM, RELEASE, BEAT, PULSE, REAP)
 
 
 async def call(client: Redis, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:

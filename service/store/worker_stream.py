@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from service.core.cursor import Cursor
 from service.store import client as store
+from service.store import scripts
 from service.store.client import Redis
 from service.store.keys import Keys
 
+IDENTITY_LIFE = 3600
+"""Seconds the keys of a worker outlive its last heartbeat, where nobody reaps it."""
 CAP = 20_000
 """Entries a worker stream keeps at most (approximately); what falls off is read from the inboxes."""
 READ_COUNT = 256
@@ -54,6 +57,20 @@ def read_field(name: bytes, value: bytes) -> list[Event]:
     return events
 
 
+async def pulse(client: Redis, keys: Keys, worker: str, about: dict[str, str | int], canary: int) -> tuple[int, str]:
+    """A canary for oneself, `about` ({}: left as it is), and another hour for the worker's keys. The one call that may
+    create a worker stream. The server's clock in ms, and the stream's newest id. Raises Unavailable.
+    """
+    fields = [part for item in about.items() for part in item]
+    now, newest = await scripts.call(
+        client,
+        scripts.PULSE,
+        (keys.about(worker), keys.claims(worker), keys.worker(worker)),
+        (IDENTITY_LIFE, canary, *fields),
+    )
+    return int(now), bytes(newest).decode()
+
+
 class WorkerStreams:
     """Writing to any worker's stream, reading one's own."""
 
@@ -77,19 +94,12 @@ class WorkerStreams:
         """One control to one worker; whether it is there to hear it. Raises Unavailable."""
         return bool((await self.announce([(worker, [(name, value)])]))[0])
 
-    async def canary(self, worker: str, count: int) -> None:
-        """A sign for oneself. The only XADD that may create a worker stream. Raises Unavailable."""
-        await store.run(self._client, "XADD", self._keys.worker(worker), "*", CANARY, count)
-
     async def position(self, worker: str) -> str:
         """The id reading goes on from: the newest ever given out there (the stream exists after this).
 
         Raises Unavailable.
         """
-        await self.canary(worker, 0)
-        info = await store.run(self._client, "XINFO", "STREAM", self._keys.worker(worker))
-        facts = dict(zip(info[::2], info[1::2], strict=True))
-        return bytes(facts[b"last-generated-id"]).decode()
+        return (await pulse(self._client, self._keys, worker, {}, 0))[1]
 
     async def read(self, worker: str, position: str, block: float) -> tuple[str, list[Event], int]:
         """Waits up to `block` s for what comes after `position`: the new position, the events in order,

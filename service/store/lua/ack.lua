@@ -46,7 +46,7 @@ end
 
 local function ack(k, device, cursor)
   local state, inbox, cursors, devices = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
-  local s = call('HMGET', state, 'last', 'best', 'floor', 'devices')
+  local s = call('HMGET', state, 'last', 'best', 'floor', 'devices', 'judged')
   local last, best, low = s[1] or '0-0', s[2], s[3]
   if above(cursor, last) then return {3} end
   local was = call('HGET', cursors, device)
@@ -58,11 +58,17 @@ local function ack(k, device, cursor)
   call('HSET', devices, device, format('%.0f', now))
   if not best or above(cursor, best) then call('HSET', state, 'best', cursor) end
 
-  -- Only the lowest device, or one that had no say, can move the floor.
-  if was and low and above(was, low) then return {1} end
+  -- Only the lowest device, or one that had no say, can move the floor; unless the lowest has lost its say: it is
+  -- too far behind, or has been silent for too long (looked at now and then).
   local _, last_seq = parse(last)
+  local _, low_seq = parse(low or '0-0')
+  local judge = last_seq - low_seq > max_pending or now - tonumber(s[5] or 0) > expiry / 100
+  if was and low and above(was, low) and not judge then return {1} end
   local floor_, live = cursor, 1
-  if not (s[4] == '1' and was == low) then floor_, live = lowest(cursors, devices, last_seq) end
+  if judge or not (s[4] == '1' and was == low) then
+    floor_, live = lowest(cursors, devices, last_seq)
+    call('HSET', state, 'judged', format('%.0f', now))
+  end
   call('HSET', state, 'devices', format('%.0f', live))
   if floor_ then
     call('HSET', state, 'floor', floor_)
