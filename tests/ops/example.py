@@ -6,6 +6,7 @@ is away and has acked one. The fourth message's hint lies in the worker's stream
 """
 
 import asyncio
+from typing import Any
 
 from service.config import Settings
 from service.core.sending import Message, fingerprint
@@ -33,6 +34,8 @@ async def build(redis_url: str) -> None:
     clients = Clients(settings, "example")
     try:
         await _Builder(
+            clients,
+            keys,
             Inboxes(clients, keys, limits),
             Presence(clients.rest, keys, limits),
             WorkerStreams(clients.rest, clients.read, keys),
@@ -42,7 +45,10 @@ async def build(redis_url: str) -> None:
 
 
 class _Builder:
-    def __init__(self, inboxes: Inboxes, presence: Presence, streams: WorkerStreams) -> None:
+    def __init__(
+        self, clients: Clients, keys: Keys, inboxes: Inboxes, presence: Presence, streams: WorkerStreams
+    ) -> None:
+        self.clients, self.keys = clients, keys
         self.inboxes, self.presence, self.streams = inboxes, presence, streams
 
     async def run(self) -> None:
@@ -50,7 +56,7 @@ class _Builder:
             await self.presence.enter(worker)
             await self.presence.beat(worker)
         await self.presence.reap(DEAD, "1")
-        await self.streams.canary(ALIVE, 1)
+        await self.streams.position(ALIVE)  # the stream exists from here on
         await self._step()
         await self.presence.claim(Claim("bob", "phone", ALIVE, "s-51", 7))
         await self.presence.register("bob", "laptop")
@@ -74,7 +80,16 @@ class _Builder:
             "connections": 1,
             "position": position,
         }
-        await self.presence.describe(ALIVE, about)
+        await self.presence.pulse(ALIVE, about, 1)
+        await self._unsay_canaries(position)
+
+    async def _unsay_canaries(self, position: str) -> None:
+        """The page shows a quiet moment: what lies beyond the position is the hint alone."""
+        stream = self.keys.worker(ALIVE)
+        rows: Any = await self.clients.rest.xrange(stream, f"({position}")
+        for id, fields in rows:
+            if b"!canary" in fields:
+                await self.clients.rest.xdel(stream, id)
 
     async def _step(self) -> None:
         """No two times of the example are equal, so that the page can be compared time by time."""
