@@ -86,3 +86,18 @@ def named() -> Callable[[str], str]:
     """Makes a user's name this test's own: `bob` becomes `bob.7f3a.12`, so that tests can share a service."""
     suffix = f"{secrets.token_hex(2)}.{next(_numbers)}"
     return lambda name: f"{name}.{suffix}"
+
+
+@pytest.fixture
+def alice(named: Callable[[str], str]) -> str:
+    return named("alice")
+
+
+@pytest.fixture
+def bob(named: Callable[[str], str]) -> str:
+    return named("bob")
+
+
+@pytest.fixture
+def carol(named: Callable[[str], str]) -> str:
+    return named("carol")

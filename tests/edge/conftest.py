@@ -1,6 +1,6 @@
 """One service for all tests of the protocol; every test has users of its own."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -25,21 +25,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
     finally:
         service.close()
-
-
-@pytest.fixture
-def alice(named: Callable[[str], str]) -> str:
-    return named("alice")
-
-
-@pytest.fixture
-def bob(named: Callable[[str], str]) -> str:
-    return named("bob")
-
-
-@pytest.fixture
-def carol(named: Callable[[str], str]) -> str:
-    return named("carol")
 
 
 @pytest.fixture

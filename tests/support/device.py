@@ -52,14 +52,17 @@ class Device:
         return f"{self.base.replace('http', 'ws', 1)}/v1/ws?user={quote(self.user)}"
 
     async def connect(
-        self, *, cursor: str | None = None, window: int | None = None, attempt: int | None = None
+        self,
+        *,
+        cursor: str | None = None,
+        window: int | None = None,
+        attempt: int | None = None,
+        receive_buffer: int | None = None,
     ) -> Frame:
         """Opens a connection and says hello; the `welcome`. Raises RefusedError where none comes."""
         self.rules = Rules(self.user, self.name, cursor, window)
         self.entries = []
-        if cursor is not None:
-            self.confirmed = max(self.confirmed, Cursor.parse(cursor))
-        self.wire = await Wire.open(self.url, judge=self._judge)
+        self.wire = await Wire.open(self.url, judge=self._judge, receive_buffer=receive_buffer)
         self.connections += 1
         asked = {"cursor": cursor, "window": window, "attempt": attempt}
         hello = {"type": "hello", "device": self.name}
@@ -120,7 +123,9 @@ class Device:
         start = Cursor.parse(welcome["cursor"])
         asked = self.rules.asked_cursor
         if asked is None and start < self.confirmed:
-            raise RuleBrokenError(f"replay from {start}, though {self.confirmed} was acked")
+            raise RuleBrokenError(f"replay from {start}, though {self.confirmed} was stored")
+        if asked is None:
+            self.confirmed = start
 
     def _note_gap(self, frame: Frame) -> None:
         if frame["reason"] == "rewound":

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,6 +146,12 @@ class Service:
         """Ends it and starts it on the same port and data."""
         assert self.stop() == 0, self.stderr()
         self.start()
+
+    def forget(self) -> None:
+        """Its parent was killed: collects that end, and the files that it could not remove."""
+        assert self.wait() == -signal.SIGKILL
+        for path in self._temporary.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def close(self) -> None:
         """Ends what runs and checks what is left."""

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -53,14 +55,18 @@ class Wire:
         judge: Judge | None = None,
         headers: Mapping[str, str] | None = None,
         via_port: int | None = None,
+        receive_buffer: int | None = None,
         origin: str | None = None,
         subprotocols: tuple[str, ...] = (),
     ) -> Self:
         """Connects; raises websockets' InvalidStatus where the handshake is refused.
 
-        `via_port`: the loopback port to connect to, whatever host the URL names.
+        `via_port`: the loopback port to connect to, whatever host the URL names. `receive_buffer`: bytes that
+        the kernel keeps for us; with few of them a service notices sooner that nobody reads.
         """
         place: dict[str, Any] = {} if via_port is None else {"host": "127.0.0.1", "port": via_port}
+        if receive_buffer is not None:
+            place = {"sock": await small_socket(url, receive_buffer)}
         connection = await connect(
             url,
             additional_headers=headers or {},
@@ -229,3 +235,13 @@ class Wire:
         await self.connection.wait_closed()
         if self.fault is not None:
             raise self.fault
+
+
+async def small_socket(url: str, receive_buffer: int) -> socket.socket:
+    """A connected socket that takes few bytes before it must be read."""
+    address = urlsplit(url)
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, (address.hostname, address.port))
+    return sock
