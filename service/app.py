@@ -5,7 +5,7 @@ from starlette.routing import WebSocketRoute
 
 from service.delivery.worker import Worker
 from service.edge import health, http, legacy, ops, problems
-from service.edge.auth import HostGuard
+from service.edge.auth import LoopbackGuard
 from service.edge.legacy import LegacyEndpoint
 from service.edge.ws import WebSocketEndpoint
 
@@ -23,5 +23,5 @@ def create_app(worker: Worker) -> FastAPI:
         app.include_router(router)
     app.router.routes.append(WebSocketRoute("/v1/ws", WebSocketEndpoint(worker), name="ws"))
     app.router.routes.append(WebSocketRoute("/api/chat/connect_chat", LegacyEndpoint(worker), name="legacy"))
-    app.add_middleware(HostGuard)
+    app.add_middleware(LoopbackGuard, origins=worker.settings.origins)
     return app

@@ -9,14 +9,14 @@ import socket
 
 from service.core.errors import Refused
 
-_QUEUE = 4096  # connections that may wait while workers are replaced; the kernel caps it at somaxconn
+BACKLOG = 4096  # connections that may wait while workers are replaced; the kernel caps it at somaxconn
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes any free one. Raises Refused naming port and remedy."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=_QUEUE)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise Refused(_why(error, host, port)) from error
     listener.setblocking(False)

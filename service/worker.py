@@ -18,9 +18,9 @@ from service.config import LISTEN_FD, READY_FD, Settings
 from service.core.errors import Refused, Unavailable
 from service.delivery.worker import Worker
 from service.edge.ws_protocol import Socket
+from service.listening import BACKLOG
 
 REFUSED = 3
-BACKLOG = 2048
 GC_YOUNG = 10_000
 """Allocations between two collections of the youngest generation."""
 

@@ -23,7 +23,6 @@ CODES: dict[str, tuple[int, str, bool]] = {
     "hello_repeated": (422, "hello comes once", False),
     "hello_expected": (422, "The first frame must be hello", False),
     "ack_beyond_sent": (422, "The cursor was not sent on this connection", False),
-    "replaced": (409, "The same device connected again elsewhere", False),
 }
 
 

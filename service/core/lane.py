@@ -1,8 +1,5 @@
 """A lane: sends of one connection, accepted in order or refused. Pure."""
 
-MOST_FAILED = 1024
-"""Failed sends a connection may have open before it is read no further."""
-
 
 class Lane:
     """After a send fails with `unavailable`, every other is refused until the failed ones come again, in order."""

@@ -58,4 +58,4 @@ class Acker:
 
     async def now(self, user: str, device: str, cursor: Cursor) -> AckStatus:
         """One ack, written before this returns. Raises Unavailable."""
-        return (await self._inboxes.ack([(user, device, cursor)]))[0]
+        return await self._inboxes.ack_position(user, device, cursor)

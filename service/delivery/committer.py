@@ -6,7 +6,9 @@ at a time, so order in is order out and no two batches hold the same inbox.
 """
 
 import asyncio
+import logging
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from service.core.lane import Lane
 from service.core.sending import OUT_OF_ORDER, UNAVAILABLE, Appended, Message
 from service.store.inbox import Inboxes, targets
 from service.telemetry import BATCHES, MESSAGES_COMMITTED, SENDS_UNAVAILABLE
+
+log = logging.getLogger("inboxd.committer")
 
 BATCH_MESSAGES, BATCH_OPS = 64, 128
 """Messages, and appends, after which a batch is full; a message is never split, so the last may pass this."""
@@ -52,10 +56,12 @@ class Committer:
         self._idle = asyncio.Event()
         self._idle.set()
         self.down = False
+        self.barred = False  # the server no longer gives the durability that was asked for
+        self._logged = 0.0
 
     def submit(self, message: Message, done: Done, lane: Lane | None = None) -> None:
         """`done` is called once, later or at once. Never blocks, never queues without bound."""
-        if self.down or len(self._queue) >= MOST_QUEUED or self._queued_bytes >= MOST_QUEUED_BYTES:
+        if self.down or self.barred or len(self._queue) >= MOST_QUEUED or self._queued_bytes >= MOST_QUEUED_BYTES:
             SENDS_UNAVAILABLE.inc()
             if lane is not None:
                 lane.fail(message.id)
@@ -88,7 +94,8 @@ class Committer:
                 batch = self._next_batch()
                 try:
                     results = await self._inboxes.append([s.message for s in batch], self._own_copy)
-                except Unavailable:
+                except Unavailable as error:
+                    self._log(error)
                     self._fail(batch)
                     await self._until_back(backoff)
                 else:
@@ -134,6 +141,12 @@ class Committer:
             submission.done(UNAVAILABLE)
         for submission in behind:
             submission.done(OUT_OF_ORDER)
+
+    def _log(self, error: Unavailable) -> None:
+        """At most once a second: out of memory, every batch fails."""
+        if time.monotonic() - self._logged > 1.0:
+            self._logged = time.monotonic()
+            log.warning("a batch may or may not be in: %s", error.why)
 
     def _take_all(self) -> deque[Submission]:
         waiting, self._queue = self._queue, deque()

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
@@ -21,6 +21,7 @@ from service.core.lane import Lane
 from service.core.page import Page
 from service.core.sending import OUT_OF_ORDER, Appended, Message, outcome
 from service.core.session import Read, Session
+from service.delivery.committer import Done
 from service.store.presence import Claim, Claimed
 from service.telemetry import ENTRIES_SENT, REPLACED, REPLAYED_PAGES
 
@@ -218,6 +219,19 @@ class Connection:
         self._sends += 1
         self._worker.committer.submit(message, self._done(message), self._lane)
 
+    def submit_unordered(self, message: Message, told: Done) -> None:
+        """As `submit`, for a client that cannot repeat a send: what follows one that failed is not refused."""
+        if self.closed.is_set():
+            return
+        self._sends += 1
+
+        def done(results: Sequence[Appended] | Fault) -> None:
+            self._sends -= 1
+            self._fewer.set()
+            told(results)
+
+        self._worker.committer.submit(message, done)
+
     def skip(self, id: str) -> None:
         self._lane.skip(id)
 
@@ -242,15 +256,15 @@ class Connection:
         self._out.append(line)
         self._flush_soon()
 
-    def _done(self, message: Message) -> Callable[..., None]:
-        def done(results: list[Appended] | Fault) -> None:
+    def _done(self, message: Message) -> Done:
+        def done(results: Sequence[Appended] | Fault) -> None:
             self._sends -= 1
             self._fewer.set()
             self._answer(message, results)
 
         return done
 
-    def _answer(self, message: Message, results: list[Appended] | Fault) -> None:
+    def _answer(self, message: Message, results: Sequence[Appended] | Fault) -> None:
         if self.closed.is_set():
             return
         if isinstance(results, Fault):

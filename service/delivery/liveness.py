@@ -32,8 +32,11 @@ class Host(Protocol):
     def beaten(self, beating: bool) -> None:
         """After each heartbeat, whether it succeeded."""
 
-    async def changed(self) -> None:
-        """The server was away, or may be another one. Raises Unavailable."""
+    async def inspect(self) -> str:
+        """Looks at the server's live settings; its replication id. Raises Unavailable."""
+
+    def changed(self) -> None:
+        """The server was away, or may be another one."""
 
     def deaf(self) -> None:
         """The canary is late: what is told to this worker may not reach it."""
@@ -101,9 +104,9 @@ class Liveness:
         self._host.beaten(True)
 
     async def _look_at_server(self) -> None:
-        role, history = await self._presence.server_role()
-        if not self.reachable or history != self._history or role != "master":
-            await self._host.changed()
+        history = await self._host.inspect()
+        if self._history and (not self.reachable or history != self._history):
+            self._host.changed()
         self._history = history
         if not self.reachable:
             self.reachable = True

@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.core.cursor import START, Cursor
-from service.core.entries import Missing, frame, gap_frame
-from service.core.page import Gap, Page
+from service.core.entries import Entry, Missing, frame, gap_frame
+from service.core.page import Gap
 from service.store.presence import Claim
 
 if TYPE_CHECKING:
     from service.delivery.worker import Worker
+
+PAGE_ENTRIES = 100
+"""Entries read at a time."""
+POLL_BYTES = 1 << 20
+"""What one answer holds at most, give or take an entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,28 +104,29 @@ async def poll(worker: "Worker", user: str, device: str, after: Cursor | None, l
 
 
 async def _read(worker: "Worker", user: str, device: str, after: Cursor, limit: int) -> Polled:
-    page = await worker.inboxes.page(user, device, after, limit, worker.now_ms())
-    if page.trusted:
-        return _polled(page, [], after, limit)
-    again = page.stored if page.stored is not None and page.stored != after else START
-    gap = gap_frame(after, again, None, Missing.REWOUND)
-    page = await worker.inboxes.page(user, device, again, limit, worker.now_ms())
-    if not page.trusted:
-        again = START
-        gap = gap_frame(after, again, None, Missing.REWOUND)
-        page = await worker.inboxes.page(user, device, START, limit, worker.now_ms())
-    return _polled(page, [gap], again, limit)
+    """Page by page, until there are `limit` frames, or enough bytes, or no more."""
+    frames: list[bytes] = []
+    cursor, rewound_from, size = after, None, 0
+    while True:
+        count = min(PAGE_ENTRIES, limit - len(frames))
+        page = await worker.inboxes.page(user, device, cursor, count, worker.now_ms())
+        if not page.trusted:
+            rewound_from = rewound_from or cursor
+            cursor = page.stored if page.stored is not None and page.stored != cursor else START
+            frames = [gap_frame(rewound_from, cursor, None, Missing.REWOUND)]
+            continue
+        for item in page.items():
+            if len(frames) >= limit or size > POLL_BYTES:
+                break
+            line, cursor = _line(item)
+            frames.append(line)
+            size += len(line)
+        if page.complete or len(frames) >= limit or size > POLL_BYTES:
+            return Polled(frames, cursor, max(page.last, cursor))
 
 
-def _polled(page: Page, frames: list[bytes], cursor: Cursor, limit: int) -> Polled:
-    for item in page.items():
-        if len(frames) >= limit:
-            break
-        if isinstance(item, Gap):
-            frames.append(gap_frame(item.after, item.upto, item.missing, item.reason))
-            cursor = item.upto
-        else:
-            assert isinstance(item.tail, bytes)  # items() has made gaps of the others
-            frames.append(frame(item.tail, item.cursor, replay=True))
-            cursor = item.cursor
-    return Polled(frames, cursor, max(page.last, cursor))
+def _line(item: Entry | Gap) -> tuple[bytes, Cursor]:
+    if isinstance(item, Gap):
+        return gap_frame(item.after, item.upto, item.missing, item.reason), item.upto
+    assert isinstance(item.tail, bytes)  # items() has made gaps of the others
+    return frame(item.tail, item.cursor, replay=True), item.cursor

@@ -98,7 +98,7 @@ class Worker:
             self.tasks.start(name, work)
 
     async def _enter(self) -> bool:
-        await self.changed()
+        await self.inspect()
         if self._contradictions:
             return False
         while not await self.presence.enter(self.id):
@@ -171,11 +171,17 @@ class Worker:
         self.reaper.beaten(beating)
         READY.set(0 if self.problems() else 1)
 
-    async def changed(self) -> None:
-        """The server was away or may be another one: its settings and every session are looked at again."""
+    async def inspect(self) -> str:
+        """Looks at the server's live settings; what they contradict is no longer promised. Its replication id."""
         facts = await preflight.inspect(self.clients.rest)
         self._contradictions = preflight.contradictions(facts, self.settings.durability)
         self.durability = preflight.level(facts, self.settings.durability)
+        self.committer.barred = not preflight.kept(facts, self.settings.durability)
+        return facts.history
+
+    def changed(self) -> None:
+        """The server was away or may be another one: the reader's place and every session are looked at again."""
+        self.reader.resync()
         self.recheck()
 
     def recheck(self) -> None:

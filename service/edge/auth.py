@@ -65,20 +65,19 @@ def origin_allowed(scope: Scope, origins: tuple[str, ...]) -> bool:
     return urlsplit(origin).netloc == headers.get("host")
 
 
-class HostGuard:
-    """Refuses requests whose Host is not this machine: a page elsewhere whose name was pointed here."""
+class LoopbackGuard:
+    """While nobody authenticates, whoever this machine's browser runs is kept out: requests whose Host is not this
+    machine (a page elsewhere whose name was pointed here), and calls of the API from another site's page.
+    """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         self.app = app
+        self.origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
-            try:
-                host = _host_of(Headers(scope=scope).get("host", ""))
-            except ValueError:
-                host = ""
-            if not is_loopback(host):
-                fault = Fault("forbidden", "the Host header does not name this machine")
+            fault = self._fault(scope)
+            if fault is not None:
                 if scope["type"] == "websocket":
                     await receive()
                     await send({"type": "websocket.close", "code": 1008})
@@ -86,3 +85,16 @@ class HostGuard:
                     await problem_response(fault)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+    def _fault(self, scope: Scope) -> Fault | None:
+        headers = Headers(scope=scope)
+        try:
+            host = _host_of(headers.get("host", ""))
+        except ValueError:
+            host = ""
+        if not is_loopback(host):
+            return Fault("forbidden", "the Host header does not name this machine")
+        elsewhere = headers.get("sec-fetch-site") == "cross-site" and "origin" not in headers
+        if scope["path"].startswith(("/v1/", "/api/")) and (elsewhere or not origin_allowed(scope, self.origins)):
+            return Fault("forbidden", "this page's origin is not allowed here: INBOXD_ORIGINS")
+        return None

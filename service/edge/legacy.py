@@ -185,7 +185,7 @@ class LegacyEndpoint:
                 socket.write(system(f"not sent: {fault.detail}", user))
 
         await connection.ready_to_send()
-        self._worker.committer.submit(message, done)
+        connection.submit_unordered(message, done)
 
 
 def _message(worker: Worker, sender: str, recipient: str, text: str) -> Message:

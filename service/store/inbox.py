@@ -14,8 +14,10 @@ from service.store import client as store
 from service.store import scripts
 from service.store.keys import Keys
 
-HISTORY_CHUNK = 200
+HISTORY_CHUNK = 100
 """Entries read at a time while a history is filtered."""
+HISTORY_BYTES = 512 << 10
+"""What one page of history holds at most, unless a single entry is larger."""
 
 
 class AckStatus(IntEnum):
@@ -37,6 +39,13 @@ class Limits:
     device_expiry: float
     dedupe_window: float
 
+    @property
+    def kept(self) -> int:
+        """Seconds an inbox lives after a touch: appends renew it only when the dedupe hashes turn, so a whole
+        window is added to what was asked for.
+        """
+        return int(self.retention + self.dedupe_window) + 1
+
 
 class Inboxes:
     """Every call on users' inboxes."""
@@ -55,7 +64,7 @@ class Inboxes:
         """
         keys: list[bytes] = []
         limits = self._limits
-        args: list[Any] = [int(limits.dedupe_window * 1000), int(limits.retention), limits.max_pending]
+        args: list[Any] = [int(limits.dedupe_window * 1000), limits.kept, limits.max_pending]
         shape: list[int] = []
         for message in messages:
             users = targets(message, own_copy)
@@ -79,6 +88,26 @@ class Inboxes:
             keys += (of.state, of.inbox, of.cursors, of.devices)
             args += (device, cursor.raw())
         return [AckStatus(row[0]) for row in await scripts.call(self._rest, scripts.ACK, keys, args)]
+
+    async def ack_position(self, user: str, device: str, cursor: Cursor) -> AckStatus:
+        """One ack from a device that nobody watches: it is taken for the nearest position that exists, at or below
+        `cursor`; else a made-up one would count as pending nothing. Raises Unavailable.
+        """
+        keys = self._keys.of(user)
+        last, below = unwrapped(
+            await store.pipeline(
+                self._rest,
+                [("HGET", keys.state, "last"), ("XREVRANGE", keys.inbox, cursor.raw(), "-", "COUNT", 1)],
+            )
+        )
+        newest = Cursor.of(last) if last else START
+        if cursor > newest:
+            return AckStatus.BEYOND_LAST
+        if cursor != newest:
+            if not below:
+                return AckStatus.NOT_NEWER
+            cursor = Cursor.of(below[0][0])
+        return (await self.ack([(user, device, cursor)]))[0]
 
     async def page(self, user: str, device: str, after: Cursor, count: int, now_ms: int) -> Page:
         """Up to `count` entries beyond `after`, and whether `after` is still there. Raises Unavailable."""
@@ -116,6 +145,7 @@ class Inboxes:
         """
         inbox = self._keys.of(user).inbox
         kept: list[Entry] = []
+        size = 0
         upper = f"({before}" if before else "+"
         while True:
             rows = await store.run(self._rest, "XREVRANGE", inbox, upper, "-", "COUNT", HISTORY_CHUNK)
@@ -123,9 +153,10 @@ class Inboxes:
                 entry = read_entry(Cursor.of(id), fields, now_ms)
                 if isinstance(entry.tail, Missing) or (peer is not None and not _with(fields, user, peer)):
                     continue
-                if len(kept) == limit:
+                if len(kept) == limit or (kept and size + entry.size > HISTORY_BYTES):
                     return kept, True
                 kept.append(entry)
+                size += entry.size
             if len(rows) < HISTORY_CHUNK:
                 return kept, False
             upper = "(" + rows[-1][0].decode()
@@ -153,15 +184,15 @@ class Inboxes:
 
     async def touch(self, devices: Iterable[tuple[str, str]], now_ms: int) -> None:
         """Connected devices (user, device) are seen now, and what is kept for them stays. Raises Unavailable."""
-        retention = int(self._limits.retention)
+        kept = self._limits.kept
         commands: list[tuple[Any, ...]] = []
         for user, device in devices:
             of = self._keys.of(user)
             commands += [
                 ("HSET", of.devices, device, now_ms),
-                ("EXPIRE", of.inbox, retention),
-                ("EXPIRE", of.cursors, retention * 2),
-                ("EXPIRE", of.devices, retention * 2),
+                ("EXPIRE", of.inbox, kept),
+                ("EXPIRE", of.cursors, kept * 2),
+                ("EXPIRE", of.devices, kept * 2),
             ]
         unwrapped(await store.pipeline(self._rest, commands))
 

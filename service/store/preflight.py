@@ -26,6 +26,7 @@ class ServerFacts:
     version: str
     role: str
     history: str  # replication id
+    mode: str  # standalone, sentinel or cluster
     readable: bool
     append_only: bool
     fsync: str
@@ -58,6 +59,7 @@ async def inspect(client: Redis) -> ServerFacts:
         version=str(version),
         role=str(info["role"]),
         history=str(info.get("master_replid", "")),
+        mode=str(info.get("redis_mode", info.get("server_mode", "standalone"))),
         readable=bool(config),
         append_only=bool(int(info.get("aof_enabled", 0))),
         fsync=config.get("appendfsync", ""),
@@ -71,6 +73,8 @@ def contradictions(facts: ServerFacts, durability: str) -> list[str]:
     found = []
     if tuple(int(part) for part in facts.version.split(".")[:2]) < OLDEST:
         found.append(f"the server is {facts.flavour} {facts.version}: 7.0 or newer is needed")
+    if facts.mode != "standalone":
+        found.append(f"the server runs in {facts.mode} mode, which this version does not serve: use a single server")
     if facts.role != "master":
         found.append(f"the server is a {facts.role}, not a primary: point INBOXD_REDIS_URL at the primary")
     if facts.policy != "noeviction":
@@ -78,7 +82,7 @@ def contradictions(facts: ServerFacts, durability: str) -> list[str]:
             f"maxmemory-policy is {facts.policy or 'unknown'}: messages could be evicted; "
             "CONFIG SET maxmemory-policy noeviction"
         )
-    if durability == "fsynced" and facts.level != "fsynced":
+    if not kept(facts, durability):
         found.append(
             "durability fsynced was asked for, but the server does not fsync before it answers: "
             "CONFIG SET appendonly yes, appendfsync always, no-appendfsync-on-rewrite no"
@@ -100,6 +104,11 @@ async def preflight(settings: Wanted) -> str:
     if found := contradictions(facts, settings.durability):
         raise Refused("The server's settings contradict the promise: " + "; ".join(found) + ".")
     return level(facts, settings.durability)
+
+
+def kept(facts: ServerFacts, durability: str) -> bool:
+    """Whether appends reach the level that was asked for."""
+    return durability != "fsynced" or facts.level == "fsynced"
 
 
 def level(facts: ServerFacts, durability: str) -> str:

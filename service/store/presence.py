@@ -74,7 +74,7 @@ class Presence:
                 mode,
                 int(limits.device_expiry * 1000),
                 limits.max_pending,
-                int(limits.retention),
+                limits.kept,
             ),
         )
         if row[0] == 0:
@@ -148,8 +148,3 @@ class Presence:
     async def sweep(self, worker: str) -> None:
         """Forgets that it was dead: a worker whose row is gone takes a new identity just the same."""
         await store.run(self._client, "HDEL", self._keys.workers(), worker)
-
-    async def server_role(self) -> tuple[str, str]:
-        """(role, replication id): a change means that other history may be behind this address."""
-        info = await store.run(self._client, "INFO", "replication")
-        return str(info.get("role", "")), str(info.get("master_replid", ""))

@@ -28,9 +28,9 @@ local function above(a, b)
   return a_ms > b_ms or (a_ms == b_ms and a_seq > b_seq)
 end
 
--- The lowest cursor among the devices that have a say (seen lately, not too far behind), and their number.
-local function lowest(cursors, devices, last_seq)
-  local seen, low, live = {}, nil, 0
+-- The lowest and highest cursor among the devices that have a say (seen lately, not too far behind), and their number.
+local function judged(cursors, devices, last_seq)
+  local seen, low, high, live = {}, nil, nil, 0
   local rows = call('HGETALL', devices)
   for i = 1, #rows, 2 do seen[rows[i]] = tonumber(rows[i + 1]) end
   rows = call('HGETALL', cursors)
@@ -39,9 +39,10 @@ local function lowest(cursors, devices, last_seq)
     if seen[rows[i]] and now - seen[rows[i]] <= expiry and last_seq - seq <= max_pending then
       live = live + 1
       if not low or above(low, rows[i + 1]) then low = rows[i + 1] end
+      if not high or above(rows[i + 1], high) then high = rows[i + 1] end
     end
   end
-  return low, live
+  return low, live, high
 end
 
 local function ack(k, device, cursor)
@@ -66,8 +67,9 @@ local function ack(k, device, cursor)
   if was and low and above(was, low) and not judge then return {1} end
   local floor_, live = cursor, 1
   if judge or not (s[4] == '1' and was == low) then
-    floor_, live = lowest(cursors, devices, last_seq)
+    floor_, live, best = judged(cursors, devices, last_seq)
     call('HSET', state, 'judged', format('%.0f', now))
+    if best then call('HSET', state, 'best', best) end
   end
   call('HSET', state, 'devices', format('%.0f', live))
   if floor_ then

@@ -2,7 +2,7 @@
 -- append: puts messages into inboxes. A message that this script appended is accepted.
 --
 -- KEYS  five per op: state, inbox, seen:a, seen:b, presence (of one user)
--- ARGV  1 dedupe window (ms)  2 retention (s)  3 max_pending (entries), then per op:
+-- ARGV  1 dedupe window (ms)  2 life of an inbox (s)  3 max_pending (entries), then per op:
 --       what      "m" the first recipient of a message, "n" a further one, "o" the sender's own copy
 --       identity  m/<from>/<id>
 --       print     fingerprint of the body

@@ -5,7 +5,7 @@
 -- ARGV  1 device  2 worker  3 session  4 attempt ("0": the device keeps none)
 --       5 mode: "new" the device has just connected; "again" a session renews what it lost;
 --         "register" no connection, only the device
---       6 device expiry (ms)  7 max_pending (entries)  8 retention (s)
+--       6 device expiry (ms)  7 max_pending (entries)  8 life of an inbox (s)
 -- Returns {1, stored, last, held, registered}
 --           stored  the device's cursor (a new device: just before the oldest entry kept)
 --           last    the newest cursor of the inbox
