@@ -7,15 +7,14 @@ answered (`appendfsync always`: one fsync serves a whole batch), and nothing is 
 import asyncio
 import os
 import random
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from service.child import end, ending, spawn
 from service.core.backoff import Backoff
 from service.core.errors import Refused
 from service.data_dir import HOST, LOG, DataDir
-from service.leash import leashed
 from service.server_binary import ServerBinary, find_binary
 
 Say = Callable[[str], None]
@@ -60,13 +59,11 @@ class EmbeddedServer:
 
     async def start(self) -> None:
         """Starts the process and waits until it answers. Raises Refused with its last log lines otherwise."""
-        self.process = await asyncio.create_subprocess_exec(
-            *leashed(self._command()),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,  # it writes to its log file
-            pass_fds=(self.data.lock_fd,),
-            process_group=0,  # Ctrl-C reaches the parent alone, which stops things in their order
+        self.process = await spawn(
+            self._command(),
             env={**os.environ, "LC_ALL": "C"},  # an unknown locale would keep it from starting
+            fds=(self.data.lock_fd,),
+            stdout=asyncio.subprocess.DEVNULL,  # it writes to its log file
         )
         try:
             await self._until_ready(self.process)
@@ -82,16 +79,8 @@ class EmbeddedServer:
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL if that does not help; returns when the process has ended."""
-        process = self.process
-        if process is None or process.returncode is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(_STOP_PATIENCE):
-                await process.wait()
-        except TimeoutError:
-            self.kill()
-            await process.wait()
+        if self.process is not None:
+            await end(self.process, _STOP_PATIENCE)
 
     def kill(self) -> None:
         """Ends the process at once."""
@@ -193,13 +182,3 @@ async def ask_info(port: int) -> dict[str, str]:
     except (OSError, EOFError, TimeoutError):
         return {}
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-
-
-def ending(code: int) -> str:
-    """An exit code in words: negative ones are signals."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"

@@ -9,18 +9,17 @@ What parent and worker agree on:
 import asyncio
 import os
 import random
-from asyncio.subprocess import DEVNULL, Process
+from asyncio.subprocess import Process
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client.multiprocess import mark_process_dead
 
+from service.child import end, ending, spawn
 from service.config import LISTEN_FD, READY_FD
 from service.core.backoff import Backoff
 from service.core.errors import Refused
-from service.embedded import ending
-from service.leash import leashed
 
 REFUSES = 3
 METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -101,12 +100,10 @@ class WorkerSlot:
     async def _start(self) -> tuple[Process, int]:
         ready_fd, workers_end = os.pipe()
         try:
-            process = await asyncio.create_subprocess_exec(
-                *leashed(self.launch.command),
-                stdin=DEVNULL,
-                pass_fds=(self.launch.listen_fd, workers_end),
-                process_group=0,  # Ctrl-C reaches the parent alone, which stops things in their order
+            process = await spawn(
+                self.launch.command,
                 env=self._environment(workers_end),
+                fds=(self.launch.listen_fd, workers_end),
             )
         except BaseException:
             os.close(ready_fd)
@@ -126,15 +123,8 @@ class WorkerSlot:
 
     async def _end(self, process: Process) -> None:
         """Drains the process if it still runs, kills it if that takes too long, and clears its gauges."""
-        if process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(self.launch.drain + KILL_MARGIN):
-                    await process.wait()
-            except TimeoutError:
-                self.say(f"worker process {process.pid} has not drained in time; it is killed")
-                process.kill()
-                await process.wait()
+        if not await end(process, self.launch.drain + KILL_MARGIN):
+            self.say(f"worker process {process.pid} has not drained in time; it was killed")
         mark_process_dead(process.pid, str(self.launch.metrics_dir))  # type: ignore[no-untyped-call]
 
     def _count_death(self, code: int) -> None:

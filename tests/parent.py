@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+import uuid
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +23,7 @@ from tests.support.processes import descendants
 from tests.support.timing import PATIENCE
 
 ROOT = Path(__file__).parent.parent
+MARK = "TEST_STARTED_BY"
 STUB = Path(__file__).with_name("stub_worker.py")
 
 
@@ -84,23 +86,32 @@ class Parent:
 async def running(port: int, data: Path, behaviour: str = "serve", **environ: str) -> AsyncIterator[Parent]:
     """A parent that has just been started; killed with all its children at the end, if they are still there."""
     settings = {"INBOXD_PORT": str(port), "INBOXD_DATA_DIR": str(data), "PYTHONPATH": str(ROOT)}
+    mark = uuid.uuid4().hex
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.parent", behaviour),
         stdout=PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, **settings, **environ},
+        env={**os.environ, **settings, **environ, MARK: mark},
         cwd=ROOT,
     )
     try:
         yield Parent(process, port)
     finally:
-        left = descendants(process.pid)
         with suppress(ProcessLookupError):
             process.kill()
-        for child in left:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        await process.communicate()  # ends only when no child holds its output open
+        for left in marked(mark):
+            left.kill()
+        await process.communicate()  # ends only when nothing holds its output open
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """All processes that were started from one `running`, whoever their parent is by now."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get(MARK) == mark:
+                found.append(process)
+    return found
 
 
 async def _no_preflight(settings: Settings) -> str:

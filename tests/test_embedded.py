@@ -12,7 +12,7 @@ import redis.asyncio
 from service import embedded
 from service.core.errors import Refused
 from service.data_dir import MANIFEST, DataDir
-from service.embedded import EmbeddedServer, ask_info, embedded_server, ending
+from service.embedded import EmbeddedServer, ask_info, embedded_server
 from service.server_binary import ServerBinary, find_binary
 from tests.support.processes import is_alive
 from tests.support.timing import PATIENCE
@@ -184,9 +184,3 @@ async def test_nobody_on_a_port_has_no_info(tmp_path: Path) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         assert await ask_info(bound.getsockname()[1]) == {}
-
-
-def test_an_ending_is_told_in_words() -> None:
-    assert ending(3) == "exit code 3"
-    assert ending(-9) == "SIGKILL"
-    assert ending(-199) == "signal 199"

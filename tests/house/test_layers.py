@@ -21,9 +21,10 @@ MAY_IMPORT = {
     "leash": set[str](),
     "server_binary": {"core"},
     "data_dir": {"core", "server_binary"},
-    "embedded": {"core", "data_dir", "leash", "server_binary"},
+    "child": {"leash"},
+    "embedded": {"core", "child", "data_dir", "server_binary"},
     "listening": {"core"},
-    "worker_slot": {"core", "config", "embedded", "leash"},
+    "worker_slot": {"core", "child", "config"},
     "welcome": {"config", "ops"},
 }
 
