@@ -1,0 +1,1 @@
+"""The pure core: example tests of every decision, and generated sequences against a model inbox."""
