@@ -32,6 +32,14 @@ def pid(server: EmbeddedServer) -> int:
     return server.process.pid
 
 
+async def heard(said: asyncio.Queue[str], words: str) -> str:
+    """The next line with these words; lines before it are passed over."""
+    async with asyncio.timeout(PATIENCE):
+        while words not in (line := await said.get()):
+            pass
+    return line
+
+
 def ignore(line: str) -> None:
     """Hears what is said."""
 
@@ -77,9 +85,8 @@ async def test_its_keeper_starts_it_again_and_stops_it_in_the_end(data: Path) ->
         first = pid(server)
         keeper = asyncio.create_task(server.keep())
         server.kill()
-        async with asyncio.timeout(PATIENCE):
-            assert "SIGKILL" in await said.get()
-            assert await said.get() == "the embedded server is back"
+        await heard(said, "SIGKILL")
+        await heard(said, "the embedded server is back")
         assert pid(server) != first
         keeper.cancel()
         await asyncio.wait((keeper,))
@@ -94,13 +101,9 @@ async def test_its_keeper_tries_on_when_a_start_fails(data: Path) -> None:
         server.kill()
         await server.wait()
         with socket.create_server(("127.0.0.1", server.port)):
-            async with asyncio.timeout(PATIENCE):
-                while "did not start" not in (line := await said.get()):
-                    pass
+            line = await heard(said, "did not start")
         assert "Address already in use" in line, "the log's last lines are shown"
-        async with asyncio.timeout(PATIENCE):
-            while await said.get() != "the embedded server is back":
-                pass
+        await heard(said, "the embedded server is back")
         keeper.cancel()
         await asyncio.wait((keeper,))
 
