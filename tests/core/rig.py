@@ -118,6 +118,7 @@ class Rig:
         for raw in session.frames:
             self.device.take(raw)
             self.frames.append(orjson.loads(raw))
+            assert self.frames[-1]["type"] != "live" or session.heard <= session.cursor, "live too early"
         session.frames.clear()
         if session.ack is not None:
             self.unstored = max(self.unstored or session.ack, session.ack)

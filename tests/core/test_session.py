@@ -147,6 +147,7 @@ def test_hints_that_cross_are_held_until_the_missing_one_comes(inbox: Inbox, liv
     assert live.told() == ["m4", "m5", "m6"]
     assert not live.reading
     assert not live.session.behind
+    assert live.session._held_bytes == 0
 
 
 def test_a_hint_whose_prev_is_not_the_cursor_is_not_sent_even_with_the_next_number(live: Rig) -> None:
@@ -242,6 +243,14 @@ def test_an_audit_below_where_the_session_stood_has_its_history_verified(inbox: 
     live.page()
     assert live.told() == []
     assert live.session.state is State.LIVE
+
+
+def test_a_hint_that_comes_while_the_history_is_verified_waits_for_it(inbox: Inbox, live: Rig) -> None:
+    live.audit(START, live.session.cursor)
+    live.hint(inbox.append())  # the page will have it, too
+    assert live.told() == []
+    live.page()
+    assert live.told() == ["m4"]
 
 
 def test_a_history_can_be_verified_with_the_window_full(inbox: Inbox, rig: Rig) -> None:

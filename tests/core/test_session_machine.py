@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from service.core import session as module
-from service.core.cursor import Cursor
+from service.core.cursor import START, Cursor
 from service.core.session import State
 from tests.core.inbox_model import Hint, Inbox
 from tests.core.rig import Rig
@@ -15,7 +15,7 @@ from tests.core.rig import Rig
 # The session's bounds, small enough to be met all the time.
 BOUNDS = {
     "WINDOW_BYTES": 700,
-    "HELD_ENTRIES": 4,
+    "HELD_ENTRIES": 3,
     "HELD_BYTES": 500,
     "PAGE_BYTES": 600,
     "PAGE_ENTRIES": 5,
@@ -24,6 +24,7 @@ BOUNDS = {
 SIZES = st.sampled_from((0, 10, 100, 260, 900))
 CARRIED = 200
 """Bytes of a tail that hints carry."""
+WINDOWS = st.integers(1, 6)
 PICK = st.integers(0, 10_000)
 """Picks one of what is there, whatever that is."""
 
@@ -38,40 +39,44 @@ class Sessions(RuleBasedStateMachine):
         self.hints: list[Hint] = []  # on their way
         self.audits: list[tuple[Cursor, Cursor | None]] = []  # where the session stood, and the answer
         self.fruitless = 0
+        self.promised = START  # the highest cursor that a hint has named on this connection
 
-    @initialize(before=st.integers(0, 12), window=st.integers(1, 6), stored=st.booleans())
-    def connects_for_the_first_time(self, before: int, window: int, stored: bool) -> None:
-        if stored:
+    @initialize(before=st.integers(0, 12), window=WINDOWS, known=st.booleans(), live=st.booleans())
+    def connects_for_the_first_time(self, before: int, window: int, known: bool, live: bool) -> None:
+        if known:
             self.inbox.claim()
         for _ in range(before):
             self.inbox.append()
         self.rig.connect(window)
+        if live:
+            self.all_comes_to_rest()
 
     # Writers.
 
     @rule(size=SIZES, later=st.integers(0, 3), heard=st.booleans())
     def appends(self, size: int, later: int, heard: bool) -> None:
         self.inbox.clock += later
-        hint = self.inbox.append(size)
+        self.hints.append(self.inbox.append(size))
         if heard:
-            self.hints.append(hint)
+            self._hint(self.hints.pop())
 
-    @rule(sizes=st.lists(SIZES, min_size=2, max_size=8))
-    def appends_several_whose_hints_cross(self, sizes: list[int]) -> None:
-        self.hints += [self.inbox.append(size) for size in sizes]
+    @rule(data=st.data(), sizes=st.lists(SIZES, min_size=2, max_size=8))
+    def appends_several_whose_hints_cross(self, data: st.DataObject, sizes: list[int]) -> None:
+        hints = [self.inbox.append(size) for size in sizes]
+        for hint in data.draw(st.permutations(hints)):
+            self._hint(hint)
 
     @precondition(lambda self: self.hints)
     @rule(pick=PICK, again=st.booleans())
     def a_hint_arrives(self, pick: int, again: bool) -> None:
         at = pick % len(self.hints)
-        hint = self.hints[at] if again else self.hints.pop(at)
-        self.fruitless = 0
-        self.rig.hint(hint, carried=len(hint.tail) <= CARRIED)
+        self._hint(self.hints[at] if again else self.hints.pop(at))
 
-    @precondition(lambda self: self.hints)
-    @rule()
-    def the_first_hint_arrives(self) -> None:
-        self.a_hint_arrives(0, again=False)
+    def _hint(self, hint: Hint) -> None:
+        self.fruitless = 0
+        if hint.cursor in self.inbox.truth.entries:
+            self.promised = max(self.promised, hint.cursor)
+        self.rig.hint(hint, carried=len(hint.tail) <= CARRIED)
 
     @precondition(lambda self: self.hints)
     @rule(pick=PICK)
@@ -98,6 +103,7 @@ class Sessions(RuleBasedStateMachine):
     def loses_its_tail(self, changes: int, clock: int, new: list[int]) -> None:
         self.inbox.rewind(changes, clock)
         self.rig.disrupt()
+        self.promised = START
         self.audits = [(before, None) for before, _ in self.audits]
         for size in new:
             self.inbox.append(size)
@@ -141,6 +147,12 @@ class Sessions(RuleBasedStateMachine):
             self.rig.audit(last or self.inbox.last, before)
 
     @rule()
+    def an_audit_finds_no_state(self) -> None:
+        """As if an operator had deleted it."""
+        self.fruitless = 0
+        self.rig.audit(START, self.rig.session.cursor)
+
+    @rule()
     def acks_are_stored(self) -> None:
         self.rig.store_ack()
 
@@ -159,7 +171,7 @@ class Sessions(RuleBasedStateMachine):
     def the_device_acks_all(self) -> None:
         self.the_device_acks(len(self.rig.device.sent) - 1)
 
-    @rule(window=st.integers(1, 6), stored=st.booleans(), pick=PICK, written=st.booleans())
+    @rule(window=WINDOWS, stored=st.booleans(), pick=PICK, written=st.booleans())
     def the_device_reconnects(self, window: int, stored: bool, pick: int, written: bool) -> None:
         if written:
             self.rig.store_ack()
@@ -167,6 +179,7 @@ class Sessions(RuleBasedStateMachine):
         start = None if stored or not visited else visited[pick % len(visited)]
         self.audits.clear()
         self.fruitless = 0
+        self.promised = START
         self.rig.connect(window, start)
 
     # What must hold.
@@ -191,25 +204,40 @@ class Sessions(RuleBasedStateMachine):
         assert self.fruitless <= 2, "asks for the same page again and again"
 
     @rule()
+    def what_hints_have_named_comes_without_an_audit(self) -> None:
+        """Liveness: pages, patience and acks are enough."""
+        self._rest(audit=False)
+        assert self.rig.session.cursor >= self.promised, "a hint was forgotten"
+
+    @rule()
     def all_comes_to_rest(self) -> None:
-        """Liveness: when everybody does what they should, the session gets there."""
+        """Liveness: when everybody does what they should, the session gets there, and nothing was skipped."""
+        self._rest(audit=True)
         rig = self.rig
-        for _ in range(30 + 3 * len(self.inbox.ever)):
-            rig.pages()
-            rig.audit()
-            rig.pages()
-            rig.settle()
-            if rig.session.state is State.LIVE and rig.session.cursor == self.inbox.last and not rig.reading:
-                break
-            rig.ack()
-            rig.store_ack()
-        else:
-            raise AssertionError(f"stuck at {rig.session.cursor} {rig.session.state}, the inbox is at {self.inbox.last}")
+        assert rig.session.cursor == self.inbox.last
         assert rig.device.live
         for cursor, kept in self.inbox.truth.entries.items():
             known = rig.device.knows(cursor, kept.id) or kept.expired or kept.id in self.inbox.gone
             assert known, f"{kept.id} at {cursor} was silently skipped"
+
+    def _rest(self, *, audit: bool) -> None:
+        """Until acks, patience and audits change nothing any more."""
+        rig, session = self.rig, self.rig.session
+        for _ in range(30 + 3 * len(self.inbox.ever)):
+            before = (session.cursor, session.in_flight, session.state)
+            rig.pages()
+            if audit:
+                rig.audit()
+                rig.pages()
+            rig.settle()
+            rig.pages()
+            rig.ack()
+            rig.store_ack()
+            rig.pages()
+            if before == (session.cursor, session.in_flight, session.state) and not session.behind:
+                break
         self.fruitless = 0
+        assert session.state is State.LIVE, f"stuck at {session.cursor}, the inbox is at {self.inbox.last}"
 
     def teardown(self) -> None:
         if hasattr(self.rig, "session"):
@@ -222,9 +250,9 @@ def test_nothing_is_skipped_doubled_or_out_of_order_whatever_happens(monkeypatch
     run_state_machine_as_test(
         Sessions,
         settings=settings(
-            max_examples=200,
+            max_examples=250,
             report_multiple_bugs=False,
-            stateful_step_count=50,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),

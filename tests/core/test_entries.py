@@ -1,0 +1,112 @@
+"""Entries: stream fields in, wire frames out."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.core.cursor import Cursor
+from service.core.entries import (
+    Entry,
+    Missing,
+    frame,
+    gap_frame,
+    message_fields,
+    message_tail,
+    read_entry,
+)
+
+CURSOR = Cursor(1795350000123, 46)
+NAMES = st.text("abcXYZ019._-@:+", min_size=1, max_size=20)
+BODIES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def as_stream(fields: list[str | bytes]) -> dict[bytes, bytes]:
+    raw = [part.encode() if isinstance(part, str) else part for part in fields]
+    return dict(zip(raw[::2], raw[1::2], strict=True))
+
+
+@given(NAMES, NAMES, st.lists(NAMES, min_size=1, max_size=4), BODIES)
+def test_a_message_survives_the_stream(id: str, sender: str, to: list[str], body: Any) -> None:
+    raw = orjson.dumps(body)
+    fields = as_stream(message_fields(id, sender, ",".join(to), raw))
+    entry = read_entry(CURSOR, fields, now_ms=0)
+    assert entry == Entry(CURSOR, message_tail(id, sender, ",".join(to), raw))
+    assert entry.size == len(message_tail(id, sender, ",".join(to), raw))
+    assert isinstance(entry.tail, bytes)
+    assert orjson.loads(frame(entry.tail, CURSOR, replay=True)) == {
+        "type": "message",
+        "id": id,
+        "from": sender,
+        "to": to[0] if len(to) == 1 else to,
+        "body": body,
+        "cursor": "1795350000123-46",
+        "ts": 1795350000123,
+        "replay": True,
+    }
+
+
+def test_a_live_frame_does_not_say_replay() -> None:
+    tail = message_tail("m-17", "alice", "bob", b'{"text":"hi"}')
+    live = orjson.loads(frame(tail, CURSOR, replay=False))
+    assert "replay" not in live
+    assert live["cursor"] == "1795350000123-46"
+
+
+def test_fields_are_plain_text_an_operator_can_read() -> None:
+    assert message_fields("m-17", "alice", "bob", b"1") == [
+        *("kind", "message"),
+        *("id", "m-17"),
+        *("from", "alice"),
+        *("to", "bob"),
+        *("body", b"1"),
+    ]
+
+
+@pytest.mark.parametrize(("now", "tail"), ((999, bytes), (1000, Missing), (1001, Missing)))
+def test_a_message_expires_at_its_time(now: int, tail: type) -> None:
+    fields = as_stream([*message_fields("m", "alice", "bob", b"1"), "expires", "1000"])
+    entry = read_entry(CURSOR, fields, now)
+    assert isinstance(entry.tail, tail)
+    if isinstance(entry.tail, Missing):
+        assert entry.tail is Missing.EXPIRED
+
+
+@pytest.mark.parametrize(
+    "fields",
+    (
+        {},
+        {b"kind": b"message"},
+        {b"body": b"1"},
+        {b"kind": b"unheard-of", b"id": b"m", b"from": b"a", b"to": b"b", b"body": b"1"},
+        {b"kind": b"message", b"id": b"m", b"from": b"a", b"to": b"b"},
+        {b"kind": b"message", b"id": b"\xff", b"from": b"a", b"to": b"b", b"body": b"1"},
+        {b"kind": b"message", b"id": b"m", b"from": b"a", b"to": b"b", b"body": b"1", b"expires": b"soon"},
+    ),
+)
+def test_what_is_no_entry_of_ours_reads_as_deleted(fields: dict[bytes, bytes]) -> None:
+    assert read_entry(CURSOR, fields, now_ms=0) == Entry(CURSOR, Missing.DELETED)
+
+
+def test_a_gap_names_its_ends_its_count_and_its_reason() -> None:
+    assert orjson.loads(gap_frame(Cursor(5, 1), Cursor(9, 4), 3, Missing.TRIMMED)) == {
+        "type": "gap",
+        "after": "5-1",
+        "cursor": "9-4",
+        "missing": 3,
+        "reason": "trimmed",
+    }
+
+
+def test_after_a_rewind_nobody_knows_how_many_are_missing() -> None:
+    assert orjson.loads(gap_frame(Cursor(5, 1), Cursor(3, 1), None, Missing.REWOUND))["missing"] is None
+
+
+def test_the_reasons_are_those_of_the_protocol() -> None:
+    assert {str(reason) for reason in Missing} == {"trimmed", "expired", "deleted", "rewound"}

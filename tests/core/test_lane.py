@@ -1,0 +1,88 @@
+"""Lanes: after a send of unknown outcome, a connection's order holds."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.core.lane import Lane
+
+
+def failed(*ids: str) -> Lane:
+    lane = Lane()
+    for id in ids:
+        lane.fail(id)
+    return lane
+
+
+def test_without_a_failure_everything_goes_on() -> None:
+    lane = Lane()
+    assert lane.admits("a")
+    assert lane.admits("b")
+    lane.settle("a")
+    assert lane.admits("c")
+
+
+def test_after_a_failure_every_other_send_is_refused() -> None:
+    lane = failed("a")
+    assert not lane.admits("b")
+    assert lane.failed == ["a"]
+
+
+def test_the_failed_one_opens_the_lane_when_it_comes_again() -> None:
+    lane = failed("a")
+    assert lane.admits("a")
+    assert lane.admits("b")
+
+
+def test_several_that_failed_come_again_in_their_order() -> None:
+    lane = failed("a", "b", "c")
+    assert not lane.admits("b")
+    assert lane.admits("a")
+    assert not lane.admits("c")
+    assert lane.admits("b")
+    assert lane.admits("c")
+    assert lane.admits("d")
+
+
+def test_one_that_fails_again_keeps_its_place() -> None:
+    lane = failed("a", "b")
+    assert lane.admits("a")
+    lane.fail("a")
+    assert lane.failed == ["a", "b"]
+    assert not lane.admits("b")
+    assert lane.admits("a")
+
+
+def test_one_that_failed_and_then_got_its_answer_has_no_place_left() -> None:
+    lane = failed("a")
+    lane.admits("a")
+    lane.settle("a")
+    lane.fail("b")
+    lane.fail("a")
+    assert lane.failed == ["b", "a"]
+
+
+def test_skipping_the_failed_one_opens_the_lane() -> None:
+    lane = failed("a")
+    lane.skip("a")
+    assert lane.admits("b")
+
+
+def test_skipping_one_that_has_not_failed_changes_nothing() -> None:
+    lane = failed("a")
+    lane.skip("b")
+    assert lane.failed == ["a"]
+
+
+def test_failing_twice_is_failing_once() -> None:
+    assert failed("a", "b", "a").failed == ["a", "b"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(("admits", "fail", "settle", "skip"))), max_size=40))
+def test_whatever_happens_only_the_next_failed_one_may_go_on(steps: list[tuple[str, str]]) -> None:
+    lane = Lane()
+    for id, what in steps:
+        before = lane.failed
+        allowed = getattr(lane, what)(id)
+        if what == "admits":
+            assert allowed == (not before or id == before[0])
+        assert len(set(lane.failed)) == len(lane.failed)
