@@ -82,6 +82,9 @@ def main() -> int:
         timeout_graceful_shutdown=max(1, int(settings.drain_timeout / 2)),
         server_header=False,
     )
+    # uvicorn raises the signals it caught once more when it is done: a drain ends with 0 all the same.
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: sys.exit(0))
     # What exists now stays: no collection need look at it again, and bursts of frames make no cycles.
     gc.freeze()
     gc.set_threshold(GC_YOUNG, 20, 20)
