@@ -1,0 +1,185 @@
+"""Messages on their way in, and what a sender is told became of them."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.core.cursor import Cursor
+from service.core.errors import ClientError
+from service.core.frames import Send, validate
+from service.core.sending import Appended, AppendStatus, Message, fingerprint, message_of, outcome
+
+APPENDED, DUPLICATE, REUSED, FULL, FAILED = (
+    AppendStatus.APPENDED,
+    AppendStatus.DUPLICATE,
+    AppendStatus.REUSED,
+    AppendStatus.FULL,
+    AppendStatus.FAILED,
+)
+
+
+def message(value: dict[str, Any], max_body: int = 65_536) -> Message:
+    raw = orjson.dumps(value)
+    return message_of(validate(Send, value), raw, "alice", "m-17", max_body)
+
+
+def result(status: AppendStatus, seq: int = 46) -> Appended:
+    at = Cursor(1795350000123, seq)
+    return Appended(status, at if status in (APPENDED, DUPLICATE) else None)
+
+
+# Messages.
+
+
+def test_a_message_is_compact_and_complete() -> None:
+    built = message({"to": "bob", "body": {"text": "hi ä"}, "expires_in": 60})
+    assert built.body == '{"text":"hi ä"}'.encode()
+    assert (built.id, built.sender, built.to, built.expires_in) == ("m-17", "alice", ("bob",), 60)
+    assert not built.listed
+    assert built.identity == "m/alice/m-17"
+
+
+def test_only_the_senders_own_entry_names_all_recipients() -> None:
+    built = message({"to": ["bob", "carol"], "body": 1})
+    assert built.listed
+    assert built.to_of("bob") == "bob"
+    assert built.to_of("alice") == "bob,carol"
+    assert orjson.loads(built.tail("carol"))["to"] == "carol"
+    assert orjson.loads(built.tail("alice"))["to"] == ["bob", "carol"]
+    assert built.fields("bob")[6:8] == ["to", "bob"]
+
+
+def test_a_user_named_twice_is_a_field_at_fault() -> None:
+    with pytest.raises(ClientError) as caught:
+        message({"to": ["bob", "carol", "bob"], "body": 1})
+    assert (caught.value.fault.code, caught.value.fault.field) == ("invalid_field", "to")
+
+
+def test_a_body_counts_in_bytes_of_compact_json() -> None:
+    assert message({"to": "bob", "body": {"a": "ä"}}, max_body=10).body == '{"a":"ä"}'.encode()
+    with pytest.raises(ClientError) as caught:
+        message({"to": "bob", "body": {"a": "ää"}}, max_body=10)
+    assert (caught.value.fault.code, caught.value.fault.field) == ("too_large", "body")
+
+
+def test_a_body_nested_too_deep_is_a_field_at_fault() -> None:
+    body: Any = 1
+    for _ in range(65):
+        body = [body]
+    with pytest.raises(ClientError) as caught:
+        message({"to": "bob", "body": body})
+    assert (caught.value.fault.code, caught.value.fault.field) == ("invalid_field", "body")
+
+
+# Fingerprints.
+
+
+def test_the_order_of_keys_does_not_count() -> None:
+    assert fingerprint({"a": 1, "b": {"c": 2, "d": 3}}) == fingerprint({"b": {"d": 3, "c": 2}, "a": 1})
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(st.characters(codec="utf-8"))
+TREES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text("ab"), inner), max_leaves=8)
+
+
+@given(TREES, TREES)
+def test_other_bodies_have_other_fingerprints(one: Any, other: Any) -> None:
+    # Compared as text, because to Python 1 == True.
+    assert (fingerprint(one) == fingerprint(other)) == (
+        orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
+    )
+
+
+def test_a_fingerprint_is_16_hex_digits() -> None:
+    assert len(fingerprint({"text": "hi"})) == 16
+    int(fingerprint({"text": "hi"}), 16)
+
+
+# Outcomes.
+
+
+def test_the_first_time_is_202() -> None:
+    told = outcome(message({"to": "bob", "body": 1}), [result(APPENDED)], "fsynced")
+    assert told.status == 202
+    assert told.fault is None
+    assert told.content == {
+        "id": "m-17",
+        "from": "alice",
+        "ts": 1795350000123,
+        "duplicate": False,
+        "durability": "fsynced",
+        "recipients": [{"to": "bob", "cursor": "1795350000123-46"}],
+    }
+
+
+def test_a_repeat_is_200_with_the_first_cursor() -> None:
+    told = outcome(message({"to": "bob", "body": 1}), [result(DUPLICATE)], "appended")
+    assert told.status == 200
+    assert told.content["duplicate"] is True
+    assert told.content["recipients"] == [{"to": "bob", "cursor": "1795350000123-46"}]
+
+
+@pytest.mark.parametrize(
+    ("status", "http", "code"), ((REUSED, 422, "id_reused"), (FULL, 507, "inbox_full"), (FAILED, 500, "internal"))
+)
+def test_a_refusal_of_the_only_recipient_is_a_problem(status: AppendStatus, http: int, code: str) -> None:
+    told = outcome(message({"to": "bob", "body": 1}), [result(status)], "appended")
+    assert told.status == http
+    assert told.fault is not None
+    assert told.fault.code == code
+    assert told.content == {}
+
+
+def several(*results: Appended) -> Any:
+    to = ["bob", "carol", "dave"][: len(results)]
+    return outcome(message({"to": to, "body": 1}), results, "appended")
+
+
+def test_one_of_several_accepted_is_202_and_the_others_say_why_not() -> None:
+    told = several(result(FULL), result(APPENDED, 7), result(REUSED))
+    assert told.status == 202
+    assert told.fault is None
+    assert told.content["recipients"] == [
+        {"to": "bob", "error": "inbox_full"},
+        {"to": "carol", "cursor": "1795350000123-7"},
+        {"to": "dave", "error": "id_reused"},
+    ]
+
+
+def test_some_new_and_some_repeated_each_say_which() -> None:
+    told = several(result(DUPLICATE, 3), result(APPENDED, 7), result(FULL))
+    assert told.status == 202
+    assert told.content["duplicate"] is False
+    assert told.content["recipients"] == [
+        {"to": "bob", "cursor": "1795350000123-3", "duplicate": True},
+        {"to": "carol", "cursor": "1795350000123-7", "duplicate": False},
+        {"to": "dave", "error": "inbox_full"},
+    ]
+
+
+def test_nothing_new_but_some_refused_is_200() -> None:
+    told = several(result(DUPLICATE, 3), result(FULL))
+    assert told.status == 200
+    assert told.content["duplicate"] is True
+    assert told.content["recipients"] == [
+        {"to": "bob", "cursor": "1795350000123-3"},
+        {"to": "carol", "error": "inbox_full"},
+    ]
+
+
+def test_all_refused_is_a_problem_with_the_first_refusal_and_all_recipients() -> None:
+    told = several(result(FULL), result(REUSED))
+    assert told.status == 507
+    assert told.fault is not None
+    assert told.fault.code == "inbox_full"
+    assert told.content == {
+        "recipients": [{"to": "bob", "error": "inbox_full"}, {"to": "carol", "error": "id_reused"}]
+    }
+
+
+def test_a_list_of_one_that_is_refused_is_still_a_list() -> None:
+    told = outcome(message({"to": ["bob"], "body": 1}), [result(FULL)], "appended")
+    assert told.content == {"recipients": [{"to": "bob", "error": "inbox_full"}]}
