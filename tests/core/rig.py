@@ -72,6 +72,11 @@ class Rig:
     def reading(self) -> bool:
         return self._asked is not None
 
+    @property
+    def answered(self) -> bool:
+        """The page is on its way back."""
+        return self._answered is not None
+
     def step(self) -> Page | None:
         """One command of it is answered (first the newest cursor, then the entries), or the page arrives."""
         assert self._asked is not None

@@ -121,6 +121,14 @@ class Sessions(RuleBasedStateMachine):
         while not self._step():
             pass
 
+    @precondition(lambda self: self.rig.reading)
+    @rule(size=SIZES)
+    def an_entry_comes_while_the_page_is_on_its_way(self, size: int) -> None:
+        while not self.rig.answered:
+            self._step()
+        self._hint(self.inbox.append(size))
+        self._step()
+
     def _step(self) -> bool:
         told = len(self.rig.frames)
         arrived = self.rig.step() is not None
@@ -250,7 +258,7 @@ def test_nothing_is_skipped_doubled_or_out_of_order_whatever_happens(monkeypatch
     run_state_machine_as_test(
         Sessions,
         settings=settings(
-            max_examples=250,
+            max_examples=400,
             report_multiple_bugs=False,
             stateful_step_count=40,
             deadline=None,

@@ -1,0 +1,134 @@
+"""The store's calls on fakeredis and on the real server, with limits of the test's own."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from service.core.cursor import Cursor
+from service.core.sending import Appended, Message
+from service.store.client import Clients
+from service.store.inbox import Inboxes, Limits
+from service.store.keys import Keys
+from service.store.presence import Presence
+from service.store.worker_stream import WorkerStreams
+from tests.support.fake_redis import fake_client
+from tests.support.timing import PATIENCE
+
+LIMITS = Limits(max_pending=1000, history=1000, retention=3600, device_expiry=600, dedupe_window=60)
+
+
+@dataclass(frozen=True)
+class Server:
+    """What `service.store.client.Settings` asks for."""
+
+    redis_url: str | None
+    redis_timeout: float = PATIENCE
+
+
+@dataclass
+class Store:
+    """One server's typed calls, and a client of its own to look behind them."""
+
+    clients: Any
+    real: bool
+    limits: Limits = LIMITS
+    keys: Keys = field(default_factory=Keys)
+
+    def __post_init__(self) -> None:
+        self.raw = self.clients.rest
+        self.inboxes = Inboxes(self.clients, self.keys, self.limits)
+        self.presence = Presence(self.clients.rest, self.keys, self.limits)
+        self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)
+
+    def limited(self, **changes: float) -> "Store":
+        """The same server with other limits."""
+        return Store(self.clients, self.real, Limits(**{**vars_of(self.limits), **changes}))
+
+    async def do(self, *command: Any) -> Any:
+        return await self.raw.execute_command(*command)
+
+    async def state(self, user: str = "bob") -> dict[str, str]:
+        return text(await self.do("HGETALL", self.keys.state(user)))
+
+    async def hash(self, key: str) -> dict[str, str]:
+        return text(await self.do("HGETALL", key))
+
+    async def entries(self, user: str = "bob") -> list[str]:
+        """The ids (cursors) in an inbox."""
+        return [id.decode() for id, _ in await self.do("XRANGE", self.keys.inbox(user), "-", "+")]
+
+    async def send(self, id: str = "m1", to: str = "bob", **more: Any) -> Appended:
+        """One message from Alice to one user; the recipient's result."""
+        own_copy = more.pop("own_copy", False)
+        [results] = await self.inboxes.append([message(id, to, **more)], own_copy)
+        return results[0]
+
+    async def fill(self, count: int, user: str = "bob", prefix: str = "f") -> list[Cursor]:
+        """So many messages to a user; their cursors."""
+        batch = [message(f"{prefix}{n}", user) for n in range(count)]
+        return [accepted(results[0]) for results in await self.inboxes.append(batch, own_copy=False)]
+
+
+def vars_of(limits: Limits) -> dict[str, Any]:
+    return {name: getattr(limits, name) for name in Limits.__dataclass_fields__}
+
+
+def text(rows: dict[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in rows.items()}
+
+
+def message(
+    id: str = "m1",
+    *to: str,
+    sender: str = "alice",
+    body: bytes = b'{"text":"hi"}',
+    print: str = "p1",
+    expires_in: int = 0,
+) -> Message:
+    return Message(id, sender, to or ("bob",), body, print, expires_in, listed=len(to) > 1)
+
+
+def accepted(result: Appended) -> Cursor:
+    """The cursor of a result that has one."""
+    assert result.cursor is not None
+    return result.cursor
+
+
+class FakeClients:
+    """As `Clients`, of one fakeredis."""
+
+    def __init__(self) -> None:
+        self.write = self.read = self.rest = fake_client()
+
+    async def aclose(self) -> None:
+        await self.rest.aclose()
+
+
+@pytest.fixture(params=("fake", "real"))
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """An empty server; the test runs twice, on fakeredis and on the real one."""
+    real = request.param == "real"
+    clients: Any = Clients(Server(request.getfixturevalue("redis_url"))) if real else FakeClients()
+    yield Store(clients, real)
+    await clients.aclose()
+
+
+@pytest.fixture
+async def real_store(redis_url: str) -> AsyncIterator[Store]:
+    """An empty real server, for what fakeredis cannot follow."""
+    clients = Clients(Server(redis_url))
+    yield Store(clients, real=True)
+    await clients.aclose()
+
+
+@pytest.fixture
+def aged(store: Store) -> Callable[..., Any]:
+    """Moves the turn of a user's dedupe hashes back by so many ms, instead of waiting for it."""
+
+    async def age(ms: int, user: str = "bob") -> None:
+        turned = int((await store.state(user))["turned"])
+        await store.do("HSET", store.keys.state(user), "turned", turned - ms)
+
+    return age
