@@ -116,7 +116,8 @@ async def test_an_inbox_with_too_many_unacked_entries_is_full(store: Store) -> N
     refused = await small.send("m9")
     assert (refused.status, refused.cursor) == (FULL, None)
     assert len(await small.entries()) == 3
-    assert await small.do("HEXISTS", small.keys.seen("bob", "a"), "m/alice/m9") == 0
+    for turn in "ab":
+        assert await small.do("HEXISTS", small.keys.seen("bob", turn), "m/alice/m9") == 0
 
 
 async def test_acks_make_room_again(store: Store) -> None:
@@ -210,11 +211,12 @@ async def test_a_refused_message_leaves_no_trace_that_would_make_it_a_repeat(sto
     assert (await store.send("m1")).status is APPENDED
 
 
-@pytest.mark.parametrize("key", ("state", "seen", "presence"))
+@pytest.mark.parametrize("key", ("state", "seen a", "seen b", "presence"))
 async def test_any_key_of_the_wrong_type_harms_no_neighbour(store: Store, key: str) -> None:
     await store.presence.claim(Claim("bob", "phone", "w-1", "s-1"))
     await store.send("m0")
-    broken = store.keys.seen("bob", "a") if key == "seen" else getattr(store.keys, key)("bob")
+    kind, _, turn = key.partition(" ")
+    broken = store.keys.seen("bob", turn) if turn else getattr(store.keys, kind)("bob")
     await store.do("DEL", broken)
     await store.do("SET", broken, "broken")
     rows = await store.inboxes.append([message("m1", "carol"), message("m2", "bob"), message("m3", "carol")], False)
