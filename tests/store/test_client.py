@@ -1,0 +1,292 @@
+"""The boundary to the server: every failure is `Unavailable`, nothing is repeated behind our back, and no
+answer reaches another question."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from service.core.errors import Unavailable
+from service.core.sending import AppendStatus
+from service.store import client as store
+from service.store import scripts
+from service.store.client import Clients
+from service.store.inbox import unwrapped
+from tests.store.conftest import Server, Store
+from tests.store.scripted_server import OK, ScriptedServer
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
+from tests.support.timing import PATIENCE, UNIT
+
+SHORT = 0.1 * UNIT
+"""Seconds; the time-out of clients whose server will not answer."""
+
+Ask = Callable[[Any], Awaitable[Any]]
+ASKS: dict[str, Ask] = {
+    "run": lambda client: store.run(client, "INCR", "n"),
+    "run_large": lambda client: store.run_large(client, "INCR", "n"),
+    "pipeline": lambda client: store.pipeline(client, [("INCR", "n"), ("INCR", "n")]),
+    "script": lambda client: scripts.call(client, scripts.BEAT, ("workers",), ("w-1",)),
+}
+asks = pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Callable[..., Any]]:
+    """Clients of a server; `connections` is how many they may open."""
+    opened: list[Any] = []
+
+    def connect(url: str, timeout: float = PATIENCE, connections: int = 1) -> Any:
+        opened.append(store.connect(Server(url, timeout), connections=connections))
+        return opened[-1]
+
+    yield connect
+    for client in opened:
+        await client.aclose()
+
+
+# Failures become Unavailable.
+
+
+@asks
+async def test_a_refused_connection_is_unavailable(connect: Callable[..., Any], ask: Ask) -> None:
+    client = connect(f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(Unavailable, match="ConnectionError"):
+        await ask(client)
+
+
+@asks
+async def test_a_server_that_does_not_answer_is_unavailable_after_the_time_out(
+    connect: Callable[..., Any], ask: Ask
+) -> None:
+    never: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    async with ScriptedServer(lambda _: never) as server:
+        client = connect(server.url, SHORT)
+        with pytest.raises(Unavailable, match="Timeout"):
+            await ask(client)
+        assert len(server.commands) == 1
+        never.cancel()
+
+
+REFUSALS = (
+    "OOM command not allowed when used memory > 'maxmemory'.",
+    "READONLY You can't write against a read only replica.",
+    "NOREPLICAS Not enough good replicas to write.",
+    "MISCONF Errors writing to the AOF file",
+    "LOADING the dataset in memory",
+    "BUSY a script is running",
+    "MASTERDOWN Link with MASTER is down",
+    "NOAUTH Authentication required.",
+    "NOPERM this user has no permissions",
+    "WRONGTYPE Operation against a key holding the wrong kind of value",
+    "ERR anything",
+)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.split()[0])
+@pytest.mark.parametrize("ask", (ASKS["run"], ASKS["run_large"], ASKS["script"]), ids=("run", "run_large", "script"))
+async def test_a_refusal_of_the_server_is_unavailable(connect: Callable[..., Any], ask: Ask, refusal: str) -> None:
+    async with ScriptedServer(lambda _: f"-{refusal}\r\n".encode()) as server:
+        with pytest.raises(Unavailable):
+            await ask(connect(server.url))
+        assert len(server.commands) == 1
+
+
+@asks
+async def test_an_answer_that_is_no_protocol_is_unavailable(connect: Callable[..., Any], ask: Ask) -> None:
+    async with ScriptedServer(lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n") as server:
+        with pytest.raises(Unavailable):
+            await ask(connect(server.url))
+
+
+async def test_why_names_what_happened_for_the_log(connect: Callable[..., Any]) -> None:
+    async with ScriptedServer(lambda _: b"-READONLY You can't write\r\n") as server:
+        with pytest.raises(Unavailable) as caught:
+            await store.run(connect(server.url), "INCR", "n")
+    assert caught.value.why.startswith("ReadOnlyError: ")
+
+
+async def test_a_real_replica_refuses_writes_as_unavailable(tmp_path: Any, connect: Callable[..., Any]) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        with server.client() as client:
+            client.replicaof("127.0.0.1", free_port())
+        replica = Store(Clients(Server(server.url)), real=True)
+        with pytest.raises(Unavailable):
+            await replica.send()
+        await replica.clients.aclose()
+    finally:
+        server.stop()
+
+
+# Nothing is repeated.
+
+
+@asks
+async def test_a_command_whose_answer_was_lost_is_not_sent_again(connect: Callable[..., Any], ask: Ask) -> None:
+    async with ScriptedServer(lambda _: None) as server:
+        with pytest.raises(Unavailable):
+            await ask(connect(server.url))
+        await asyncio.sleep(0)
+        assert len(server.commands) == 1, server.names
+
+
+async def test_an_append_whose_answer_was_lost_is_not_sent_again(connect: Callable[..., Any]) -> None:
+    async with ScriptedServer(lambda _: None) as server:
+        clients = Clients(Server(server.url))
+        with pytest.raises(Unavailable):
+            await Store(clients, real=False).send()
+        assert server.names == ["EVALSHA"]
+        await clients.aclose()
+
+
+async def test_an_answer_lost_in_the_middle_of_a_pipeline_is_unavailable(connect: Callable[..., Any]) -> None:
+    answers = iter((b":1\r\n", None))
+    async with ScriptedServer(lambda _: next(answers)) as server:
+        with pytest.raises(Unavailable):
+            await store.pipeline(connect(server.url), [("INCR", "a"), ("INCR", "b")])
+        assert server.names == ["INCR", "INCR"]
+
+
+@asks
+async def test_the_next_command_after_a_failure_finds_a_connection(connect: Callable[..., Any], ask: Ask) -> None:
+    """With one connection in the pool: none is lost to the failures."""
+    healthy = False
+    async with ScriptedServer(lambda _: b":7\r\n" if healthy else None) as server:
+        client = connect(server.url)
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                await ask(client)
+        healthy = True
+        answer = await asyncio.wait_for(ask(client), PATIENCE)
+        assert answer in (7, [7, 7])
+
+
+# Answers stay with their questions.
+
+
+def numbered(command: list[bytes]) -> bytes:
+    """Echoes the number a question carries."""
+    return b":%d\r\n" % int(command[-1])
+
+
+async def ask_number(client: Any, way: str, number: int) -> int:
+    if way == "pipeline":
+        return int((await store.pipeline(client, [("GET", number)]))[0])
+    return int(await getattr(store, way)(client, "GET", number))
+
+
+@pytest.mark.parametrize("way", ("run", "run_large", "pipeline"))
+async def test_a_late_answer_is_not_taken_for_that_of_the_next_question(
+    connect: Callable[..., Any], way: str
+) -> None:
+    late: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    async with ScriptedServer(lambda command: late if command[-1] == b"1" else numbered(command)) as server:
+        client = connect(server.url, SHORT)
+        with pytest.raises(Unavailable):
+            await ask_number(client, way, 1)
+        late.set_result(b":1\r\n")
+        assert [await ask_number(client, way, number) for number in (2, 3)] == [2, 3]
+
+
+@pytest.mark.parametrize("way", ("run", "run_large", "pipeline"))
+async def test_a_cancelled_question_leaves_its_answer_to_nobody(connect: Callable[..., Any], way: str) -> None:
+    late: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    async with ScriptedServer(lambda command: late if command[-1] == b"1" else numbered(command)) as server:
+        client = connect(server.url)
+        asking = asyncio.ensure_future(ask_number(client, way, 1))
+        while not server.commands:
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        late.set_result(b":1\r\n")
+        answers = [asyncio.wait_for(ask_number(client, way, number), PATIENCE) for number in (2, 3)]
+        assert [await answer for answer in answers] == [2, 3]
+
+
+@pytest.mark.parametrize("way", ("run", "run_large", "pipeline"))
+async def test_many_at_once_wait_for_a_connection_and_each_gets_its_own_answer(
+    connect: Callable[..., Any], way: str
+) -> None:
+    async with ScriptedServer(numbered) as server:
+        client = connect(server.url, connections=2)
+        numbers = list(range(50))
+        assert await asyncio.gather(*(ask_number(client, way, number) for number in numbers)) == numbers
+        assert server.connections <= 2
+
+
+async def test_a_connection_the_server_has_closed_meanwhile_is_opened_again(real_store: Store) -> None:
+    await real_store.inboxes.ping()
+    await real_store.send("m1")
+    await real_store.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    assert (await real_store.send("m2")).status is AppendStatus.APPENDED
+
+
+# Pipelines.
+
+
+async def test_a_commands_own_error_stands_in_its_place(real_store: Store) -> None:
+    await real_store.do("SET", "text", "a")
+    replies = await store.pipeline(real_store.raw, [("GET", "text"), ("INCR", "text"), ("GET", "text")])
+    assert replies[0] == replies[2] == b"a"
+    assert isinstance(replies[1], Exception)
+    with pytest.raises(Unavailable):
+        unwrapped(replies)
+
+
+async def test_an_empty_pipeline_asks_nothing(connect: Callable[..., Any]) -> None:
+    async with ScriptedServer(lambda _: OK) as server:
+        assert await store.pipeline(connect(server.url), []) == []
+        assert server.commands == []
+
+
+# Scripts.
+
+
+async def test_a_server_that_lacks_a_script_is_given_it_and_asked_once_more(connect: Callable[..., Any]) -> None:
+    answers = iter((b"-NOSCRIPT No matching script.\r\n", b"$4\r\nhash\r\n", b":5\r\n"))
+    async with ScriptedServer(lambda _: next(answers)) as server:
+        assert await ASKS["script"](connect(server.url)) == 5
+        assert server.names == ["EVALSHA", "SCRIPT", "EVALSHA"]
+        assert server.commands[1][2] == scripts.BEAT.text.encode()
+        assert server.commands[0] == server.commands[2]
+
+
+async def test_a_server_that_forgets_scripts_at_once_is_unavailable(connect: Callable[..., Any]) -> None:
+    async with ScriptedServer(
+        lambda command: b"$4\r\nhash\r\n" if command[0] == b"SCRIPT" else b"-NOSCRIPT No matching script.\r\n"
+    ) as server:
+        with pytest.raises(Unavailable):
+            await ASKS["script"](connect(server.url))
+        assert server.names == ["EVALSHA", "SCRIPT", "EVALSHA"]
+
+
+async def test_a_script_that_cannot_be_loaded_is_unavailable(connect: Callable[..., Any]) -> None:
+    async with ScriptedServer(lambda command: None if command[0] == b"SCRIPT" else b"-NOSCRIPT No\r\n") as server:
+        with pytest.raises(Unavailable):
+            await ASKS["script"](connect(server.url))
+        assert server.names == ["EVALSHA", "SCRIPT"]
+
+
+# The three clients.
+
+
+async def test_the_clients_can_be_told_apart_in_client_list(real_store: Store) -> None:
+    clients: Clients = real_store.clients
+    for client in (clients.write, clients.read, clients.rest):
+        await store.run(client, "PING")
+    listed = (await real_store.do("CLIENT", "LIST")).decode()
+    for name in ("inboxd-write", "inboxd-read", "inboxd-rest"):
+        assert f"name={name} " in listed
+
+
+async def test_closing_the_clients_closes_their_connections(redis_url: str, real_redis: Any) -> None:
+    clients = Clients(Server(redis_url), "gone")
+    for client in (clients.write, clients.read, clients.rest):
+        await store.run(client, "PING")
+    await clients.aclose()
+    while b"name=gone" in await real_redis.execute_command("CLIENT", "LIST"):
+        await asyncio.sleep(0)

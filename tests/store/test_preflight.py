@@ -1,0 +1,178 @@
+"""Preflight: what a server's settings promise, and what contradicts the promise asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from service.core.errors import Refused
+from service.store import client as store
+from service.store.preflight import ServerFacts, contradictions, inspect, kept, level, preflight
+from tests.store.conftest import Server
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
+
+GOOD = ServerFacts(
+    flavour="valkey",
+    version="9.1.2",
+    role="master",
+    history="f" * 40,
+    mode="standalone",
+    readable=True,
+    append_only=True,
+    fsync="always",
+    rewrite_without_fsync=False,
+    policy="noeviction",
+)
+
+
+@dataclass(frozen=True)
+class Wanted(Server):
+    """Settings that preflight judges by."""
+
+    durability: str = "auto"
+
+
+# Judging.
+
+
+@pytest.mark.parametrize("durability", ("auto", "appended", "fsynced"))
+def test_nothing_contradicts_a_server_as_it_should_be(durability: str) -> None:
+    assert contradictions(GOOD, durability) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    (
+        ({"version": "6.2.14"}, "7.0 or newer"),
+        ({"version": "5.0"}, "7.0 or newer"),
+        ({"role": "slave"}, "not a primary"),
+        ({"mode": "cluster"}, "cluster mode"),
+        ({"mode": "sentinel"}, "sentinel mode"),
+        ({"policy": "allkeys-lru"}, "CONFIG SET maxmemory-policy noeviction"),
+        ({"policy": "volatile-ttl"}, "CONFIG SET maxmemory-policy noeviction"),
+        ({"policy": ""}, "unknown"),
+    ),
+)
+def test_what_breaks_the_promise_is_said_with_its_remedy(change: dict[str, Any], words: str) -> None:
+    [found] = contradictions(replace(GOOD, **change), "auto")
+    assert words in found
+
+
+@pytest.mark.parametrize("version", ("7.0.0", "7.0", "7.2.4", "8.0.1", "10.0.0", "255.255.255"))
+def test_versions_compare_as_numbers(version: str) -> None:
+    assert contradictions(replace(GOOD, version=version), "auto") == []
+
+
+WEAKER = (
+    {"append_only": False},
+    {"fsync": "everysec"},
+    {"fsync": "no"},
+    {"rewrite_without_fsync": True},
+    {"readable": False, "fsync": ""},
+)
+
+
+@pytest.mark.parametrize("change", WEAKER)
+def test_a_server_that_does_not_fsync_first_cannot_promise_it(change: dict[str, Any]) -> None:
+    weaker = replace(GOOD, **change)
+    assert weaker.level == "appended"
+    assert not kept(weaker, "fsynced")
+    [found] = contradictions(weaker, "fsynced")
+    assert "appendfsync always" in found
+    assert contradictions(weaker, "auto") == contradictions(weaker, "appended") == []
+
+
+def test_several_contradictions_are_all_said() -> None:
+    assert len(contradictions(replace(GOOD, role="slave", policy="allkeys-lru", fsync="no"), "fsynced")) == 3
+
+
+@pytest.mark.parametrize(
+    ("fsync", "durability", "told"),
+    (
+        ("always", "auto", "fsynced"),
+        ("always", "fsynced", "fsynced"),
+        ("always", "appended", "appended"),
+        ("everysec", "auto", "appended"),
+        ("everysec", "appended", "appended"),
+    ),
+)
+def test_replies_name_what_holds_and_never_more_than_was_asked_for(fsync: str, durability: str, told: str) -> None:
+    assert level(replace(GOOD, fsync=fsync), durability) == told
+
+
+# Asking a real server.
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server whose settings these tests may change."""
+    server = RedisServer(tmp_path_factory.mktemp("preflight"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def settings(own_server: RedisServer) -> Iterator[Any]:
+    """CONFIG SET on it, undone afterwards."""
+    with own_server.client() as client:
+        yield client
+        client.config_set("appendfsync", "always")
+        client.config_set("no-appendfsync-on-rewrite", "no")
+        client.config_set("maxmemory-policy", "noeviction")
+        client.replicaof("NO", "ONE")
+        client.acl_setuser("default", enabled=True, nopass=True, commands=["+@all"], keys=["*"])
+
+
+async def test_a_server_started_as_the_embedded_one_promises_fsynced(own_server: RedisServer) -> None:
+    assert await preflight(Wanted(own_server.url)) == "fsynced"
+
+
+async def test_the_facts_are_the_servers_own(own_server: RedisServer) -> None:
+    client = store.connect(Wanted(own_server.url))
+    facts = await inspect(client)
+    await client.aclose()
+    assert facts.flavour in ("valkey", "redis")
+    assert int(facts.version.split(".")[0]) >= 7
+    assert (facts.role, facts.mode, facts.readable) == ("master", "standalone", True)
+    assert (facts.append_only, facts.fsync, facts.policy) == (True, "always", "noeviction")
+    assert len(facts.history) == 40
+
+
+async def test_live_settings_count_not_those_of_the_start(own_server: RedisServer, settings: Any) -> None:
+    settings.config_set("appendfsync", "everysec")
+    assert await preflight(Wanted(own_server.url)) == "appended"
+    with pytest.raises(Refused, match="appendfsync always"):
+        await preflight(Wanted(own_server.url, durability="fsynced"))
+    settings.config_set("appendfsync", "always")
+    settings.config_set("no-appendfsync-on-rewrite", "yes")
+    assert await preflight(Wanted(own_server.url)) == "appended"
+
+
+async def test_a_server_that_evicts_is_refused(own_server: RedisServer, settings: Any) -> None:
+    settings.config_set("maxmemory-policy", "allkeys-lru")
+    with pytest.raises(Refused, match="noeviction"):
+        await preflight(Wanted(own_server.url))
+
+
+async def test_a_replica_is_refused(own_server: RedisServer, settings: Any) -> None:
+    settings.replicaof("127.0.0.1", free_port())
+    with pytest.raises(Refused, match="not a primary"):
+        await preflight(Wanted(own_server.url))
+
+
+async def test_settings_that_may_not_be_read_promise_no_more_than_appended(
+    own_server: RedisServer, settings: Any
+) -> None:
+    settings.acl_setuser("guest", enabled=True, passwords=["+word"], commands=["+@all", "-config"], keys=["*"])
+    url = own_server.url.replace("127.0.0.1", "guest:word@127.0.0.1")
+    assert await preflight(Wanted(url)) == "appended"
+    with pytest.raises(Refused, match="fsynced was asked for"):
+        await preflight(Wanted(url, durability="fsynced"))
+
+
+async def test_a_server_that_cannot_be_reached_is_refused_with_what_to_check() -> None:
+    with pytest.raises(Refused, match="INBOXD_REDIS_URL"):
+        await preflight(Wanted(f"redis://127.0.0.1:{free_port()}/0"))
