@@ -67,7 +67,24 @@ def test_over_http_the_id_may_be_absent_and_the_sender_named() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ("", "x" * 129, "a b", "a/b", "{a}", "a}", "a{", "ä", "bob\n", "\nbob", "a\0", 'a"', "a,b", "a*", "a\u200b", "Ａ"),
+    (
+        "",
+        "x" * 129,
+        "a b",
+        "a/b",
+        "{a}",
+        "a}",
+        "a{",
+        "ä",
+        "bob\n",
+        "\nbob",
+        "a\0",
+        'a"',
+        "a,b",
+        "a*",
+        "a\u200b",
+        "\N{FULLWIDTH LATIN CAPITAL LETTER A}",
+    ),
 )
 @pytest.mark.parametrize("field", ("to", "device"))
 def test_other_names_are_a_field_at_fault(field: str, name: str) -> None:
@@ -87,7 +104,7 @@ def test_other_ids_are_a_field_at_fault(id: object) -> None:
         ({"to": []}, "to"),
         ({"to": ["bob", ""]}, "to"),
         ({"to": ["bob", 1]}, "to"),
-        ({"to": ["u%d" % n for n in range(101)]}, "to"),
+        ({"to": [f"u{n}" for n in range(101)]}, "to"),
         ({"to": 1}, "to"),
         ({"to": {"bob": 1}}, "to"),
         ({"to": None}, "to"),

@@ -175,9 +175,7 @@ def test_all_refused_is_a_problem_with_the_first_refusal_and_all_recipients() ->
     assert told.status == 507
     assert told.fault is not None
     assert told.fault.code == "inbox_full"
-    assert told.content == {
-        "recipients": [{"to": "bob", "error": "inbox_full"}, {"to": "carol", "error": "id_reused"}]
-    }
+    assert told.content == {"recipients": [{"to": "bob", "error": "inbox_full"}, {"to": "carol", "error": "id_reused"}]}
 
 
 def test_a_list_of_one_that_is_refused_is_still_a_list() -> None:

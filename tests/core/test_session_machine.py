@@ -1,10 +1,18 @@
 """The session against everything at once: generated sequences of what writers, the server, the network and the
-device may do, checked after every step, and at the end for completeness."""
+device may do, checked after every step, and at the end for completeness.
+"""
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from service.core import session as module
 from service.core.cursor import START, Cursor

@@ -15,18 +15,26 @@ from service.core.errors import ClientError
 from tests.support.timing import PATIENCE
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
     # No lone surrogates: they are not UTF-8.
     | st.text(st.characters(codec="utf-8")),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
 
-def refusal(raw: bytes) -> str:
-    with pytest.raises(ClientError) as caught:
+def verdict(raw: bytes) -> str:
+    """`read`, or the code of the refusal."""
+    try:
         strict_json.loads(raw)
-    return caught.value.fault.code
+    except ClientError as error:
+        return error.fault.code
+    return "read"
 
 
 @given(VALUES)
@@ -36,10 +44,7 @@ def test_json_of_the_protocol_is_read_as_it_is(value: Any) -> None:
 
 @given(st.binary(max_size=40))
 def test_whatever_comes_is_read_or_refused_with_a_code(raw: bytes) -> None:
-    try:
-        strict_json.loads(raw)
-    except ClientError as error:
-        assert error.fault.code in ("malformed_json", "invalid_field")
+    assert verdict(raw) in ("read", "malformed_json", "invalid_field")
 
 
 @pytest.mark.parametrize(
@@ -65,17 +70,17 @@ def test_whatever_comes_is_read_or_refused_with_a_code(raw: bytes) -> None:
     ),
 )
 def test_what_is_no_json_is_malformed(raw: bytes) -> None:
-    assert refusal(raw) == "malformed_json"
+    assert verdict(raw) == "malformed_json"
 
 
 @pytest.mark.parametrize("encoding", ("utf-16", "utf-16-le", "utf-32", "utf-8-sig"))
 def test_json_in_another_encoding_than_utf_8_is_malformed(encoding: str) -> None:
-    assert refusal('{"a": 1}'.encode(encoding)) == "malformed_json"
+    assert verdict('{"a": 1}'.encode(encoding)) == "malformed_json"
 
 
 @pytest.mark.parametrize("raw", (rb'"\ud800"', rb'{"a": "\udc00\ud800"}', rb'{"\ud83d": 1}'))
 def test_lone_surrogates_are_a_field_at_fault(raw: bytes) -> None:
-    assert refusal(raw) == "invalid_field"
+    assert verdict(raw) == "invalid_field"
 
 
 def test_a_pair_of_surrogates_is_one_character() -> None:
@@ -89,11 +94,11 @@ def test_integers_of_64_bits_are_kept_exactly(number: int) -> None:
 
 @pytest.mark.parametrize("number", (-(2**63) - 1, 2**64, 10**30, -(10**30), 10**400))
 def test_other_integers_are_refused_instead_of_rounded(number: int) -> None:
-    assert refusal(b'{"n": [%d]}' % number) == "invalid_field"
+    assert verdict(b'{"n": [%d]}' % number) == "invalid_field"
 
 
 def test_a_number_too_large_for_a_float_is_refused() -> None:
-    assert refusal(b"[1e400]") == "invalid_field"
+    assert verdict(b"[1e400]") == "invalid_field"
 
 
 @pytest.mark.parametrize("raw", (b'"12345678901234567890123"', b"0.12345678901234567890123", b"1e19"))
@@ -105,16 +110,13 @@ def test_long_digits_that_are_no_integer_are_taken(raw: bytes) -> None:
 @pytest.mark.parametrize("opening", (b"[", b'{"a":'))
 def test_nesting_past_all_parsers_is_a_field_at_fault(levels: int, opening: bytes) -> None:
     closing = b"]" if opening == b"[" else b"}"
-    assert refusal(opening * levels + b"1" + closing * levels) == "invalid_field"
+    assert verdict(opening * levels + b"1" + closing * levels) == "invalid_field"
 
 
 @pytest.mark.parametrize("levels", range(900, 1030, 10))
 def test_nesting_near_the_parsers_limits_with_a_long_number_is_no_crash(levels: int) -> None:
     """A long number is looked at by a second parser, whose limit is lower and depends on its caller's depth."""
-    try:
-        strict_json.loads(b"[" * levels + b"1234567890123456789" + b"]" * levels)
-    except ClientError as error:
-        assert error.fault.code == "invalid_field"
+    assert verdict(b"[" * levels + b"1234567890123456789" + b"]" * levels) in ("read", "invalid_field")
 
 
 READ = """
@@ -177,5 +179,5 @@ def test_sixty_four_levels_of_body_are_taken_and_one_more_is_not() -> None:
 
 
 def test_many_brackets_side_by_side_are_not_deep() -> None:
-    body = [[] for _ in range(1000)]
+    body: list[list[int]] = [[] for _ in range(1000)]
     strict_json.check_depth(orjson.dumps(body), body)

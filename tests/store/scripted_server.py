@@ -18,6 +18,7 @@ class ScriptedServer:
 
     def __init__(self, answer: Callable[[list[bytes]], Answer]) -> None:
         self.commands: list[list[bytes]] = []
+        self.asked = asyncio.Event()  # once the first command has come
         self.connections = 0
         self._answer = answer
         self._open: set[asyncio.StreamWriter] = set()
@@ -67,5 +68,6 @@ class ScriptedServer:
         if command[0].upper() in GREETINGS:
             return OK
         self.commands.append(command)
+        self.asked.set()
         answer = self._answer(command)
         return answer if answer is None or isinstance(answer, bytes) else await answer

@@ -243,4 +243,3 @@ async def test_a_retention_below_a_second_does_not_delete_what_was_just_accepted
     brief = store.limited(retention=0.5)
     await brief.send()
     assert len(await brief.entries()) == 1
-

@@ -1,5 +1,6 @@
 """append.lua: repeats. An id is known for one to two windows, in two hashes that take turns."""
 
+import itertools
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -186,7 +187,7 @@ async def test_with_a_tiny_window_the_turns_happen_by_themselves(real_store: Sto
     async def turned_twice() -> bool:
         await tiny.send(f"m{next(sent)}")
         turns.append((await tiny.state())["seen"])
-        return sum(before != after for before, after in zip(turns, turns[1:], strict=False)) >= 2
+        return sum(before != after for before, after in itertools.pairwise(turns)) >= 2
 
     await eventually_async(turned_twice, "two turns")
     again = await tiny.send("m0")

@@ -15,7 +15,9 @@ Claims = Callable[..., Awaitable[Claimed | None]]
 def claim(store: Store) -> Claims:
     """Bob's phone connects: session and attempt, the worker `w-1` unless said otherwise."""
 
-    async def claim(session: str = "s-1", attempt: int = 0, worker: str = "w-1", *, again: bool = False) -> Claimed | None:
+    async def claim(
+        session: str = "s-1", attempt: int = 0, worker: str = "w-1", *, again: bool = False
+    ) -> Claimed | None:
         return await store.presence.claim(Claim("bob", "phone", worker, session, attempt), again=again)
 
     return claim

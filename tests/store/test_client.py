@@ -1,5 +1,6 @@
 """The boundary to the server: every failure is `Unavailable`, nothing is repeated behind our back, and no
-answer reaches another question."""
+answer reaches another question.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +18,7 @@ from tests.store.conftest import Server, Store
 from tests.store.scripted_server import OK, ScriptedServer
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
-from tests.support.timing import PATIENCE, UNIT
+from tests.support.timing import PATIENCE, UNIT, eventually_async
 
 SHORT = 0.1 * UNIT
 """Seconds; the time-out of clients whose server will not answer."""
@@ -179,9 +180,7 @@ async def ask_number(client: Any, way: str, number: int) -> int:
 
 
 @pytest.mark.parametrize("way", ("run", "run_large", "pipeline"))
-async def test_a_late_answer_is_not_taken_for_that_of_the_next_question(
-    connect: Callable[..., Any], way: str
-) -> None:
+async def test_a_late_answer_is_not_taken_for_that_of_the_next_question(connect: Callable[..., Any], way: str) -> None:
     late: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     async with ScriptedServer(lambda command: late if command[-1] == b"1" else numbered(command)) as server:
         client = connect(server.url, SHORT)
@@ -197,8 +196,7 @@ async def test_a_cancelled_question_leaves_its_answer_to_nobody(connect: Callabl
     async with ScriptedServer(lambda command: late if command[-1] == b"1" else numbered(command)) as server:
         client = connect(server.url)
         asking = asyncio.ensure_future(ask_number(client, way, 1))
-        while not server.commands:
-            await asyncio.sleep(0)
+        await server.asked.wait()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -288,5 +286,8 @@ async def test_closing_the_clients_closes_their_connections(redis_url: str, real
     for client in (clients.write, clients.read, clients.rest):
         await store.run(client, "PING")
     await clients.aclose()
-    while b"name=gone" in await real_redis.execute_command("CLIENT", "LIST"):
-        await asyncio.sleep(0)
+
+    async def gone() -> bool:
+        return b"name=gone" not in await real_redis.execute_command("CLIENT", "LIST")
+
+    await eventually_async(gone, "no connection of the clients is left")

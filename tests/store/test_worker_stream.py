@@ -10,7 +10,7 @@ import pytest
 from service.core.cursor import Cursor
 from service.store.worker_stream import CANARY, CAP, KICK, READ_COUNT, Control, Hint, hint_field, read_field
 from tests.store.conftest import Store
-from tests.support.timing import PATIENCE, UNIT
+from tests.support.timing import PATIENCE, UNIT, eventually_async
 
 PREV, NEXT = Cursor(1000, 1), Cursor(1001, 2)
 HINT = Hint("bob", PREV, NEXT, b'{"type":"message"}')
@@ -138,8 +138,11 @@ async def test_a_read_waits_for_what_comes(real_store: Store) -> None:
     streams = real_store.streams
     position = await streams.position("w-1")
     reading = asyncio.ensure_future(streams.read("w-1", position, block=PATIENCE / 2))
-    while not any(b"cmd=xread" in client for client in (await real_store.do("CLIENT", "LIST")).splitlines()):
-        await asyncio.sleep(0)
+
+    async def waits() -> bool:
+        return b"cmd=xread" in await real_store.do("CLIENT", "LIST")
+
+    await eventually_async(waits, "the reader waits")
     await streams.tell("w-1", KICK, "bob")
     _, events, _ = await reading
     assert events == [Control(KICK, "bob")]
