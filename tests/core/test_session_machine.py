@@ -24,7 +24,7 @@ from tests.core.rig import Rig
 BOUNDS = {
     "WINDOW_BYTES": 700,
     "HELD_ENTRIES": 3,
-    "HELD_BYTES": 500,
+    "HELD_BYTES": 400,
     "PAGE_BYTES": 600,
     "PAGE_ENTRIES": 5,
     "GUESSED_SIZE": 100.0,
