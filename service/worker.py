@@ -6,6 +6,7 @@ or 3 where it refuses to start.
 
 import gc
 import logging
+import math
 import os
 import signal
 import socket
@@ -48,6 +49,7 @@ class Server(uvicorn.Server):
             self._ready = None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        _end_at_last(self._worker.settings.drain_timeout)
         for server in self.servers:
             server.close()
         await self._worker.drain()
@@ -90,6 +92,11 @@ def main() -> int:
     gc.set_threshold(GC_YOUNG, 20, 20)
     Server(config, worker, int(ready) if ready else None).run([listener])
     return 0
+
+
+def _end_at_last(seconds: float) -> None:
+    """Whatever hangs then: the kernel ends this process, and the supervisor starts another."""
+    signal.alarm(math.ceil(seconds) + 1)
 
 
 def _end(task: str) -> None:

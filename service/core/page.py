@@ -41,6 +41,8 @@ class Page:
         """
         below = self.before.seq if self.before else -1
         above = self.entries[0].cursor.seq if self.entries else self.last.seq + 1
+        if self.last.seq == self.after.seq and self.last != self.after:
+            return False
         return self.found or below < self.after.seq < above
 
     def items(self) -> Iterator[Entry | Gap]:

@@ -77,6 +77,7 @@ class Session:
         self._confirm = confirm
         self._sent: deque[tuple[Cursor, int]] = deque()
         self._bytes = 0
+        self._full = False  # the next entry did not fit: nothing is read until something is acked
         self._reading = False
         self._heard_meanwhile = START
         self._held: dict[Cursor, tuple[Cursor, bytes]] = {}
@@ -164,6 +165,7 @@ class Session:
         while self._sent and self._sent[0][0] <= cursor:
             position, size = self._sent.popleft()
             self._bytes -= size
+            self._full = False
         if position > self.acked:
             self.acked = self.ack = position
         if closed:
@@ -192,11 +194,13 @@ class Session:
         self._heard_meanwhile = max(self._heard_meanwhile, cursor)
 
     def _room(self) -> int:
-        return self.window - len(self._sent) if self._bytes < WINDOW_BYTES else 0
+        return 0 if self._full else self.window - len(self._sent)
 
     def _fits(self, size: int) -> bool:
         """At least one entry is always let through, however large."""
-        return not self._sent or (len(self._sent) < self.window and self._bytes + size <= WINDOW_BYTES)
+        fits = not self._sent or (len(self._sent) < self.window and self._bytes + size <= WINDOW_BYTES)
+        self._full = self._full or not fits
+        return fits
 
     def _request(self, verify: bool = False) -> None:
         room = self._room()
@@ -278,6 +282,7 @@ class Session:
         self.heard = max(page.last, again)
         self._sent.clear()
         self._bytes = 0
+        self._full = False
         self._held.clear()
         self._held_bytes = 0
         self._rewound = True

@@ -12,9 +12,7 @@ MAX_DEPTH = 64
 """Levels of arrays and objects within a message's body."""
 
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_PARSER_DEPTH = 1000
-"""Past this the parsers give up; nothing that deep is a valid frame anyway."""
+_TOO_DEEP = ClientError("invalid_field", "nested too deep")
 
 
 def loads(raw: bytes) -> Any:
@@ -25,7 +23,10 @@ def loads(raw: bytes) -> Any:
         _explain(raw, error)
     if _LONG_NUMBER.search(raw):
         # orjson reads an integer past 64 bits as a float, which would change it silently.
-        json.loads(raw, parse_int=_integer_of_64_bits)
+        try:
+            json.loads(raw.decode(), parse_int=_integer_of_64_bits)
+        except RecursionError:
+            raise _TOO_DEEP from None
     return value
 
 
@@ -53,26 +54,16 @@ def depth(value: Any) -> int:
 
 
 def _explain(raw: bytes, error: orjson.JSONDecodeError) -> NoReturn:
-    """Orjson says one thing for two faults: text that is not JSON, and JSON that we do not take."""
-    if _brackets(raw) > _PARSER_DEPTH:
-        raise ClientError("invalid_field", "nested too deep") from None
+    """The parser says one thing for two faults: text that is not JSON, and JSON that we do not take."""
     try:
-        json.loads(raw, parse_constant=_not_json)
-    except (ValueError, RecursionError):
+        json.loads(raw.decode(), parse_constant=_not_json)
+    except RecursionError:
+        raise _TOO_DEEP from None
+    except ValueError:
+        if "depth" in error.msg:
+            raise _TOO_DEEP from None
         raise ClientError("malformed_json", f"not JSON: {error.msg} at character {error.pos}") from None
     raise ClientError("invalid_field", f"{error.msg} at character {error.pos}") from None
-
-
-def _brackets(raw: bytes) -> int:
-    """The deepest nesting of brackets outside strings, whether or not they match."""
-    level = deepest = 0
-    for character in _STRING.sub(b"", raw):
-        if character in b"[{":
-            level += 1
-            deepest = max(deepest, level)
-        elif character in b"]}":
-            level -= 1
-    return deepest
 
 
 def _integer_of_64_bits(text: str) -> int:

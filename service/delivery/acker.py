@@ -1,6 +1,7 @@
 """The acker: moves devices' cursors, coalesced: what a device acked meanwhile is one write."""
 
 import asyncio
+import logging
 import random
 
 from service.core.backoff import Backoff
@@ -8,6 +9,8 @@ from service.core.cursor import Cursor
 from service.core.errors import Unavailable
 from service.store.inbox import AckStatus, Inboxes
 from service.telemetry import ACKS_STORED
+
+log = logging.getLogger("inboxd.acker")
 
 BATCH = 64
 Device = tuple[str, str]
@@ -46,15 +49,21 @@ class Acker:
                 await asyncio.sleep(backoff.wait(random.random()))
 
     async def flush(self) -> None:
-        """Writes all that waits. Raises Unavailable; nothing is dropped then."""
+        """Writes all that waits now; what comes meanwhile is the next flush's. Raises Unavailable; nothing is dropped
+        then.
+        """
         async with self._lock:
-            while self._waiting:
-                batch = [(*device, cursor) for device, cursor in list(self._waiting.items())[:BATCH]]
-                await self._inboxes.ack(batch)
-                ACKS_STORED.inc(len(batch))
-                for user, device, cursor in batch:
-                    if self._waiting.get((user, device)) == cursor:
-                        del self._waiting[user, device]
+            waiting = list(self._waiting.items())
+            for at in range(0, len(waiting), BATCH):
+                await self._write([(*device, cursor) for device, cursor in waiting[at : at + BATCH]])
+
+    async def _write(self, acks: list[tuple[str, str, Cursor]]) -> None:
+        for (user, device, cursor), status in zip(acks, await self._inboxes.ack(acks), strict=True):
+            if status is AckStatus.FAILED:
+                log.error("an ack of %s cannot be stored: a key of this user is not what it should be", user)
+            if self._waiting.get((user, device)) == cursor:
+                del self._waiting[user, device]
+        ACKS_STORED.inc(len(acks))
 
     async def now(self, user: str, device: str, cursor: Cursor) -> AckStatus:
         """One ack, written before this returns. Raises Unavailable."""

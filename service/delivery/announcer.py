@@ -4,6 +4,7 @@ One XADD per worker and flight, whatever gathered meanwhile.
 """
 
 import asyncio
+from collections.abc import Iterator
 
 from service.core.errors import Unavailable
 from service.store.presence import Presence
@@ -12,7 +13,8 @@ from service.telemetry import HINTS_DROPPED, HINTS_SENT, STALE_CLAIMS
 
 MOST_WAITING = 10_000
 """Hints waiting per worker; beyond, they are dropped and counted: the audit finds the entries."""
-HINTS_PER_ENTRY = 512
+ENTRY_BYTES = 64 << 10
+"""What one entry of a worker stream holds at most, give or take a hint."""
 Row = tuple[str, str, str]
 """user, device, worker/session/attempt: a claim to be released when its worker is gone."""
 
@@ -46,11 +48,7 @@ class Announcer:
                 HINTS_DROPPED.inc(sum(len(fields) for fields, _ in waiting.values()))
 
     async def _send(self, waiting: dict[str, tuple[list[Field], set[Row]]]) -> None:
-        entries = [
-            (worker, fields[at : at + HINTS_PER_ENTRY])
-            for worker, (fields, _) in waiting.items()
-            for at in range(0, len(fields), HINTS_PER_ENTRY)
-        ]
+        entries = [(worker, part) for worker, (fields, _) in waiting.items() for part in _parts(fields)]
         heard = await self._streams.announce(entries)
         HINTS_SENT.inc(sum(len(fields) for _, fields in entries))
         gone = {worker for (worker, _), there in zip(entries, heard, strict=True) if there is None}
@@ -58,3 +56,16 @@ class Announcer:
             for user, device, row in waiting[worker][1]:
                 STALE_CLAIMS.inc()
                 await self._presence.release_row(user, device, row)
+
+
+def _parts(fields: list[Field]) -> Iterator[list[Field]]:
+    part: list[Field] = []
+    size = 0
+    for field in fields:
+        part.append(field)
+        size += len(field[0]) + len(field[1])
+        if size >= ENTRY_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

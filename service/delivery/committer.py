@@ -57,11 +57,12 @@ class Committer:
         self._idle.set()
         self.down = False
         self.barred = False  # the server no longer gives the durability that was asked for
+        self.closing = False  # the worker drains: what has no answer yet gets one, nothing new is taken
         self._logged = 0.0
 
     def submit(self, message: Message, done: Done, lane: Lane | None = None) -> None:
         """`done` is called once, later or at once. Never blocks, never queues without bound."""
-        if self.down or self.barred or len(self._queue) >= MOST_QUEUED or self._queued_bytes >= MOST_QUEUED_BYTES:
+        if self._refuses():
             SENDS_UNAVAILABLE.inc()
             if lane is not None:
                 lane.fail(message.id)
@@ -80,6 +81,10 @@ class Committer:
 
     def _crowded(self) -> bool:
         return len(self._queue) * 2 > MOST_QUEUED or self._queued_bytes * 2 > MOST_QUEUED_BYTES
+
+    def _refuses(self) -> bool:
+        full = len(self._queue) >= MOST_QUEUED or self._queued_bytes >= MOST_QUEUED_BYTES
+        return self.down or self.barred or self.closing or full
 
     async def drained(self) -> None:
         """Returns when nothing is queued or in flight."""
@@ -140,6 +145,8 @@ class Committer:
         for submission in batch:
             submission.done(UNAVAILABLE)
         for submission in behind:
+            if submission.lane is not None:
+                submission.lane.refuse(submission.message.id)
             submission.done(OUT_OF_ORDER)
 
     def _log(self, error: Unavailable) -> None:

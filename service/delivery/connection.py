@@ -101,7 +101,7 @@ class Connection:
         while not (self.closed.is_set() or self._peer.gone):
             claim = self.claim
             try:
-                claimed = await worker.presence.claim(claim)
+                claimed = await worker.presence.claim(claim, worker.claim_deadline())
             except Unavailable:
                 if self._loop.time() > deadline:
                     self.end(1013, "the store cannot be reached")
@@ -146,7 +146,7 @@ class Connection:
             return
         if self.claim.worker != self._worker.id:
             self._rename()
-        if await self._worker.presence.claim(self.claim, again=True) is None:
+        if await self._worker.presence.claim(self.claim, self._worker.claim_deadline(), again=True) is None:
             REPLACED.inc()
             self.end(4509, "replaced")
         if self.claim.session not in self._worker.hub.sessions(self.claim.user):

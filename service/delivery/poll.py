@@ -41,7 +41,7 @@ class LongPoll:
     async def claimed(self) -> Cursor:
         """Connects the device here; its stored cursor. Raises Unavailable."""
         self._worker.hub.add(self)
-        claimed = await self._worker.presence.claim(self.claim)
+        claimed = await self._worker.presence.claim(self.claim, self._worker.claim_deadline())
         assert claimed is not None  # without an attempt the last to come wins
         return await self._worker.succeed(claimed, self.claim)
 
@@ -56,6 +56,7 @@ class LongPoll:
         return not self.ended
 
     def release(self) -> None:
+        self.ended = True
         self._worker.hub.remove(self)
         self._worker.releaser.add(self.claim)
 
@@ -75,9 +76,13 @@ class LongPoll:
 
     async def reclaim(self) -> None:
         claim = self.claim
+        if self.ended:
+            return
         self.claim = Claim(claim.user, claim.device, self._worker.id, claim.session)
-        if await self._worker.presence.claim(self.claim, again=True) is None:
+        if await self._worker.presence.claim(self.claim, self._worker.claim_deadline(), again=True) is None:
             self.end(4509, "replaced")
+        if self.claim.session not in self._worker.hub.sessions(self.claim.user):
+            self._worker.releaser.add(self.claim)  # over while it was being claimed
 
 
 async def poll(worker: "Worker", user: str, device: str, after: Cursor | None, limit: int, wait: float) -> Polled:

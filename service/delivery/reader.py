@@ -1,6 +1,7 @@
 """The reader: hears what other workers and operators tell this one, through the worker's own stream."""
 
 import asyncio
+import logging
 import random
 from typing import Protocol
 
@@ -9,6 +10,8 @@ from service.core.errors import Unavailable
 from service.delivery.hub import Hub
 from service.store.worker_stream import Control, Event, WorkerStreams
 from service.telemetry import HINTS_HEARD, HINTS_UNREADABLE, READER_RESYNCS
+
+log = logging.getLogger("inboxd.reader")
 
 TRIM_AFTER = 1000
 """Entries read between two trims."""
@@ -73,12 +76,19 @@ class Reader:
                 unread = 0
                 await self._streams.trim(worker, position)
 
+    def _obey(self, control: Control) -> None:
+        try:
+            self._host.on_control(control)
+        except ValueError:
+            HINTS_UNREADABLE.inc()
+            log.warning("control %s has a value that is not understood", control.name)
+
     def _dispatch(self, events: list[Event]) -> None:
         HINTS_HEARD.inc(len(events))
         behind = self._hub.take_behind()
         for event in events:
             if isinstance(event, Control):
-                self._host.on_control(event)
+                self._obey(event)
             else:
                 self._hub.on_hint(event)
         for subscriber in behind:

@@ -7,6 +7,9 @@ from typing import Any
 
 from service.telemetry import TASK_DEATHS
 
+CANCEL_AGAIN = 0.5
+"""Seconds after which a task that still runs is cancelled once more."""
+
 log = logging.getLogger("inboxd.tasks")
 
 
@@ -27,11 +30,15 @@ class Tasks:
         return self._tasks[name]
 
     async def stop(self) -> None:
-        """Cancels all and waits for them."""
+        """Cancels all and waits for them. Again and again: before Python 3.12 `wait_for`, also inside redis-py,
+        swallows a cancel that comes in the tick in which it is done.
+        """
         tasks, self._tasks = self._tasks, {}
-        for task in tasks.values():
-            task.cancel()
-        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        pending = set(tasks.values())
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         name = task.get_name()

@@ -56,6 +56,7 @@ class Worker:
         self.id = new_identity()
         self.durability = "appended"
         self.draining = False
+        self._left = False
         self._contradictions: list[str] = []
         self.keys = Keys(settings.prefix)
         self.clients = Clients(settings)
@@ -71,9 +72,12 @@ class Worker:
         self.acker = Acker(self.inboxes, settings.ack_delay)
         self.releaser = Releaser(self.presence, self.acker)
         self.reader = Reader(self, self.streams, self.hub, settings.reader_block)
-        self.audit = Audit(self, self.inboxes, self.hub, settings.audit_interval, settings.device_expiry)
+        self.audit = Audit(
+            self, self.inboxes, self.hub, settings.audit_interval, min(settings.device_expiry, settings.retention)
+        )
         self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat)
-        self.liveness = Liveness(self, self.presence, settings.heartbeat, self.version)
+        beating = Presence(self.clients.beat, self.keys, limits)
+        self.liveness = Liveness(self, beating, settings.heartbeat, self.version)
         self.tasks = Tasks(on_death)
 
     # Life.
@@ -82,8 +86,10 @@ class Worker:
         """Enters the list of workers and starts the tasks. Raises Refused where the server's settings
         contradict the promise, Unavailable where it cannot be reached.
         """
-        if self._contradictions or not await self._enter():
+        await self.inspect()
+        if self._contradictions:
             raise Refused("The server's settings contradict the promise: " + "; ".join(self._contradictions) + ".")
+        await self._enter()
         await self.liveness.beat()
         for name, work in (
             ("reader", self.reader.run()),
@@ -97,27 +103,25 @@ class Worker:
         ):
             self.tasks.start(name, work)
 
-    async def _enter(self) -> bool:
-        await self.inspect()
-        if self._contradictions:
-            return False
+    async def _enter(self) -> None:
         while not await self.presence.enter(self.id):
             self.id = new_identity()
         IDENTITIES.inc()
-        return True
 
     async def drain(self) -> None:
         """Sends every device away, stores what they acked, gives the claims back and leaves. Bounded by the
         drain time-out: what is left over then, the reaper does.
         """
-        self.draining = True
+        self.draining = self.committer.closing = True
         READY.set(0)
         subscribers = list(self.hub.all())
         for subscriber in subscribers:
             if isinstance(subscriber, Connection):
                 subscriber.drain("the worker is restarting", random.randrange(DRAIN_SPREAD_MS))
         try:
-            await asyncio.wait_for(self._leave(), self.settings.drain_timeout / 2)
+            async with asyncio.timeout(self.settings.drain_timeout / 2):
+                await self._leave()
+            self._left = True
         except (TimeoutError, Unavailable):
             log.warning("drained only in part; the reaper does the rest")
 
@@ -130,11 +134,12 @@ class Worker:
         await self.releaser.drained()
 
     async def stop(self) -> None:
-        """Ends the tasks and forgets the identity, so that nobody has to be reaped."""
+        """Ends the tasks; after a whole drain forgets the identity, so that nobody has to reap it."""
         await self.tasks.stop()
         try:
-            await self.presence.forget(self.id)
-            await self.presence.sweep(self.id)
+            if self._left:
+                await self.presence.forget(self.id)
+                await self.presence.sweep(self.id)
         except Unavailable:
             log.warning("left without saying so; the reaper does the rest")
         await self.clients.aclose()
@@ -148,6 +153,10 @@ class Worker:
 
     def now_ms(self) -> int:
         return self.liveness.now_ms()
+
+    def claim_deadline(self) -> int:
+        """Until when, by the server's clock, a claim made now may count (ms): then its caller gives up."""
+        return self.now_ms() + int(self.settings.redis_timeout * 1000)
 
     @property
     def connections(self) -> int:
@@ -173,7 +182,7 @@ class Worker:
 
     async def inspect(self) -> str:
         """Looks at the server's live settings; what they contradict is no longer promised. Its replication id."""
-        facts = await preflight.inspect(self.clients.rest)
+        facts = await preflight.inspect(self.clients.beat)
         self._contradictions = preflight.contradictions(facts, self.settings.durability)
         self.durability = preflight.level(facts, self.settings.durability)
         self.committer.barred = not preflight.kept(facts, self.settings.durability)
@@ -192,6 +201,7 @@ class Worker:
         self.reader.resync()
 
     def on_control(self, control: Control) -> None:
+        """Raises ValueError for a value that is not of the control's form."""
         match control.name:
             case name if name == CANARY:
                 self.liveness.on_canary(int(control.value))

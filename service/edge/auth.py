@@ -30,10 +30,10 @@ class Identity:
 def identify(scope: Scope) -> Identity:
     """From the header `X-Inboxd-User`, or `?user=`. Raises ClientError `unauthenticated`, `invalid_field`."""
     user = Headers(scope=scope).get(USER_HEADER)
-    if user is None:
+    if not user:
         named = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("user")
         user = named[0] if named else None
-    if user is None:
+    if not user:
         raise ClientError("unauthenticated", "name a user: header X-Inboxd-User, or ?user=")
     return Identity(check_name(user, "user"))
 

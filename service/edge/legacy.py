@@ -89,7 +89,7 @@ class LegacyPeer:
         match frame["type"]:
             case "welcome":
                 return system(WELCOME, self._user)
-            case "message" if frame["from"] != self._user or frame["to"] == self._user:
+            case "message" if frame["from"] != self._user or self._user in _list(frame["to"]):
                 return orjson.dumps(
                     {
                         "type": "private_message",
@@ -119,6 +119,10 @@ class LegacyPeer:
             self._ask()
 
         self._socket.ask(answered)
+
+
+def _list(to: Any) -> list[str]:
+    return to if isinstance(to, list) else [to]
 
 
 def text_of(body: Any) -> str:

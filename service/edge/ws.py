@@ -21,7 +21,7 @@ log = logging.getLogger("inboxd.ws")
 
 SUBPROTOCOL = "inboxd.v1"
 PROTOCOL_ERROR, NOT_AUTHENTICATED, HELLO_LATE = 4500, 4501, 4000
-_FATAL_TYPES = {"hello", "ack"}
+_FATAL_TYPES = ("hello", "ack")
 """Frames in which a fault ends the connection."""
 
 

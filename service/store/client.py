@@ -1,8 +1,9 @@
 """Connections to the server, and the one place where Redis exceptions are translated.
 
-Three clients, because their failures differ: `write` repeats nothing by itself (a hidden retry would
-append twice), `read` serves one blocking reader (BLOCK shorter than its time-out, so that a
-black-holed network is noticed in seconds), `rest` does everything else.
+Several clients, because their failures differ: `write` has one connection, down which batches go in order;
+`read` serves one blocking reader (BLOCK shorter than its time-out, so that a black-holed network is
+noticed in seconds); `beat` is never behind thousands of page reads; `rest` does everything else. None
+repeats a command by itself: a hidden retry would append twice.
 """
 
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ def translated() -> Iterator[None]:
 def connect(settings: Settings, name: str = "inboxd", connections: int = REST_CONNECTIONS) -> Redis:
     """A client with bytes replies and no retries of its own. Opens nothing yet.
 
-    Beyond `connections` callers wait for a free one instead of failing (at most `redis_timeout`).
+    Beyond `connections` callers wait for a free one, in turn, instead of failing.
     """
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         settings.redis_url or "redis://127.0.0.1:6379/0",
@@ -66,15 +67,16 @@ def connect(settings: Settings, name: str = "inboxd", connections: int = REST_CO
 
 
 class Clients:
-    """The three clients of one worker. `aclose` ends them."""
+    """The clients of one worker. `aclose` ends them."""
 
     def __init__(self, settings: Settings, name: str = "inboxd") -> None:
         self.write = connect(settings, f"{name}-write", 1)
         self.read = connect(settings, f"{name}-read", 1)
+        self.beat = connect(settings, f"{name}-beat", 1)
         self.rest = connect(settings, f"{name}-rest")
 
     async def aclose(self) -> None:
-        for client in (self.write, self.read, self.rest):
+        for client in (self.write, self.read, self.beat, self.rest):
             await client.aclose()
 
 

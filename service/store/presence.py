@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from service.core.cursor import START, Cursor
+from service.core.errors import Unavailable
 from service.store import client as store
 from service.store import scripts
 from service.store.client import Redis
@@ -11,6 +12,7 @@ from service.store.keys import Keys
 from service.store.worker_stream import pulse
 
 SCAN_COUNT = 500
+NO_DEADLINE = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +47,23 @@ class Presence:
         self._keys = keys
         self._limits = limits
 
-    async def claim(self, claim: Claim, *, again: bool = False) -> Claimed | None:
+    async def claim(self, claim: Claim, deadline_ms: int, *, again: bool = False) -> Claimed | None:
         """This device is connected here. None: a newer connection of it holds the claim.
 
-        `again`: only takes back what is free or already its own. Raises Unavailable: it may be in.
+        `deadline_ms`, by the server's clock: a claim that lay in a paused server's buffer longer must not throw out
+        its successor. `again`: only takes back what is free or already its own. Raises Unavailable: it may be in.
         """
         member = f"{claim.user}/{claim.device}/{claim.session}"
         await scripts.call(self._client, scripts.ENLIST, (self._keys.claims(claim.worker),), (member,))
-        return await self._claim(claim, "again" if again else "new")
+        return await self._claim(claim, "again" if again else "new", deadline_ms)
 
     async def register(self, user: str, device: str) -> Claimed:
         """Makes a device known without a connection, so that entries are held for it. Raises Unavailable."""
-        claimed = await self._claim(Claim(user, device, "", ""), "register")
+        claimed = await self._claim(Claim(user, device, "", ""), "register", NO_DEADLINE)
         assert claimed is not None  # registering is never refused
         return claimed
 
-    async def _claim(self, claim: Claim, mode: str) -> Claimed | None:
+    async def _claim(self, claim: Claim, mode: str, deadline_ms: int) -> Claimed | None:
         of, limits = self._keys.of(claim.user), self._limits
         row = await scripts.call(
             self._client,
@@ -75,8 +78,11 @@ class Presence:
                 int(limits.device_expiry * 1000),
                 limits.max_pending,
                 limits.kept,
+                deadline_ms,
             ),
         )
+        if row[0] < 0:
+            raise Unavailable("the claim came too late")
         if row[0] == 0:
             return None
         return Claimed(Cursor.of(row[1]), Cursor.of(row[2] or START.raw()), row[3].decode())

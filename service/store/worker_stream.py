@@ -11,9 +11,9 @@ from service.store.keys import Keys
 
 IDENTITY_LIFE = 3600
 """Seconds the keys of a worker outlive its last heartbeat, where nobody reaps it."""
-CAP = 20_000
+CAP = 5_000
 """Entries a worker stream keeps at most (approximately); what falls off is read from the inboxes."""
-READ_COUNT = 256
+READ_COUNT = 128
 CANARY, REPLACED, KICK, BROADCAST = "!canary", "!replaced", "!kick", "!broadcast"
 """Control fields; `!` is in no user's name."""
 
@@ -65,7 +65,7 @@ async def pulse(client: Redis, keys: Keys, worker: str, about: dict[str, str | i
     now, newest = await scripts.call(
         client,
         scripts.PULSE,
-        (keys.about(worker), keys.claims(worker), keys.worker(worker)),
+        (keys.about(worker), keys.worker(worker)),
         (IDENTITY_LIFE, canary, *fields),
     )
     return int(now), bytes(newest).decode()

@@ -52,6 +52,8 @@ local function ack(k, device, cursor)
   if above(cursor, last) then return {3} end
   local was = call('HGET', cursors, device)
   if was and not above(cursor, was) then
+    -- One that was silent for too long has its say again from now on.
+    if now - tonumber(call('HGET', devices, device) or 0) > expiry then call('HDEL', state, 'judged') end
     call('HSET', devices, device, format('%.0f', now))
     return {2}
   end

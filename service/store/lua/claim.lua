@@ -6,12 +6,14 @@
 --       5 mode: "new" the device has just connected; "again" a session renews what it lost;
 --         "register" no connection, only the device
 --       6 device expiry (ms)  7 max_pending (entries)  8 life of an inbox (s)
+--       9 deadline (ms, the server's clock)
 -- Returns {1, stored, last, held, registered}
 --           stored  the device's cursor (a new device: just before the oldest entry kept)
 --           last    the newest cursor of the inbox
 --           held    the claim this one has replaced, worker/session/attempt, or ""
 --           registered  1 where the device was new
 --         {0, held}  refused: a newer connection of this device holds the claim
+--         {-1}       too late: whoever asked has given up, and its device may be connected elsewhere
 
 local call = redis.call
 local match, format, floor = string.match, string.format, math.floor
@@ -21,6 +23,8 @@ local device, worker, session, attempt, mode = unpack(ARGV, 1, 5)
 local expiry, max_pending, retention = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
+
+if now > tonumber(ARGV[9]) then return {-1} end
 
 local held = call('HGET', presence, device) or ''
 local held_session, held_attempt = match(held, '^[^/]*/([^/]*)/(%d+)$')
