@@ -170,10 +170,14 @@ class Session:
             self.acked = self.ack = position
         if closed:
             return
-        if self.heard > self.cursor and not self._reading:
-            self._push_held()
+        if self._reading or self.state in (State.OPENING, State.DRAINING):
+            return
+        self._push_held()
+        if self.heard > self.cursor:
             if self._room() * 2 >= self.window and self._bytes * 2 <= WINDOW_BYTES:
                 self._request()
+        else:
+            self._become_live()
 
     def drain(self, reason: str, reconnect_after_ms: int) -> None:
         """No more entries; acks still count."""
@@ -279,7 +283,7 @@ class Session:
         lost = self.cursor
         again = page.stored if page.stored is not None and page.stored != page.after else START
         self.cursor = self.acked = again
-        self.heard = max(page.last, again)
+        self.heard = max(page.last, again, self._heard_meanwhile)
         self._sent.clear()
         self._bytes = 0
         self._full = False

@@ -17,7 +17,7 @@ class Suspects:
 
     def look(self, counters: Mapping[str, str], now: float) -> list[tuple[str, str]]:
         """(worker, counter) of those that are dead now. Call it only after a heartbeat of one's own succeeded."""
-        passed = 0.0 if self._looked is None else min(now - self._looked, 2 * self.tick)
+        passed = 0.0 if self._looked is None else min(now - self._looked, self.tick)
         self._looked = now
         seen: dict[str, tuple[str, float]] = {}
         for worker, counter in counters.items():
