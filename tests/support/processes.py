@@ -1,13 +1,21 @@
 """Processes, by pid."""
 
+import ctypes
 import os
 import signal
+import sys
 
 import psutil
 
 from tests.support.timing import PATIENCE, eventually
 
 SERVER_NAMES = ("valkey-server", "redis-server")
+
+
+def die_with_parent() -> None:
+    """In a child before its program begins: let it end when the test run is killed (Linux; elsewhere: nothing)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def is_alive(pid: int) -> bool:

@@ -52,7 +52,12 @@ class RedisServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [server_binary(), "--port", str(self.port), "--dir", str(self.folder), *SETTINGS]
         with (self.folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen([*command, *self._options], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [*command, *self._options],
+                stdout=log,
+                stderr=log,
+                preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - no thread of a test holds a lock then
+            )
         eventually(self._answers, f"the server on port {self.port} answers PING")
 
     def _answers(self) -> bool:
