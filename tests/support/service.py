@@ -86,7 +86,11 @@ class Service:
                 preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - no thread of a test holds a lock then
             )
         self.exit_code = None
-        self.await_ready()
+        try:
+            self.await_ready()
+        except BaseException:
+            self._kill_all()
+            raise
 
     def _environment(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("INBOXD_")}
@@ -181,6 +185,7 @@ class Service:
         assert noise is None, f"on stderr:\n{self.stderr()[max(0, noise.start() - 300) :][:5000]}"
 
     def _kill_all(self) -> None:
+        self._note_children()
         for child in self._known.values():
             if is_same_alive(child):
                 with contextlib.suppress(psutil.NoSuchProcess):
