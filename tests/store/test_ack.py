@@ -132,6 +132,14 @@ async def test_a_device_that_is_not_the_lowest_leaves_the_floor(store: Store) ->
     assert (state["floor"], state["best"]) == (str(cursors[2]), str(cursors[8]))
 
 
+async def test_a_device_in_the_middle_leaves_best_and_floor(store: Store) -> None:
+    cursors = await store.fill(9)
+    for device, at in (("tablet", 1), ("phone", 7), ("laptop", 3), ("laptop", 5)):
+        await ack(store, cursors[at], device)
+    state = await store.state()
+    assert (state["best"], state["floor"]) == (str(cursors[7]), str(cursors[1]))
+
+
 async def test_two_devices_at_the_same_cursor_are_both_the_lowest(store: Store) -> None:
     cursors = await store.fill(4)
     await ack(store, cursors[1], "phone")

@@ -211,6 +211,17 @@ async def test_a_refused_message_leaves_no_trace_that_would_make_it_a_repeat(sto
     assert (await store.send("m1")).status is APPENDED
 
 
+async def test_a_message_that_the_stream_itself_refuses_is_new_when_it_comes_again(store: Store) -> None:
+    await store.send("m0")
+    await store.do("RENAME", store.keys.inbox("bob"), "{bob}aside")
+    await store.do("SET", store.keys.inbox("bob"), "not a stream")
+    assert (await store.send("m1")).status is FAILED
+    await store.do("RENAME", "{bob}aside", store.keys.inbox("bob"))
+    result = await store.send("m1")
+    assert result.status is APPENDED
+    assert accepted(result).seq == 2
+
+
 @pytest.mark.parametrize("key", ("state", "seen a", "seen b", "presence"))
 async def test_any_key_of_the_wrong_type_harms_no_neighbour(store: Store, key: str) -> None:
     await store.presence.claim(Claim("bob", "phone", "w-1", "s-1"))
