@@ -50,7 +50,9 @@ class Announcer:
     async def _send(self, waiting: dict[str, tuple[list[Field], set[Row]]]) -> None:
         entries = [(worker, part) for worker, (fields, _) in waiting.items() for part in _parts(fields)]
         heard = await self._streams.announce(entries)
-        HINTS_SENT.inc(sum(len(fields) for _, fields in entries))
+        for (_, fields), there in zip(entries, heard, strict=True):
+            if there is not None:
+                (HINTS_SENT if there else HINTS_DROPPED).inc(len(fields))
         gone = {worker for (worker, _), there in zip(entries, heard, strict=True) if there is None}
         for worker in gone:
             for user, device, row in waiting[worker][1]:

@@ -164,6 +164,7 @@ class Committer:
     async def _until_back(self, backoff: Backoff) -> None:
         """While the server is away, sends are answered at once."""
         self.down = True
+        self._idle.set()
         for submission in self._take_all():
             SENDS_UNAVAILABLE.inc()
             if submission.lane is not None:

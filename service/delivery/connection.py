@@ -101,7 +101,7 @@ class Connection:
         while not (self.closed.is_set() or self._peer.gone):
             claim = self.claim
             try:
-                claimed = await worker.presence.claim(claim, worker.claim_deadline())
+                claimed = await worker.presence.claim(claim, deadline_ms=worker.claim_deadline())
             except Unavailable:
                 if self._loop.time() > deadline:
                     self.end(1013, "the store cannot be reached")
@@ -136,7 +136,7 @@ class Connection:
 
     def drain(self, reason: str, reconnect_after_ms: int) -> None:
         """Tells the device that the worker goes; acks still count until the socket is closed."""
-        if self.session is not None:
+        if self.session is not None and self._opened.is_set():
             self.session.drain(reason, reconnect_after_ms)
             self._pump()
 
@@ -146,7 +146,7 @@ class Connection:
             return
         if self.claim.worker != self._worker.id:
             self._rename()
-        if await self._worker.presence.claim(self.claim, self._worker.claim_deadline(), again=True) is None:
+        if await self._worker.presence.claim(self.claim, again=True, deadline_ms=self._worker.claim_deadline()) is None:
             REPLACED.inc()
             self.end(4509, "replaced")
         if self.claim.session not in self._worker.hub.sessions(self.claim.user):
@@ -181,17 +181,17 @@ class Connection:
     # What the hub and the audit say.
 
     def on_hint(self, prev: Cursor, cursor: Cursor, tail: bytes | None) -> None:
-        if self.session is not None:
+        if self.session is not None and not self.closed.is_set():
             self.session.on_hint(prev, cursor, tail)
             self._pump()
 
     def on_audit(self, last: Cursor, before: Cursor) -> None:
-        if self.session is not None:
+        if self.session is not None and not self.closed.is_set():
             self.session.on_audit(last, before)
             self._pump()
 
     def settle(self) -> None:
-        if self.session is not None:
+        if self.session is not None and not self.closed.is_set():
             self.session.settle()
             self._pump()
 
@@ -252,7 +252,9 @@ class Connection:
         self.tell(history_frame(asked.ref, frames, more))
 
     def tell(self, line: bytes) -> None:
-        """One frame that is no entry."""
+        """One frame that is no entry. Nothing comes before `welcome`."""
+        if not self._opened.is_set():
+            return
         self._out.append(line)
         self._flush_soon()
 
@@ -339,6 +341,14 @@ class Connection:
         lines, self._out = self._out, []
         if not lines:
             return
+        try:
+            self._write(lines)
+        except Exception:  # what comes after a hole must not go out
+            log.exception("the socket of %s cannot be written to", self.claim.user)
+            self._out.clear()
+            self.end(1011, "internal")
+
+    def _write(self, lines: list[bytes]) -> None:
         ENTRIES_SENT.inc(len(lines))
         at = size = 0
         for position, line in enumerate(lines):

@@ -41,7 +41,7 @@ class LongPoll:
     async def claimed(self) -> Cursor:
         """Connects the device here; its stored cursor. Raises Unavailable."""
         self._worker.hub.add(self)
-        claimed = await self._worker.presence.claim(self.claim, self._worker.claim_deadline())
+        claimed = await self._worker.presence.claim(self.claim, deadline_ms=self._worker.claim_deadline())
         assert claimed is not None  # without an attempt the last to come wins
         return await self._worker.succeed(claimed, self.claim)
 
@@ -79,7 +79,7 @@ class LongPoll:
         if self.ended:
             return
         self.claim = Claim(claim.user, claim.device, self._worker.id, claim.session)
-        if await self._worker.presence.claim(self.claim, self._worker.claim_deadline(), again=True) is None:
+        if await self._worker.presence.claim(self.claim, again=True, deadline_ms=self._worker.claim_deadline()) is None:
             self.end(4509, "replaced")
         if self.claim.session not in self._worker.hub.sessions(self.claim.user):
             self._worker.releaser.add(self.claim)  # over while it was being claimed

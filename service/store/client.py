@@ -6,6 +6,7 @@ noticed in seconds); `beat` is never behind thousands of page reads; `rest` does
 repeats a command by itself: a hidden retry would append twice.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -41,6 +42,10 @@ def translated() -> Iterator[None]:
     """Every failure to ask the server, or to hear its answer, becomes `Unavailable`."""
     try:
         yield
+        # Before Python 3.12 `wait_for`, which redis-py uses, may swallow a cancel: then it must not go on here.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
     except NoScriptError:
         raise
     except (TimeoutError, RedisError, OSError) as error:

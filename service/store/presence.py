@@ -47,7 +47,7 @@ class Presence:
         self._keys = keys
         self._limits = limits
 
-    async def claim(self, claim: Claim, deadline_ms: int, *, again: bool = False) -> Claimed | None:
+    async def claim(self, claim: Claim, *, again: bool = False, deadline_ms: int = NO_DEADLINE) -> Claimed | None:
         """This device is connected here. None: a newer connection of it holds the claim.
 
         `deadline_ms`, by the server's clock: a claim that lay in a paused server's buffer longer must not throw out
