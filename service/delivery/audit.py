@@ -14,7 +14,7 @@ from service.core.cursor import Cursor
 from service.core.errors import Unavailable
 from service.delivery.hub import Hub, Subscriber
 from service.store.inbox import Inboxes
-from service.telemetry import AUDIT_FOUND, AUDIT_RECLAIMED, REPLACED
+from service.telemetry import AUDIT_FOUND, AUDIT_RECLAIMED
 
 SLICE = 200
 """Users per pipeline."""
@@ -114,5 +114,4 @@ class Audit:
             AUDIT_RECLAIMED.inc()
             await subscriber.reclaim()
         else:
-            REPLACED.inc()
             subscriber.end(4509, "replaced")

@@ -111,6 +111,9 @@ class Connection:
             if claimed is None:
                 self.end(4509, "replaced")
                 return None
+            if claim.session not in worker.hub.sessions(claim.user):
+                worker.releaser.add(claim)  # lost while it was being claimed
+                return None
             if claim.worker == worker.id:
                 return claimed
             self._rename()
@@ -147,7 +150,6 @@ class Connection:
         if self.claim.worker != self._worker.id:
             self._rename()
         if await self._worker.presence.claim(self.claim, again=True, deadline_ms=self._worker.claim_deadline()) is None:
-            REPLACED.inc()
             self.end(4509, "replaced")
         if self.claim.session not in self._worker.hub.sessions(self.claim.user):
             self._worker.releaser.add(self.claim)  # lost while it was being claimed
@@ -359,6 +361,8 @@ class Connection:
         self._peer.send(lines[at:])
 
     def _close(self, code: int, reason: str) -> None:
+        if code == 4509:
+            REPLACED.inc()
         self.closed.set()
         self._fewer.set()
         self._flush()

@@ -30,7 +30,6 @@ from service.store.keys import Keys
 from service.store.presence import Claim, Claimed, Presence
 from service.store.worker_stream import BROADCAST, CANARY, KICK, REPLACED, Control, Hint, WorkerStreams
 from service.telemetry import CONNECTIONS, IDENTITIES, READY
-from service.telemetry import REPLACED as SESSIONS_REPLACED
 
 log = logging.getLogger("inboxd.worker")
 
@@ -207,7 +206,7 @@ class Worker:
                 self.liveness.on_canary(int(control.value))
             case name if name == REPLACED:
                 user, device, session = control.value.split("/")
-                SESSIONS_REPLACED.inc(self.hub.end(user, device, session, 4509, "replaced"))
+                self.hub.end(user, device, session, 4509, "replaced")
             case name if name == KICK:
                 user, _, kicked = control.value.partition("/")
                 self.hub.end(user, kicked or None, None, 4510, "removed by an operator")
@@ -231,7 +230,7 @@ class Worker:
         replaced = Claim(by.user, by.device, worker, session)
         try:
             if worker == self.id:
-                SESSIONS_REPLACED.inc(self.hub.end(by.user, by.device, session, 4509, "replaced"))
+                self.hub.end(by.user, by.device, session, 4509, "replaced")
             elif not await self.streams.tell(worker, REPLACED, f"{by.user}/{by.device}/{session}"):
                 return claimed.stored  # that worker is gone
             for _ in range(SUCCESSION_LOOKS):
