@@ -19,7 +19,7 @@ from tests.support.timing import PATIENCE
 from tests.support.traffic import Reader, Sender, running
 from tests.support.wire import Wire
 
-ROUNDS = 60
+ROUNDS = 100
 
 HELLO = '{"type":"hello","device":"phone"}'
 VALUES: tuple[str, ...] = (
@@ -101,10 +101,12 @@ async def bad_socket(service: Service, user: str, codes: Counter[str]) -> None:
             await wire.send_binary(random.randbytes(20))
         else:
             await wire.send_text(some_text())
-    if random.random() < 0.5:
-        await wire.close()
-    else:
+    if random.random() < 0.2:
         await wire.abort()
+    else:
+        await wire.send({"type": "ping", "ref": "end"})
+        await wire.until(lambda: wire.claim("pong", ref="end") or not wire.is_open, "an answer or the end")
+        await wire.close()
     codes.update(str(frame["code"]) for frame in wire.of("error"))
     codes[f"closed {wire.close_code}"] += 1
     assert wire.close_code != 1011, "the service failed instead of refusing"

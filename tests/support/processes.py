@@ -13,7 +13,7 @@ SERVER_NAMES = ("valkey-server", "redis-server")
 
 
 def die_with_parent() -> None:
-    """In a child before its program begins: let it end when the test run is killed (Linux; elsewhere: nothing)."""
+    """In a child before its program begins: let it end with the thread that started it (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 

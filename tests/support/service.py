@@ -83,7 +83,6 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - no thread of a test holds a lock then
             )
         self.exit_code = None
         try:
