@@ -100,7 +100,7 @@ class FakeClients:
     """As `Clients`, of one fakeredis."""
 
     def __init__(self) -> None:
-        self.write = self.read = self.rest = fake_client()
+        self.write = self.read = self.beat = self.rest = fake_client()
 
     async def aclose(self) -> None:
         await self.rest.aclose()

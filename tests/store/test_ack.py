@@ -200,6 +200,17 @@ async def test_a_device_that_comes_back_has_its_say_again(store: Store) -> None:
     assert (state["floor"], state["devices"]) == (str(cursors[3]), "2")
 
 
+async def test_a_silent_device_that_only_repeats_its_ack_has_its_say_again(store: Store) -> None:
+    cursors = await store.fill(9)
+    await ack(store, cursors[2], "tablet")
+    await ack(store, cursors[4], "phone")
+    await silent(store, "tablet", store.limits.device_expiry + 1)
+    await ack(store, cursors[6], "phone")
+    assert await ack(store, cursors[2], "tablet") is NOT_NEWER
+    await ack(store, cursors[7], "phone")
+    assert (await store.state())["floor"] == str(cursors[2])
+
+
 async def test_with_no_device_left_that_has_a_say_the_floor_stays(store: Store) -> None:
     cursors = await store.fill(9)
     await ack(store, cursors[3], "phone")

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from service.core.cursor import START, Cursor
+from service.core.errors import Unavailable
 from service.store.presence import Claim, Claimed
 from tests.store.conftest import Store
 
@@ -156,6 +157,32 @@ async def test_a_session_never_takes_again_what_another_holds(store: Store, clai
     await claim("s-2", 4)
     assert await claim("s-1", attempt, again=True) is None
     assert await presence(store) == {"phone": "w-1/s-2/4"}
+
+
+# Too late.
+
+
+async def test_a_claim_that_comes_after_its_deadline_is_unavailable_and_throws_nobody_out(
+    store: Store, claim: Claims
+) -> None:
+    await claim("s-2")
+    before = await store.state()
+    now = await clock(store)
+    with pytest.raises(Unavailable, match="too late"):
+        await store.presence.claim(Claim("bob", "phone", "w-1", "s-1"), deadline_ms=now - 1)
+    assert await presence(store) == {"phone": "w-1/s-2/0"}
+    assert await store.state() == before
+
+
+async def test_a_claim_within_its_deadline_counts(store: Store) -> None:
+    deadline = await clock(store) + 60_000
+    assert await store.presence.claim(Claim("bob", "phone", "w-1", "s-1"), deadline_ms=deadline) is not None
+
+
+async def clock(store: Store) -> int:
+    """The server's, in ms."""
+    seconds, micros = await store.do("TIME")
+    return int(seconds) * 1000 + int(micros) // 1000
 
 
 # Registering.

@@ -269,21 +269,21 @@ async def test_a_script_that_cannot_be_loaded_is_unavailable(connect: Callable[.
         assert server.names == ["EVALSHA", "SCRIPT"]
 
 
-# The three clients.
+# The clients.
 
 
 async def test_the_clients_can_be_told_apart_in_client_list(real_store: Store) -> None:
     clients: Clients = real_store.clients
-    for client in (clients.write, clients.read, clients.rest):
+    for client in (clients.write, clients.read, clients.beat, clients.rest):
         await store.run(client, "PING")
     listed = (await real_store.do("CLIENT", "LIST")).decode()
-    for name in ("inboxd-write", "inboxd-read", "inboxd-rest"):
+    for name in ("inboxd-write", "inboxd-read", "inboxd-beat", "inboxd-rest"):
         assert f"name={name} " in listed
 
 
 async def test_closing_the_clients_closes_their_connections(redis_url: str, real_redis: Any) -> None:
     clients = Clients(Server(redis_url), "gone")
-    for client in (clients.write, clients.read, clients.rest):
+    for client in (clients.write, clients.read, clients.beat, clients.rest):
         await store.run(client, "PING")
     await clients.aclose()
 

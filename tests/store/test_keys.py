@@ -108,7 +108,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Script, list[Any]]]:
     return seen
 
 
-KEYS_PER_OP = {APPEND: 5, ACK: 4, ENLIST: 1, CLAIM: 5, RELEASE: 3, BEAT: 1, PULSE: 3, REAP: 1}
+KEYS_PER_OP = {APPEND: 5, ACK: 4, ENLIST: 1, CLAIM: 5, RELEASE: 3, BEAT: 1, PULSE: 2, REAP: 1}
 
 
 async def test_the_keys_of_every_op_of_every_script_lie_in_one_slot(
