@@ -24,8 +24,10 @@ async def store(redis_url: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def start(redis_url: str) -> AsyncIterator[Start]:
-    """Starts workers that live until the test is over. `url`: of a proxy; `may_die`: its tasks; else settings."""
+async def start(redis_url: str, proxy: RedisProxy) -> AsyncIterator[Start]:
+    """Starts workers that live until the test is over, but no longer than `proxy`. `url`: of the proxy; `may_die`:
+    its tasks; else settings.
+    """
     async with AsyncExitStack() as stack:
 
         async def start(url: str = redis_url, may_die: bool = False, **settings: Any) -> Worker:

@@ -100,10 +100,11 @@ def quick(redis_url: str, **settings: Any) -> Settings:
 
 @asynccontextmanager
 async def running(settings: Settings, *, may_die: bool = False) -> AsyncIterator[Worker]:
-    """A started worker. Its tasks must all live until the end, unless they `may_die`."""
+    """A worker that has settled down. Its tasks must all live until the end, unless they `may_die`."""
     worker = Worker(settings, lambda _: None)
     await worker.start()
     try:
+        await until(lambda: worker.reader.position and not worker.audit._now.is_set(), "it has settled down")
         yield worker
         assert may_die or not worker.tasks.dead, f"died: {worker.tasks.dead}"
     finally:
@@ -168,6 +169,7 @@ class Client:
         self.closes: list[tuple[int, str]] = []
         self.fault: AssertionError | None = None
         self.gone = False
+        self._opening = False
         self.rules = Rules(user, device)
         self.connection = Connection(worker, self, user, device, attempt)
 
@@ -190,17 +192,24 @@ class Client:
     # As the edge does it.
 
     def hang_up(self) -> None:
-        """The socket is gone."""
+        """The socket is gone; while the connection opens, nobody reads it and so nobody is told."""
         if not self.gone:
             self.gone = True
-            self.connection.lost()
+            if not self._opening:
+                self.connection.lost()
 
     # As the device does it.
 
     async def hello(self, **hello: Any) -> None:
         cursor, window = hello.get("cursor"), hello.get("window")
         self.rules = Rules(self.user, self.device, cursor, window)
-        await within(self.connection.open(Hello(type="hello", device=self.device, **hello)), "the opening")
+        self._opening = True
+        try:
+            await within(self.connection.open(Hello(type="hello", device=self.device, **hello)), "the opening")
+        finally:
+            self._opening = False
+            if self.gone:
+                self.connection.lost()
 
     async def come(self, count: int) -> list[str]:
         """Waits for so many entries and gaps on this connection; the cursors of all so far."""

@@ -237,9 +237,8 @@ async def test_a_socket_that_is_gone_does_not_claim_when_the_server_is_back(work
     client = Client(worker, "bob", "phone")
     opening = asyncio.create_task(client.hello())
     await until(lambda: trouble.failed == 1, "the failure")
-    client.gone = True  # its reading side is told by nobody while it opens
+    client.hang_up()
     await within(opening, "the end of the opening")
-    client.connection.lost()
     await within(worker.releaser.drained(), "the release")
     assert trouble.calls == 1
     assert await presence_of(store) == {}
@@ -290,18 +289,17 @@ async def test_a_lost_socket_gives_its_claim_back_and_leaves_nothing(worker: Wor
 
 
 async def test_a_socket_lost_during_a_read_reads_no_further(worker: Worker) -> None:
-    await send(worker, a_message("m1"))
+    client = await connect(worker)
     trouble = troubled(worker.inboxes, "page")
     trouble.gate.clear()
-    client = Client(worker, "bob", "phone")
-    opening = asyncio.create_task(client.hello())
-    await until(lambda: trouble.calls == 1, "the read")
+    await store_quietly(worker, a_message("m1"))
+    await until(lambda: trouble.calls == 1, "the audit finds it, the read begins")
     client.hang_up()
-    await within(opening, "the end of the opening")
     trouble.gate.set()
     await until(lambda: trouble.landed == 1, "the end of the read")
     await ticks()
-    assert client.frames == []
+    assert client.ids == []
+    assert trouble.calls == 1
 
 
 async def test_news_that_come_too_late_make_a_lost_connection_read_nothing(start: Start) -> None:
