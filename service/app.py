@@ -16,6 +16,7 @@ def create_app(worker: Worker) -> FastAPI:
         title="inboxd",
         summary="Chat delivery: an accepted message is a delivered message.",
         version=worker.version,
+        redirect_slashes=False,
     )
     app.state.worker = worker
     problems.install(app)

@@ -30,6 +30,15 @@ def loads(raw: bytes) -> Any:
     return value
 
 
+def salvage(raw: bytes) -> dict[str, Any]:
+    """What can be read of an object that `loads` refused, so that its sender may be told which it was; else {}."""
+    try:
+        value = json.loads(raw.decode(), parse_int=str)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def check_depth(raw: bytes, body: Any) -> None:
     """`raw`: the text that held the body. Raises ClientError where the body is nested too deep."""
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth(body) > MAX_DEPTH:
@@ -56,7 +65,7 @@ def depth(value: Any) -> int:
 def _explain(raw: bytes, error: orjson.JSONDecodeError) -> NoReturn:
     """The parser says one thing for two faults: text that is not JSON, and JSON that we do not take."""
     try:
-        json.loads(raw.decode(), parse_constant=_not_json)
+        json.loads(raw.decode(), parse_int=str, parse_constant=_not_json)
     except RecursionError:
         raise _TOO_DEEP from None
     except ValueError:

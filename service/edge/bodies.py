@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 from uuid_utils import uuid7
 
 from service.core import strict_json
@@ -34,11 +35,14 @@ async def read_json(request: Request, most: int) -> tuple[bytes, Any]:
     if announced.isdecimal() and int(announced) > most:
         raise too_large
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise too_large
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise too_large
+            parts.append(part)
+    except ClientDisconnect:
+        raise ClientError("malformed_json", "the request broke off") from None
     raw = b"".join(parts)
     return raw, strict_json.loads(raw)
 

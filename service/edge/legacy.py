@@ -129,7 +129,7 @@ def text_of(body: Any) -> str:
     """What a client that knows only text is shown of any body."""
     if isinstance(body, dict) and isinstance(body.get("text"), str):
         return str(body["text"])
-    return body if isinstance(body, str) else orjson.dumps(body).decode()
+    return orjson.dumps(body).decode()
 
 
 class LegacyEndpoint:

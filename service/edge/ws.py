@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from service.core import strict_json
 from service.core.cursor import Cursor
 from service.core.errors import ClientError, Fault
 from service.core.frames import Ack, Hello, History, Ping, SendFrame, Skip, error_frame, pong_frame, read_frame
@@ -150,6 +151,7 @@ class Conversation:
                     raise ClientError("hello_repeated", "hello comes once, first")
         except ClientError as error:
             fault = error.fault
+            content = content or strict_json.salvage(line)
             if fault.code in ("malformed_json", "hello_repeated") or content.get("type") in _FATAL_TYPES:
                 raise
             connection.tell(error_frame(fault, id=_text(content.get("id")), ref=_text(content.get("ref"))))

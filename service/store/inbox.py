@@ -146,6 +146,8 @@ class Inboxes:
         inbox = self._keys.of(user).inbox
         kept: list[Entry] = []
         size = 0
+        if before == START:
+            return [], False
         upper = f"({before}" if before else "+"
         while True:
             rows = await store.run(self._rest, "XREVRANGE", inbox, upper, "-", "COUNT", HISTORY_CHUNK)
