@@ -65,6 +65,8 @@ def main() -> int:
         stream=sys.stderr,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # A client's bad text is answered with 1007; a stack trace of it would help nobody.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: "Invalid UTF-8" not in str(record.msg))
     listener = socket.socket(fileno=int(os.environ[LISTEN_FD]))
     ready = os.environ.get(READY_FD)
     worker = Worker(settings, _end)

@@ -102,10 +102,10 @@ async def test_what_was_written_and_followed_by_an_answered_ping_counts_as_handl
 
 
 async def test_what_was_in_flight_when_a_connection_died_is_sent_again(service: Service, api: Api, bob: str) -> None:
-    cursors = await api.fill(bob, 5, {"text": "hi"})
     client = LegacyClient(service.url, bob)
     await client.connect()
     client.wire.ignore_pings()
+    cursors = await api.fill(bob, 5, {"text": "hi"})
     await client.messages(5)
     assert await client.wire.ended() == 4001
     assert client.wire.pings, "a ping came and was not answered"
