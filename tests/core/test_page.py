@@ -78,6 +78,15 @@ def test_the_newest_cursor_with_the_same_number_and_another_time_is_a_rewind() -
     assert not unfound(at(5, 1049), last=at(5), before=at(4)).trusted
 
 
+def test_a_cursor_later_than_the_newest_but_with_a_lower_number_is_a_rewind() -> None:
+    """In one history later entries have higher numbers. Nothing else is left to tell by: the stream is empty."""
+    assert not unfound(at(5, 9000), last=at(7)).trusted
+
+
+def test_a_cursor_that_is_there_is_trusted_whatever_became_of_the_state() -> None:
+    assert Page(at(5), [], START, found=True, complete=True).trusted
+
+
 def test_a_number_handed_out_again_and_deleted_then_cannot_be_told_from_a_deletion() -> None:
     """The limit of what a hole proves; see `trusted`."""
     assert unfound(at(5, 1049), entry(6), last=at(6), before=at(4)).trusted
