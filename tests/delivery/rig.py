@@ -167,7 +167,7 @@ class Client:
         self.bundles: list[list[bytes]] = []
         self.frames: list[Frame] = []
         self.closes: list[tuple[int, str]] = []
-        self.fault: AssertionError | None = None
+        self.fault: Exception | None = None
         self.gone = False
         self._opening = False
         self.rules = Rules(user, device)
@@ -178,11 +178,11 @@ class Client:
     def send(self, lines: list[bytes]) -> None:
         self.bundles.append(list(lines))
         for line in lines:
-            frame = json.loads(line)
-            self.frames.append(frame)
             try:
+                frame = json.loads(line)
+                self.frames.append(frame)
                 self.rules.received(frame, len(line))
-            except AssertionError as broken:
+            except (AssertionError, ValueError) as broken:
                 self.fault = self.fault or broken
 
     def close(self, code: int, reason: str) -> None:
