@@ -126,6 +126,17 @@ async def test_a_broadcast_reaches_everyone_online_on_every_worker(
     assert response.json().get("length", 0) == 0
 
 
+async def test_a_broadcast_reaches_a_device_whose_window_is_full(service: Service, api: Api, bob: str) -> None:
+    await api.fill(bob, 10)
+    phone = Device(service.url, bob)
+    await phone.connect(window=2)
+    await phone.receive(2)
+    await api.http.post("/v1/ops/broadcast", json={"body": bob})
+    await phone.wire.next("broadcast", body=bob)
+    assert len(phone.entries) == 2
+    await phone.close()
+
+
 async def test_a_broadcast_at_fault_is_refused(api: Api) -> None:
     contents: tuple[Any, ...] = ({}, {"body": 1, "more": 1}, [], {"bodi": 1})
     for content in contents:

@@ -44,6 +44,24 @@ async def test_two_devices_on_different_workers_get_every_message(service: Servi
         await device.close()
 
 
+@pytest.mark.parametrize("size", (1, 4000, 4096, 4200, 65_000))
+async def test_live_messages_of_any_size_cross_from_worker_to_worker(
+    service: Service, alice: str, bob: str, size: int
+) -> None:
+    first, second = service.workers()
+    sender, phone = Device(service.url, alice), Device(service.url, bob)
+    with service.only(first.name):
+        await sender.connect()
+    with service.only(second.name):
+        await phone.connect()
+    await phone.go_live()
+    for number in range(3):
+        await sender.send(f"m-{number}", bob, str(number) * size)
+    assert [entry["body"] for entry in await phone.receive(3)] == [str(number) * size for number in range(3)]
+    await sender.close()
+    await phone.close()
+
+
 async def test_operators_see_which_device_is_where(service: Service, api: Api, bob: str) -> None:
     phone = Device(service.url, bob, "phone")
     welcome = await phone.connect()

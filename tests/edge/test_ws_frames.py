@@ -1,14 +1,17 @@
 """Frames after `hello`: what is told by an `error` and what ends the connection; bundles, pings, sends."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from tests.support.api import Api
 from tests.support.cursors import Cursor
 from tests.support.device import Device
 from tests.support.service import Service
+from tests.support.wire import Wire
 
 
 @pytest.fixture
@@ -184,6 +187,30 @@ async def test_a_bad_line_among_good_ones_is_told_and_the_others_are_handled(pho
     assert (await phone.answer("m-0"))["type"] == "accepted"
     assert (await phone.answer("m-1"))["type"] == "accepted"
     assert (await phone.answer("m-2"))["type"] == "error"
+
+
+# Fragments and compression
+
+
+async def test_a_frame_in_fragments_is_one_frame(phone: Device, bob: str) -> None:
+    phone.rules.sent({"type": "send", "id": "m-1"})
+    text = f'{{"type":"send","id":"m-1","to":"{bob}","body":"h\u00e9llo"}}'
+    await phone.wire.connection.send(iter(text))
+    assert (await phone.answer("m-1"))["type"] == "accepted"
+
+
+async def test_fragments_are_held_to_the_limit_together(phone: Device) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        await phone.wire.connection.send(iter([" " * 100_000] * 11))
+    assert await phone.wire.ended() == 1009
+
+
+async def test_what_only_compressed_is_small_is_held_to_the_limit_too(service: Service, bob: str) -> None:
+    wire = await Wire.open(f"{service.url.replace('http', 'ws')}/v1/ws?user={bob}", compressed=True)
+    await wire.send({"type": "hello", "device": "phone"})
+    await wire.next("welcome")
+    await wire.send_text(" " * 5_000_000)
+    assert await wire.ended() == 1009
 
 
 # Pings

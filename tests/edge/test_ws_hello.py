@@ -9,6 +9,7 @@ from tests.support.api import Api
 from tests.support.cursors import Cursor
 from tests.support.device import Device
 from tests.support.service import Service
+from tests.support.timing import UNIT
 from tests.support.wire import Wire
 
 
@@ -39,7 +40,7 @@ async def test_welcome_says_everything_the_protocol_names(service: Service, api:
         assert (welcome["cursor"], Cursor.parse(welcome["head"]).seq, welcome["pending"]) == ("0-0", 3, 3)
         assert welcome["window"] == 256
         assert welcome["worker"] in {worker.name for worker in service.workers()}
-        assert welcome["ping_interval"] == pytest.approx(1, rel=100)
+        assert welcome["ping_interval"] == pytest.approx(UNIT)
         assert isinstance(welcome["session"], str)
         assert isinstance(welcome["server"], str)
 

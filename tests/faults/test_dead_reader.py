@@ -1,7 +1,7 @@
 """A worker that is deaf must not look healthy: `/readyz` answers 503 while its stream does not reach it.
 
 Here, from outside: the server refuses XREAD, so that every reader fails however often it tries.
-In the process (the reader's task has ended with an exception, its owner must react): tests/delivery.
+In the process (the reader's task has ended, its owner must react): tests/delivery/test_liveness.py.
 """
 
 from collections.abc import Callable

@@ -100,7 +100,7 @@ class Service:
             **self.settings,
         }
         named = {f"INBOXD_{name}": value for name, value in ours.items()}
-        return {**clean, **named, "TMPDIR": str(self._temporary), "PYTHONDEVMODE": "0"}
+        return {**clean, **named, "TMPDIR": str(self._temporary)}
 
     def await_ready(self) -> None:
         """Waits until `/readyz` says so and as many workers live as were asked for."""

@@ -106,7 +106,7 @@ class Reader:
             except COME_BACK:
                 await asyncio.sleep(POLL)
                 continue
-            self.endings.append(await self.device.wire.ended())
+            self.endings.append(await self.device.wire.over())
             await self.device.abort()
 
 

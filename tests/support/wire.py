@@ -56,6 +56,7 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         via_port: int | None = None,
         receive_buffer: int | None = None,
+        compressed: bool = False,
         origin: str | None = None,
         subprotocols: tuple[str, ...] = (),
     ) -> Self:
@@ -72,7 +73,7 @@ class Wire:
             additional_headers=headers or {},
             origin=Origin(origin) if origin is not None else None,
             subprotocols=[Subprotocol(name) for name in subprotocols] or None,
-            compression=None,
+            compression="deflate" if compressed else None,
             proxy=None,
             ping_interval=None,
             max_size=None,
@@ -197,7 +198,14 @@ class Wire:
 
     async def ended(self) -> int:
         """Waits until the connection is gone; its close code (1006: without a close frame)."""
-        await self.until(lambda: not self.is_open or None, "the end of the connection")
+        await self.until(lambda: not self.is_open, "the end of the connection")
+        return self.close_code
+
+    async def over(self) -> int:
+        """As `ended`, however long that takes."""
+        await asyncio.shield(self._reader)
+        if self.fault is not None:
+            raise self.fault
         return self.close_code
 
     @property
