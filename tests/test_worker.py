@@ -8,6 +8,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import httpx2
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from service.config import Settings
 from service.worker_slot import REFUSES
 from tests.house.tree import ROOT
+from tests.support.redis_server import RedisServer
 from tests.support.timing import PATIENCE
 
 
@@ -22,6 +24,10 @@ from tests.support.timing import PATIENCE
 def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
+
+
+QUICK = {"drain_timeout": 1, "redis_timeout": 2, "reader_block": 1}
+MAIN = "\nfrom service.worker import main\nraise SystemExit(main())"
 
 
 class Worker:
@@ -45,15 +51,16 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker(listener: socket.socket, url: str) -> AsyncIterator[Worker]:
+async def worker(listener: socket.socket, url: str, hook: str = "", **settings: Any) -> AsyncIterator[Worker]:
+    """`hook`: Python to run in the process before its `main`."""
     ready_fd, workers_end = os.pipe()
     fds = {"INBOXD_LISTEN_FD": str(listener.fileno()), "INBOXD_READY_FD": str(workers_end)}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "service.worker"),
+        *(sys.executable, *(("-c", hook + MAIN) if hook else ("-m", "service.worker"))),
         pass_fds=(listener.fileno(), workers_end),
         env={
             **os.environ,
-            **Settings(redis_url=url, drain_timeout=1, redis_timeout=2, reader_block=1).environ(),
+            **Settings(**{"redis_url": url, **QUICK, **settings}).environ(),
             **fds,
         },
         cwd=ROOT,
@@ -108,3 +115,57 @@ async def test_it_refuses_to_start_without_its_server_and_says_why(listener: soc
     assert code == REFUSES
     assert said.strip()
     assert "Traceback" not in said
+
+
+async def test_it_refuses_to_start_where_the_settings_break_the_promise_and_says_the_remedy(
+    listener: socket.socket, redis_url: str, redis_server: RedisServer
+) -> None:
+    with redis_server.client() as store:
+        store.config_set("appendfsync", "everysec")
+        try:
+            async with worker(listener, redis_url, durability="fsynced") as process:
+                assert await process.says() == b""
+                code, said = await process.ends()
+        finally:
+            store.config_set("appendfsync", "always")
+        assert store.hgetall("chat:workers") == {}
+    assert code == REFUSES
+    assert "appendfsync always" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+DEAF = """
+from service.delivery.reader import Reader
+def broken(self, events):
+    raise RuntimeError("as the test wants it")
+Reader._dispatch = broken
+"""
+
+
+async def test_a_worker_whose_reader_dies_says_so_and_ends_in_order_to_be_replaced(
+    listener: socket.socket, redis_url: str, redis_server: RedisServer
+) -> None:
+    async with worker(listener, redis_url, DEAF, heartbeat=0.1, dead_after=1) as process:
+        assert await process.says() == b"1"
+        code, said = await process.ends()
+    assert code == 0
+    assert "the reader has died" in said
+    with redis_server.client() as store:
+        assert store.hgetall("chat:workers") == {}
+
+
+HANGING = """
+import asyncio
+from service.delivery.worker import Worker
+async def hang(self):
+    await asyncio.Event().wait()
+Worker.drain = hang
+"""
+
+
+async def test_a_stop_that_hangs_is_ended_by_the_kernel(listener: socket.socket, redis_url: str) -> None:
+    async with worker(listener, redis_url, HANGING) as process:
+        assert await process.says() == b"1"
+        process.process.send_signal(signal.SIGTERM)
+        code, _ = await process.ends()
+    assert code == -signal.SIGALRM

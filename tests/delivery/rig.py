@@ -30,12 +30,16 @@ NEVER = 3600.0
 """Seconds: an interval that does not end within a test, so that something else must have done the work."""
 
 
+LOOK = 0.002
+"""Seconds between two looks at something that does not say when it changes."""
+
+
 async def until(probe: Callable[[], T | None], what: str) -> T:
     """The first answer of `probe` that is true; fails naming `what`."""
     try:
         async with asyncio.timeout(PATIENCE):
-            while not (found := probe()):
-                await asyncio.sleep(0.002)
+            while not (found := probe()):  # noqa: ASYNC110 - any state may be looked at
+                await asyncio.sleep(LOOK)
             return found
     except TimeoutError:
         raise AssertionError(f"did not happen within {PATIENCE:.0f} s: {what}") from None
@@ -60,8 +64,8 @@ async def until_stored(probe: Callable[[], Awaitable[T]], what: str) -> T:
     """As `until`, for a probe that asks the server."""
     try:
         async with asyncio.timeout(PATIENCE):
-            while not (found := await probe()):
-                await asyncio.sleep(0.005)
+            while not (found := await probe()):  # noqa: ASYNC110 - the server does not tell
+                await asyncio.sleep(LOOK)
             return found
     except TimeoutError:
         raise AssertionError(f"did not happen within {PATIENCE:.0f} s: {what}") from None

@@ -1,6 +1,7 @@
 """The audit: whatever hint, notice or claim was lost costs one interval of it, and no message."""
 
 import asyncio
+from itertools import chain
 from typing import Any
 
 from service.core.cursor import START, Cursor
@@ -178,7 +179,7 @@ async def test_everybody_is_looked_at_in_slices_of_200_users(start: Start) -> No
     subs = bench.add(450)
     await bench.audit.look(urgent=True)
     assert [len(users) for users in bench.slices] == [SLICE, SLICE, 50] == [200, 200, 50]
-    assert sorted(sum(bench.slices, [])) == sorted(sub.claim.user for sub in subs)
+    assert sorted(chain(*bench.slices)) == sorted(sub.claim.user for sub in subs)
     assert all(len(sub.audits) == 1 for sub in subs)
     assert not any(sub.ends or sub.reclaims for sub in subs)
 

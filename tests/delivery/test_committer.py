@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from service.core.lane import Lane
 from service.core.sending import Appended, AppendStatus, Message
 from service.delivery import committer as module
-from service.delivery.committer import Committer
+from service.delivery.committer import Committer, Done
 from service.store.client import Clients
 from service.store.inbox import Inboxes, Limits
 from service.store.keys import Keys
@@ -42,6 +43,7 @@ class Bench:
     inboxes: Recorder
     trouble: Trouble
     told: list[str] = field(default_factory=list)
+    held: "asyncio.Future[Answer]" = field(init=False)
 
     @property
     def calls(self) -> list[list[str]]:
@@ -50,12 +52,11 @@ class Bench:
     def submit(self, *messages: Message, lane: Lane | None = None) -> "list[asyncio.Future[Answer]]":
         return [submit(self.committer, message, lane) for message in messages]
 
-    async def hold(self, lane: Lane | None = None) -> "asyncio.Future[Answer]":
-        """A first message, `first`, is in flight and stays there until `release`."""
+    async def hold(self, lane: Lane | None = None) -> None:
+        """A first message, `first`, is in flight and stays there until `release`; its answer will be `held`."""
         self.trouble.gate.clear()
-        answer = submit(self.committer, a_message("first", "zoe"), lane)
+        self.held = submit(self.committer, a_message("first", "zoe"), lane)
         await until(lambda: self.trouble.calls == 1, "the first call")
-        return answer
 
     def release(self) -> None:
         self.trouble.gate.set()
@@ -130,7 +131,7 @@ async def test_a_lone_message_waits_for_nobody(bench: Bench) -> None:
 
 
 async def test_what_arrives_while_a_batch_is_in_flight_leaves_in_one_call(bench: Bench, store: Any) -> None:
-    held = await bench.hold()
+    await bench.hold()
     ids = [f"m{n}" for n in range(40)]
     answers = []
     for id in ids:
@@ -139,7 +140,7 @@ async def test_what_arrives_while_a_batch_is_in_flight_leaves_in_one_call(bench:
     assert bench.trouble.calls == 1, "two batches in flight"
     assert not any(answer.done() for answer in answers)
     bench.release()
-    cursors = [accepted(answer) for answer in await all_of([held, *answers])][1:]
+    cursors = [accepted(answer) for answer in await all_of([bench.held, *answers])][1:]
     assert bench.calls == [["first"], ids]
     assert [cursor.seq for cursor in cursors] == list(range(1, 41))
     assert cursors == sorted(cursors)
@@ -153,7 +154,7 @@ async def test_a_call_carries_at_most_64_messages_and_order_holds_across_calls(b
     bench.release()
     await all_of(answers)
     assert [len(call) for call in bench.calls] == [1, 64, 64, 64, 8]
-    assert sum(bench.calls[1:], []) == ids == await entries(store)
+    assert list(chain(*bench.calls[1:])) == ids == await entries(store)
 
 
 async def test_a_call_carries_about_128_appends_and_own_copies_count(copying: Bench) -> None:
@@ -181,12 +182,16 @@ async def test_a_message_is_never_split(bench: Bench, store: Any) -> None:
 
 async def test_the_sender_is_answered_before_anybody_is_told(redis_url: str) -> None:
     happened: list[str] = []
+
+    def noting(what: str) -> Done:
+        return lambda _: happened.append(what)
+
     async for bench in running_bench(redis_url):
         bench.told = happened
         bench.committer._announce = lambda message, _: happened.append(f"told {message.id}")
         await bench.hold()
         for id in ("m1", "m2"):
-            bench.committer.submit(a_message(id), lambda _, id=id: happened.append(f"answered {id}"))  # type: ignore[misc]
+            bench.committer.submit(a_message(id), noting(f"answered {id}"))
         bench.release()
         await until(lambda: len(happened) == 5, "all of it")
     assert happened == ["told first", "answered m1", "answered m2", "told m1", "told m2"]
@@ -220,14 +225,14 @@ async def test_a_refusal_does_not_touch_its_neighbours(tight: Bench) -> None:
 
 async def test_of_a_failed_batch_all_is_unavailable_and_nothing_stays_without_an_answer(bench: Bench) -> None:
     ours, theirs = Lane(), Lane()
-    held = await bench.hold(ours)
+    await bench.hold(ours)
     behind = bench.submit(a_message("behind1"), a_message("behind2"), lane=ours)
     others = bench.submit(a_message("other"), lane=theirs)
     alone = bench.submit(a_message("alone"))
     bench.trouble.before = 1
     before = total(SENDS_UNAVAILABLE)
     bench.release()
-    codes = [code(answer) for answer in await all_of([held, *behind, *others, *alone])]
+    codes = [code(answer) for answer in await all_of([bench.held, *behind, *others, *alone])]
     assert bench.trouble.failed == 1
     assert codes == ["unavailable", "out_of_order", "out_of_order", "unavailable", "unavailable"]
     assert ours.failed == ["first"], "what was never tried must not be waited for"
@@ -237,14 +242,12 @@ async def test_of_a_failed_batch_all_is_unavailable_and_nothing_stays_without_an
     assert bench.told == []
 
 
-async def test_after_a_failure_other_lanes_go_on_and_the_failed_one_by_its_failed_id(
-    bench: Bench, store: Any
-) -> None:
+async def test_after_a_failure_other_lanes_go_on_and_the_failed_one_by_its_failed_id(bench: Bench, store: Any) -> None:
     ours, theirs = Lane(), Lane()
-    held = await bench.hold(ours)
+    await bench.hold(ours)
     bench.trouble.before = 1
     bench.release()
-    assert code(await within(held, "the failure")) == "unavailable"
+    assert code(await within(bench.held, "the failure")) == "unavailable"
     await until(lambda: not bench.committer.down, "the server is found again")
     assert not ours.admits("next")
     assert ours.admits("first")

@@ -22,7 +22,7 @@ def answers(client: Client) -> list[Frame]:
 
 
 def codes(client: Client) -> dict[str, str]:
-    """id → what its last answer said."""
+    """What the last answer to each send said, by id."""
     return {frame["id"]: frame.get("code", "accepted") for frame in answers(client)}
 
 

@@ -284,8 +284,8 @@ async def test_news_that_come_while_it_reads_are_not_slept_over(start: Start) ->
     read = worker.inboxes.page
     entered = asyncio.Event()
 
-    async def slow(*args: Any) -> Any:
-        page = await read(*args)
+    async def slow(*args: Any, **more: Any) -> Any:
+        page = await read(*args, **more)
         entered.set()
         await pages.gate.wait()
         return page

@@ -15,7 +15,7 @@ from service.store.client import Clients
 from service.store.keys import Keys
 from service.store.worker_stream import Control, Hint, WorkerStreams, hint_field
 from service.telemetry import HINTS_HEARD, HINTS_UNREADABLE, READER_RESYNCS
-from tests.delivery.rig import ended, quick, total, until
+from tests.delivery.rig import ended, quick, total, until, until_stored
 from tests.delivery.test_hub import Sub
 from tests.support.proxy import RedisProxy
 
@@ -193,9 +193,7 @@ async def test_it_trims_what_it_has_read(bench: Bench, store: Any, monkeypatch: 
     async def trimmed() -> bool:
         return bool(await store.xlen(STREAM) <= 200)  # the server trims whole nodes of a hundred
 
-    async with asyncio.timeout(5):
-        while not await trimmed():
-            await asyncio.sleep(0.01)
+    await until_stored(trimmed, "what was read is trimmed")
 
 
 async def test_those_that_waited_for_a_hint_are_settled_after_the_next_batch_not_before(bench: Bench) -> None:

@@ -78,7 +78,7 @@ async def sleepy(start: Start) -> Worker:
 async def test_a_silent_worker_is_called_dead_and_nothing_of_it_stays(busy: Worker, store: Any) -> None:
     before = total(REAPED)
     await ghost(busy, store, "bob", "carol")
-    await store.hset("chat:about:{%s}" % GHOST, "beat_at", "99999999999999")  # its own clock says nothing
+    await store.hset(f"chat:about:{{{GHOST}}}", "beat_at", "99999999999999")  # its own clock says nothing
     await until_stored(is_dead(store), "the ghost is dead")
     await until_stored(is_clean(store), "the ghost is gone")
     for user in ("bob", "carol"):
