@@ -160,6 +160,7 @@ def error_frame(fault: Fault, *, id: str | None = None, ref: str | None = None, 
 
 
 def pong_frame(ref: str | None) -> bytes:
+    """`pong`: the answer to `ping`."""
     return orjson.dumps({"type": "pong"} if ref is None else {"type": "pong", "ref": ref})
 
 
@@ -169,6 +170,7 @@ def live_frame(cursor: Cursor) -> bytes:
 
 
 def closing_frame(reason: str, reconnect_after_ms: int) -> bytes:
+    """`closing`: the server is about to close; reconnect after that many ms."""
     return orjson.dumps({"type": "closing", "reason": reason, "reconnect_after_ms": reconnect_after_ms})
 
 

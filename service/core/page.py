@@ -41,9 +41,8 @@ class Page:
         """
         below = self.before.seq if self.before else -1
         above = self.entries[0].cursor.seq if self.entries else self.last.seq + 1
-        if self.last.seq == self.after.seq and self.last != self.after:
-            return False
-        return self.found or below < self.after.seq < above
+        older = self.after < self.last and self.after.seq < self.last.seq
+        return self.found or ((older or self.after == self.last) and below < self.after.seq < above)
 
     def items(self) -> Iterator[Entry | Gap]:
         """The entries, and between them the gaps, in order; neighbours missing for one reason share a gap."""

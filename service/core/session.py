@@ -24,11 +24,15 @@ HELD_ENTRIES, HELD_BYTES = 64, 64 << 10
 """Bounds of hints kept until the missing one before them comes."""
 PAGE_BYTES, PAGE_ENTRIES = 256 << 10, 512
 """What a page aims at, by the sizes seen, and its bound."""
+POSITION_BYTES = 80
+"""What cursor, time and `replay` add to a tail, at most."""
 GUESSED_SIZE = 4096.0
 """Bytes per entry, until some were seen."""
 
 
 class State(Enum):
+    """Where a session stands."""
+
     OPENING = auto()
     REPLAYING = auto()
     LIVE = auto()
@@ -202,7 +206,7 @@ class Session:
 
     def _fits(self, size: int) -> bool:
         """At least one entry is always let through, however large."""
-        fits = not self._sent or (len(self._sent) < self.window and self._bytes + size <= WINDOW_BYTES)
+        fits = not self._sent or (len(self._sent) < self.window and self._bytes + size + POSITION_BYTES <= WINDOW_BYTES)
         self._full = self._full or not fits
         return fits
 
@@ -257,8 +261,8 @@ class Session:
 
     def _push(self, cursor: Cursor, tail: bytes, replay: bool) -> None:
         self.frames.append(frame(tail, cursor, replay))
-        self._sent.append((cursor, len(tail)))
-        self._bytes += len(tail)
+        self._sent.append((cursor, len(tail) + POSITION_BYTES))
+        self._bytes += len(tail) + POSITION_BYTES
         self.cursor = cursor
 
     def _push_held(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,6 +23,7 @@ log = logging.getLogger("inboxd.ws")
 
 SUBPROTOCOL = "inboxd.v1"
 PROTOCOL_ERROR, NOT_AUTHENTICATED, HELLO_LATE = 4500, 4501, 4000
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _FATAL_TYPES = ("hello", "ack")
 """Frames in which a fault ends the connection."""
 
@@ -181,4 +183,4 @@ def _hello(line: bytes) -> Hello:
 
 def _text(value: object) -> str | None:
     """An id or ref worth repeating back: a faulty one may be anything."""
-    return value if isinstance(value, str) and len(value) <= 128 else None
+    return value if isinstance(value, str) and len(value) <= 128 and not _SURROGATE.search(value) else None

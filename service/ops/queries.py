@@ -88,7 +88,7 @@ async def workers(client: Redis, keys: Keys) -> list[WorkerView]:
     if not names:
         return []
     abouts = dict(zip(names, await _ask(client, *(("HGETALL", keys.about(name)) for name in names)), strict=True))
-    lags = await _lags(client, keys, {name: about.get(b"position", b"0-0") for name, about in abouts.items()})
+    lags = await _lags(client, keys, {name: about.get(b"position") or b"0-0" for name, about in abouts.items()})
     now = seconds * 1000 + micros // 1000
     return [_worker_view(name, abouts[name], now, lags.get(name)) for name in names]
 

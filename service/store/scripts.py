@@ -21,6 +21,7 @@ class Script:
 
 
 def load(name: str) -> Script:
+    """Reads one script from the package."""
     text = (files("service.store") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 

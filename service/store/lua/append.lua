@@ -54,9 +54,12 @@ local function append(k, what, identity, print, expires, first, final)
     and last_seq - (best and tonumber(match(best, '%-(%d+)$')) or 0) >= max_pending
     and call('XLEN', inbox) >= max_pending
 
-  if turn or full then
+  if not turned then -- never used, or somebody deleted the state: which hash was current is not known
+    local was = call('HGET', seen, identity) or call('HGET', other, identity)
+    if was then return repeated(was, what, print, state) end
+  elseif turn or full then
     local was = call('HGET', seen, identity)
-    if was and not (turned and ms - turned >= 2 * window) then return repeated(was, what, print, state) end
+    if was and ms - turned < 2 * window then return repeated(was, what, print, state) end
   end
   if older == '1' and not turn then
     local was = call('HGET', other, identity)
@@ -70,9 +73,13 @@ local function append(k, what, identity, print, expires, first, final)
   end
 
   if turn then
-    older = turned and ms - turned < 2 * window and '1' or '0'
-    if older == '0' then call('UNLINK', seen) end
-    call('UNLINK', other)
+    if not turned then
+      older = call('EXISTS', seen) == 1 and '1' or '0'
+    else
+      older = ms - turned < 2 * window and '1' or '0'
+      if older == '0' then call('UNLINK', seen) end
+      call('UNLINK', other)
+    end
     seen, other = other, seen
   end
 
@@ -100,7 +107,8 @@ local function append(k, what, identity, print, expires, first, final)
     call('HSET', state, 'last', cursor)
   end
   if what ~= 'o' then accepted = true end
-  return {1, cursor, last, online == '1' and call('HGETALL', KEYS[k + 4]) or {}}
+  local presence = online == '1' and try('HGETALL', KEYS[k + 4]) or {}
+  return {1, cursor, last, presence.err and {} or presence} -- appended is appended, whatever presence is
 end
 
 local results = {}
