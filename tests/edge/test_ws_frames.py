@@ -111,6 +111,29 @@ async def test_another_frame_at_fault_is_told_and_the_connection_stays(phone: De
     await phone.ping()
 
 
+@pytest.mark.parametrize(
+    "text",
+    (
+        r'{"type":"send","id":"\ud800","to":"bob","body":1}',
+        r'{"type":"send","id":"m-1","to":"bob","body":"\udc00"}',
+        r'{"type":"send","id":"m-1","to":"\ud800","body":1}',
+        r'{"type":"ping","ref":"\ud800"}',
+        r'{"type":"history","ref":"\ud83d"}',
+        r'{"type":"skip","id":"\ud800"}',
+        r'{"type":"\ud800"}',
+        r'{"\ud800":1,"type":"ping"}',
+        r'{"type":"ping","ref":18446744073709551616}',
+    ),
+)
+async def test_json_that_is_not_taken_anywhere_in_a_frame_is_told_and_the_connection_stays(
+    phone: Device, text: str
+) -> None:
+    phone.rules.sent({"type": "send", "id": "m-1"})
+    await phone.wire.send_text(text)
+    assert (await phone.wire.next("error"))["code"] in {"invalid_field", "unknown_type"}
+    await phone.ping()
+
+
 # What ends
 
 

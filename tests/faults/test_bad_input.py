@@ -193,3 +193,17 @@ async def test_a_flood_of_large_frames_is_taken_or_refused_and_nothing_else(
             received = len(await other.receive(received + 1))
             await other.ack()
         assert [entry["id"] for entry in other.entries] == [send["id"] for send in sends]
+
+
+async def test_the_largest_batches_do_not_stop_a_workers_heart(
+    service: Service, alice: str, bob: str, carol: str
+) -> None:
+    before = {worker.name for worker in service.workers()}
+    async with Device(service.url, bob) as phone, Api(service.url, alice) as api:
+        messages = [{"id": f"m-{n}", "to": carol, "body": "[" * 15_000} for n in range(1000)]
+        for _ in range(2):  # the second is all repeats
+            response = await api.http.post("/v1/messages/batch", json={"messages": messages})
+            assert {result["status"] for result in response.json()["results"]} <= {200, 202}
+        await phone.ping()
+        assert phone.connections == 1
+    assert {worker.name for worker in service.workers()} == before, "nobody was called dead meanwhile"
