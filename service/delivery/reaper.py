@@ -61,13 +61,17 @@ class Reaper:
         """Also finishes what another reaper began before it died itself."""
         now = time.monotonic()
         if (since := self._cleaned.get(worker)) is None:
-            while claims := await self._presence.claims_of(worker):
-                await asyncio.gather(
-                    *(self._presence.release(Claim(user, device, worker, session)) for user, device, session in claims)
-                )
-            await self._presence.forget(worker)
+            await self._release_all(worker)
             self._cleaned[worker] = now
             REAPED.inc()
         elif now - since > SWEEP_AFTER:
+            await self._release_all(worker)  # what it noted before it knew that it was dead
             await self._presence.sweep(worker)
             del self._cleaned[worker]
+
+    async def _release_all(self, worker: str) -> None:
+        while claims := await self._presence.claims_of(worker):
+            await asyncio.gather(
+                *(self._presence.release(Claim(user, device, worker, session)) for user, device, session in claims)
+            )
+        await self._presence.forget(worker)

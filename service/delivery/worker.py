@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import orjson
+
 from service.config import VERSION, Settings
 from service.core.cursor import Cursor
 from service.core.errors import Refused, Unavailable
@@ -211,6 +213,7 @@ class Worker:
                 user, _, kicked = control.value.partition("/")
                 self.hub.end(user, kicked or None, None, 4510, "removed by an operator")
             case name if name == BROADCAST:
+                orjson.loads(control.value)  # anybody may have written there
                 line = broadcast_frame(control.value.encode(), self.now_ms())
                 for subscriber in self.hub.all():
                     if isinstance(subscriber, Connection):

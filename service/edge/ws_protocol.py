@@ -17,6 +17,8 @@ from websockets.protocol import State
 EXTENSION = "inboxd.socket"
 """ASGI extension under which the endpoint finds its socket."""
 HEARTBEAT_MISSED = 4001
+QUEUED_FRAMES = 4
+"""Frames that may wait for the endpoint before the socket is read no further."""
 GOODBYE = 2.0
 """Seconds a peer has to answer a close before it is aborted."""
 
@@ -110,6 +112,13 @@ class Socket(WebSocketsSansIOProtocol):
             answered()
         else:
             super().handle_pong(event)
+
+    def send_receive_event_to_app(self) -> None:
+        super().send_receive_event_to_app()
+        if self.read_paused and self.queue.qsize() < QUEUED_FRAMES:
+            # Read on, or a close behind this frame would go unnoticed while the endpoint is busy.
+            self.read_paused = False
+            self.transport.resume_reading()
 
     def keepalive_timeout(self) -> None:
         if self.read_paused and not self.congested:
