@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import httpx2
 import pytest
 
-from tests.delivery.rig import NEVER, quick, troubled, until, within
+from tests.delivery.rig import NEVER, proxied, quick, troubled, until, within
 from tests.delivery.served import Served, served
 from tests.support.api import Api, problem
 from tests.support.device import Device
@@ -26,10 +26,8 @@ async def service(redis_url: str) -> AsyncIterator[Served]:
 @pytest.fixture
 def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[RedisProxy]:
     """A way to the server that can be cut."""
-    proxy = RedisProxy(redis_server.port)
-    proxy.start()
-    yield proxy
-    proxy.stop()
+    with proxied(redis_server.port) as proxy:
+        yield proxy
 
 
 async def get(service: Served, path: str, **headers: str) -> httpx2.Response:

@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio
 
 from service.delivery.worker import Worker
-from tests.delivery.rig import quick, running
+from tests.delivery.rig import proxied, quick, running
 from tests.support.proxy import RedisProxy
 from tests.support.redis_server import RedisServer
 
@@ -51,7 +51,5 @@ async def other(start: Start) -> Worker:
 @pytest.fixture
 def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[RedisProxy]:
     """A way to the server that can be cut."""
-    proxy = RedisProxy(redis_server.port)
-    proxy.start()
-    yield proxy
-    proxy.stop()
+    with proxied(redis_server.port) as proxy:
+        yield proxy

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 from prometheus_client import Counter
@@ -19,6 +19,7 @@ from service.delivery.connection import Connection
 from service.delivery.worker import Worker
 from service.store.inbox import AckStatus, Inboxes
 from service.store.presence import Claim
+from tests.support.proxy import RedisProxy
 from tests.support.rules import Rules
 from tests.support.timing import PATIENCE, UNIT
 
@@ -279,6 +280,27 @@ async def connect(worker: Worker, user: str = "bob", device: str = "phone", **he
 
 
 # Getting between.
+
+
+@contextmanager
+def proxied(port: int) -> Iterator[RedisProxy]:
+    """A way to the server that can be cut."""
+    proxy = RedisProxy(port)
+    proxy.start()
+    yield proxy
+    proxy._run(_last_visitors_gone(proxy))
+    proxy.stop()
+
+
+async def _last_visitors_gone(proxy: RedisProxy) -> None:
+    """A worker that has just stopped may have left connections half made; asyncio trips over those that it accepts
+    while it closes. Every turn of the loop accepts what waits.
+    """
+    calm = 0
+    while calm < 5:
+        await proxy._cut()
+        await asyncio.sleep(0)
+        calm = 0 if len(asyncio.all_tasks()) > 1 else calm + 1
 
 
 class Trouble:
