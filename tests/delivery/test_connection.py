@@ -234,13 +234,15 @@ async def test_a_device_is_sent_away_when_the_server_stays_away(start: Start, pr
 async def test_a_socket_that_is_gone_does_not_claim_when_the_server_is_back(worker: Worker, store: Any) -> None:
     trouble = troubled(worker.presence, "claim")
     trouble.before = 1
+    trouble.gate.clear()
     client = Client(worker, "bob", "phone")
     opening = asyncio.create_task(client.hello())
-    await until(lambda: trouble.failed == 1, "the failure")
+    await until(lambda: trouble.calls == 1, "the claim to begin")
     client.hang_up()
+    trouble.gate.set()
     await within(opening, "the end of the opening")
     await within(worker.releaser.drained(), "the release")
-    assert trouble.calls == 1
+    assert (trouble.calls, trouble.failed) == (1, 1)
     assert await presence_of(store) == {}
     assert len(worker.hub) == 0
 
