@@ -184,6 +184,7 @@ class Client:
         self.bundles.append(list(lines))
         for line in lines:
             try:
+                assert b"\n" not in line, f"two lines in one: {line!r}"
                 frame = json.loads(line)
                 self.frames.append(frame)
                 self.rules.received(frame, len(line))

@@ -219,6 +219,19 @@ async def test_whoever_was_claimed_anew_while_the_server_was_asked_is_left_alone
     assert (sub.reclaims, sub.ends, sub.audits) == (0, [], [])
 
 
+async def test_a_session_that_fails_when_it_is_audited_is_ended_and_the_others_are_looked_at(start: Start) -> None:
+    bench = Bench(await start(audit_interval=NEVER), interval=NEVER)
+    subs = bench.add(3)
+
+    def broken(last: Cursor, before: Cursor) -> None:
+        raise RuntimeError("as the test wants it")
+
+    subs[1].on_audit = broken  # type: ignore[method-assign]
+    await bench.audit.look(urgent=True)
+    assert [sub.ends for sub in subs] == [[], [1011], []]
+    assert [len(sub.audits) for sub in subs] == [1, 0, 1]
+
+
 async def test_running_it_goes_on_from_interval_to_interval(start: Start) -> None:
     bench = Bench(await start(audit_interval=NEVER), interval=0.01)
     bench.add(1)

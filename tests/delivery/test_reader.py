@@ -218,6 +218,19 @@ async def test_those_that_waited_for_a_hint_are_settled_after_the_next_batch_not
     assert order[-1] == "heard", "settled twice"
 
 
+async def test_a_session_that_fails_when_it_is_settled_is_ended_and_the_reader_lives(bench: Bench) -> None:
+    def broken() -> None:
+        raise RuntimeError("as the test wants it")
+
+    bench.bob.settle = broken  # type: ignore[method-assign]
+    bench.hub.behind |= {bench.bob, bench.carol}
+    await bench.tell(hint(1))
+    await until(lambda: bench.carol.settled == 1, "the other one is settled")
+    assert bench.bob.ends == [1011]
+    await bench.tell(hint(2))
+    await bench.hears(1, 2)
+
+
 async def test_while_the_server_is_away_it_knocks_and_reads_on_when_it_is_back(
     remote: Bench, proxy: RedisProxy
 ) -> None:

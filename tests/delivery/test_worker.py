@@ -158,6 +158,12 @@ async def test_a_control_that_nobody_understands_harms_nobody(
     assert total(HINTS_UNREADABLE) == unreadable + (field[0] != "!unheard-of")
 
 
+async def test_a_broadcast_that_an_operator_wrote_over_several_lines_is_one_line(worker: Worker, store: Any) -> None:
+    client = await connect(worker)
+    await store.xadd(f"chat:worker:{{{worker.id}}}", {BROADCAST: '{\n  "maintenance": "soon"\n}'})
+    assert (await client.next("broadcast"))["body"] == {"maintenance": "soon"}
+
+
 async def test_a_broadcast_that_is_not_json_is_sent_to_nobody(worker: Worker, other: Worker, store: Any) -> None:
     client = await connect(worker)
     await store.xadd(f"chat:worker:{{{worker.id}}}", {BROADCAST: "maintenance soon"})
