@@ -104,14 +104,19 @@ async def test_a_stream_deleted_under_its_worker_is_made_good(service: Service, 
     sender, phone, there = await apart(service, alice, bob)
     stream = f"chat:worker:{{{there.name}}}"
     with service.store() as store:
+
+        async def there_again() -> bool:
+            return bool(store.exists(stream))
+
         for number in range(5):
+            await eventually_async(there_again, "the worker has made its stream again")
             assert store.delete(stream) == 1, "there was a stream to delete"
             await sender.send(f"m-{number}", bob, number)
             entries = await phone.receive(number + 1)
             assert entries[-1]["body"] == number
         assert phone.connections == 1
+        await eventually_async(there_again, "the worker has made its stream again")
         await hinted(sender, phone, "after")
-        assert store.exists(stream), "the worker has made its stream again"
     await asyncio.to_thread(service.await_ready)
     assert there.name in {worker.name for worker in service.workers()}
     await sender.close()

@@ -77,7 +77,8 @@ async def holder(service: Service, reader: Reader, check: Callable[[], None]) ->
     async def live() -> bool:
         check()
         device = reader.device
-        return bool(reader.workers) and device.wire.is_open and device.rules.live
+        here = len(reader.workers) == len(reader.endings) + 1  # the last of them is the one of now
+        return here and device.wire.is_open and device.rules.live
 
     await eventually_async(live, "the reader is back and live")
     return (await asyncio.to_thread(service.worker, reader.workers[-1])).pid

@@ -237,8 +237,11 @@ class Service:
         return [Worker(row["worker"], row["pid"], row["connections"]) for row in rows if row["pid"] in children]
 
     def worker(self, name: str) -> Worker:
-        """The living worker of this name."""
-        return next(worker for worker in self.workers() if worker.name == name)
+        """The living worker of this name. Raises LookupError."""
+        living = {worker.name: worker for worker in self.workers()}
+        if name not in living:
+            raise LookupError(f"{name} is not among {sorted(living)}")  # a StopIteration would never leave a thread
+        return living[name]
 
     def worker_pids(self) -> list[int]:
         """Pids of all worker processes, serving or not."""
