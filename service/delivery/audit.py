@@ -7,12 +7,13 @@ the presence rows.
 import asyncio
 import random
 import time
+from functools import partial
 from typing import Protocol
 
 from service.core.backoff import Backoff
 from service.core.cursor import Cursor
 from service.core.errors import Unavailable
-from service.delivery.hub import Hub, Subscriber
+from service.delivery.hub import Hub, Subscriber, safely
 from service.store.inbox import Inboxes
 from service.telemetry import AUDIT_FOUND, AUDIT_RECLAIMED
 
@@ -105,7 +106,7 @@ class Audit:
             await self._judge(subscriber, presence.get(subscriber.claim.device), row)
             if last > (subscriber.cursor or last):
                 AUDIT_FOUND.inc()
-            subscriber.on_audit(last, cursor)
+            safely(subscriber, partial(_tell, last, cursor))
 
     async def _judge(self, subscriber: Subscriber, there: str | None, row: str) -> None:
         if there == row:
@@ -115,3 +116,7 @@ class Audit:
             await subscriber.reclaim()
         else:
             subscriber.end(4509, "replaced")
+
+
+def _tell(last: Cursor, before: Cursor, subscriber: Subscriber) -> None:
+    subscriber.on_audit(last, before)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from service.core.cursor import Cursor
@@ -34,6 +34,15 @@ class Subscriber(Protocol):
 
     async def reclaim(self) -> None:
         """Its claim is lost: take it again. Raises Unavailable."""
+
+
+def safely(subscriber: Subscriber, act: Callable[[Subscriber], None]) -> None:
+    """One session's failure must not end the task that serves all: that session is ended instead."""
+    try:
+        act(subscriber)
+    except Exception:
+        log.exception("a session of %s failed", subscriber.claim.user)
+        subscriber.end(1011, "internal")
 
 
 class Hub:
@@ -73,11 +82,7 @@ class Hub:
 
     def on_hint(self, hint: Hint) -> None:
         for subscriber in self.of(hint.user):
-            try:
-                subscriber.on_hint(hint.prev, hint.cursor, hint.tail)
-            except Exception:  # one session's failure must not end the task that serves all
-                log.exception("a session of %s failed", hint.user)
-                subscriber.end(1011, "internal")
+            safely(subscriber, lambda one: one.on_hint(hint.prev, hint.cursor, hint.tail))
 
     def take_behind(self) -> set[Subscriber]:
         """Those that were behind before this batch of hints; settle them after it."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from service.core.backoff import Backoff
 from service.core.errors import Unavailable
-from service.delivery.hub import Hub
+from service.delivery.hub import Hub, safely
 from service.store.worker_stream import Control, Event, WorkerStreams
 from service.telemetry import HINTS_HEARD, HINTS_UNREADABLE, READER_RESYNCS
 
@@ -92,4 +92,4 @@ class Reader:
             else:
                 self._hub.on_hint(event)
         for subscriber in behind:
-            subscriber.settle()
+            safely(subscriber, lambda one: one.settle())

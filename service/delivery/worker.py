@@ -213,8 +213,8 @@ class Worker:
                 user, _, kicked = control.value.partition("/")
                 self.hub.end(user, kicked or None, None, 4510, "removed by an operator")
             case name if name == BROADCAST:
-                orjson.loads(control.value)  # anybody may have written there
-                line = broadcast_frame(control.value.encode(), self.now_ms())
+                body = orjson.loads(control.value)  # anybody may have written there, over any number of lines
+                line = broadcast_frame(orjson.dumps(body), self.now_ms())
                 for subscriber in self.hub.all():
                     if isinstance(subscriber, Connection):
                         subscriber.tell(line)

@@ -61,7 +61,7 @@ async def send_message(request: Request, asking: Asking) -> Response:
 async def send_batch(request: Request, asking: Asking) -> Response:
     """Each message as it would be alone, in order, with its status."""
     worker = worker_of(request)
-    raw, content = await read_json(request, worker.settings.max_batch_bytes)
+    _, content = await read_json(request, worker.settings.max_batch_bytes)
     items = validate(Batch, content).messages
     if len(items) > MOST_IN_BATCH:
         raise ClientError("invalid_field", f"messages: at most {MOST_IN_BATCH} in one batch", "messages")
@@ -69,7 +69,7 @@ async def send_batch(request: Request, asking: Asking) -> Response:
     messages: list[Message] = []
     for item in items:
         try:
-            messages.append(_message(worker, asking, validate(Send, item), raw, None))
+            messages.append(_message(worker, asking, validate(Send, item), orjson.dumps(item), None))
             results.append(None)
         except ClientError as error:
             results.append(problem(error.fault))

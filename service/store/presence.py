@@ -1,6 +1,7 @@
 """Presence: which worker holds which device, and which workers live."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from service.core.cursor import START, Cursor
 from service.core.errors import Unavailable
@@ -54,19 +55,23 @@ class Presence:
         its successor. `again`: only takes back what is free or already its own. Raises Unavailable: it may be in.
         """
         member = f"{claim.user}/{claim.device}/{claim.session}"
-        await scripts.call(self._client, scripts.ENLIST, (self._keys.claims(claim.worker),), (member,))
-        return await self._claim(claim, "again" if again else "new", deadline_ms)
+        enlist = (scripts.ENLIST, (self._keys.claims(claim.worker),), (member,))
+        # In one go: whoever claims first must not be overtaken while it waits for the first of two answers.
+        _, row = await scripts.call_both(
+            self._client, enlist, self._claim(claim, "again" if again else "new", deadline_ms)
+        )
+        return _claimed(row)
 
     async def register(self, user: str, device: str) -> Claimed:
         """Makes a device known without a connection, so that entries are held for it. Raises Unavailable."""
-        claimed = await self._claim(Claim(user, device, "", ""), "register", NO_DEADLINE)
+        script, keys, args = self._claim(Claim(user, device, "", ""), "register", NO_DEADLINE)
+        claimed = _claimed(await scripts.call(self._client, script, keys, args))
         assert claimed is not None  # registering is never refused
         return claimed
 
-    async def _claim(self, claim: Claim, mode: str, deadline_ms: int) -> Claimed | None:
+    def _claim(self, claim: Claim, mode: str, deadline_ms: int) -> scripts.Call:
         of, limits = self._keys.of(claim.user), self._limits
-        row = await scripts.call(
-            self._client,
+        return (
             scripts.CLAIM,
             (of.state, of.inbox, of.cursors, of.devices, of.presence),
             (
@@ -81,11 +86,6 @@ class Presence:
                 deadline_ms,
             ),
         )
-        if row[0] < 0:
-            raise Unavailable("the claim came too late")
-        if row[0] == 0:
-            return None
-        return Claimed(Cursor.of(row[1]), Cursor.of(row[2] or START.raw()), row[3].decode())
 
     async def lingers(self, claim: Claim) -> bool:
         """Whether a replaced claim's worker has yet to give it back. Raises Unavailable."""
@@ -154,3 +154,12 @@ class Presence:
     async def sweep(self, worker: str) -> None:
         """Forgets that it was dead: a worker whose row is gone takes a new identity just the same."""
         await store.run(self._client, "HDEL", self._keys.workers(), worker)
+
+
+def _claimed(row: list[Any]) -> Claimed | None:
+    """What `claim.lua` answered; None: refused."""
+    if row[0] < 0:
+        raise Unavailable("the claim came too late")
+    if row[0] == 0:
+        return None
+    return Claimed(Cursor.of(row[1]), Cursor.of(row[2] or START.raw()), row[3].decode())

@@ -32,6 +32,27 @@ BEAT, PULSE, REAP = load("beat"), load("pulse"), load("reap")
 ALL = (APPEND, ACK, ENLIST, CLAIM, RELEASE, BEAT, PULSE, REAP)
 
 
+Call = tuple[Script, Sequence[Any], Sequence[Any]]
+"""A script, its KEYS and its ARGV."""
+
+
+async def call_both(client: Redis, first: Call, second: Call) -> tuple[Any, Any]:
+    """Two scripts down one connection, one behind the other, without waiting between them; not atomic.
+
+    Raises Unavailable: either may have run.
+    """
+    commands = [("EVALSHA", script.sha, len(keys), *keys, *args) for script, keys, args in (first, second)]
+    replies = await store.pipeline(client, commands)
+    if any(isinstance(reply, NoScript) for reply in replies):
+        for script, _, _ in (first, second):
+            await store.run(client, "SCRIPT", "LOAD", script.text)
+        replies = await store.pipeline(client, commands)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise Unavailable(f"{type(reply).__name__}: {reply}") from reply
+    return replies[0], replies[1]
+
+
 async def call(client: Redis, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
     """Runs a script; where the server does not know it, loads it and runs it then (nothing ran before).
 
