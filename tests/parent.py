@@ -100,7 +100,8 @@ async def running(port: int, data: Path, behaviour: str = "serve", **environ: st
         with suppress(ProcessLookupError):
             process.kill()
         for left in marked(mark):
-            left.kill()
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
         await process.communicate()  # ends only when nothing holds its output open
 
 

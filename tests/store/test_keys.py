@@ -104,7 +104,14 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Script, list[Any]]]:
         seen.append((script, list(keys)))
         return await run(client, script, keys, args)
 
+    run_both = scripts.call_both
+
+    async def call_both(client: Any, first: scripts.Call, second: scripts.Call) -> tuple[Any, Any]:
+        seen.extend((script, list(keys)) for script, keys, _ in (first, second))
+        return await run_both(client, first, second)
+
     monkeypatch.setattr(scripts, "call", call)
+    monkeypatch.setattr(scripts, "call_both", call_both)
     return seen
 
 
