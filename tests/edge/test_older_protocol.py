@@ -188,8 +188,10 @@ async def test_a_frame_an_old_client_gets_wrong_does_not_disturb_the_others(
     service: Service, alice: str, bob: str
 ) -> None:
     async with LegacyClient(service.url, bob) as other:
-        for text in ("nonsense", "[]", "{}", '{"type":"private_message"}', '{"type":"x"}'):
-            wire = await Wire.open(f"{service.url.replace('http', 'ws')}/api/chat/connect_chat?user_code={alice}")
+        # A user each: without `attempt`, whichever of two connections claims last wins, were it opened first.
+        for number, text in enumerate(("nonsense", "[]", "{}", '{"type":"private_message"}', '{"type":"x"}')):
+            user = f"{alice}.{number}"
+            wire = await Wire.open(f"{service.url.replace('http', 'ws')}/api/chat/connect_chat?user_code={user}")
             await wire.send_text(text)
             await wire.close()
         async with LegacyClient(service.url, alice) as first:
