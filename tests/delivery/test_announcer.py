@@ -179,17 +179,20 @@ async def test_hints_that_fail_with_the_server_are_counted_and_the_next_ones_fly
 
 async def test_hints_that_the_server_refuses_are_counted_as_dropped_not_as_sent(bench: Bench, store: Any) -> None:
     await bench.streams.position("w-a")
+    claim = Claim("bob", "phone", "w-a", "s-1")
+    assert await bench.presence.claim(claim)
     before, sent = total(HINTS_DROPPED), total(HINTS_SENT)
     await store.config_set("maxmemory", "1")
     try:
         for seq in (1, 2, 3):
-            bench.announcer.add("w-a", hint(seq), [])
+            bench.announcer.add("w-a", hint(seq), [("bob", "phone", claim.row)])
         await bench.lands()
     finally:
         await store.config_set("maxmemory", "0")
     assert await heard(store, "w-a") == [], "the server took them after all"
     assert total(HINTS_DROPPED) == before + 3
     assert total(HINTS_SENT) == sent
+    assert await store.hgetall("chat:presence:{bob}") == {"phone": claim.row}, "the worker is there all the same"
 
 
 async def test_hints_for_a_worker_that_is_gone_are_not_counted_as_sent(bench: Bench) -> None:

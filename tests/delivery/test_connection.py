@@ -149,7 +149,7 @@ async def test_hints_that_cross_are_put_in_order_without_a_look_into_the_inbox(s
 
 
 async def test_a_hint_that_does_not_come_is_read_from_the_inbox_when_patience_is_over(start: Start) -> None:
-    worker = await start(audit_interval=NEVER)
+    worker = await start(audit_interval=NEVER, heartbeat=NEVER, dead_after=2 * NEVER)  # nothing else comes, either
     client = await connect(worker)
     pages = total(REPLAYED_PAGES)
     await store_quietly(worker, a_message("lost"))
@@ -312,10 +312,10 @@ async def test_news_that_come_too_late_make_a_lost_connection_read_nothing(start
     client.hang_up()
     trouble = troubled(worker.inboxes, "page")
     client.connection.on_audit(Cursor(cursor.ms + 1, cursor.seq + 1), cursor)  # asked before the socket was lost
+    assert client.connection not in worker.hub.behind
     await worker.streams.tell(worker.id, KICK, "nobody")  # any batch settles those that are behind
     await asyncio.sleep(5 * worker.settings.hole_patience)
     assert trouble.calls == 0
-    assert client.connection not in worker.hub.behind
 
 
 async def test_a_draining_device_may_still_ack_and_is_then_closed(worker: Worker, store: Any) -> None:

@@ -1,10 +1,12 @@
 """Liveness: beats, canaries, and a readiness that does not lie."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from service.core.sending import UNAVAILABLE
+from service.delivery.liveness import Liveness
 from service.delivery.worker import Worker
 from service.telemetry import IDENTITIES, READER_RESYNCS
 from tests.delivery.conftest import Start
@@ -13,6 +15,7 @@ from tests.delivery.rig import (
     a_message,
     accepted,
     connect,
+    ended,
     ready,
     send,
     submit,
@@ -140,6 +143,56 @@ async def test_a_server_that_has_become_a_replica_makes_the_worker_unready_and_a
     await until(lambda: not worker.committer.down, "the server is found again")
     await send(worker, a_message("m2"))
     await client.come(2)
+
+
+class Host:
+    """A worker as far as its liveness knows it; `history` is the server's replication id."""
+
+    connections = 0
+    position = ""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.history = "h-1"
+        self.changes = 0
+        self.beats: list[bool] = []
+
+    async def take_identity(self) -> None:
+        raise AssertionError("nobody has called it dead")
+
+    def beaten(self, beating: bool) -> None:
+        self.beats.append(beating)
+
+    async def inspect(self) -> str:
+        return self.history
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def deaf(self) -> None:
+        return
+
+
+async def test_another_history_behind_the_same_address_is_a_change_and_so_is_a_server_that_was_away(
+    worker: Worker,
+) -> None:
+    host = Host(worker.id)
+    liveness = Liveness(host, worker.presence, NEVER, "1")
+    await liveness.beat()
+    await liveness.beat()
+    assert host.changes == 0
+    host.history = "h-2"
+    await liveness.beat()
+    await liveness.beat()
+    assert host.changes == 1
+    beats = troubled(worker.presence, "beat")
+    beats.before = 1
+    running = asyncio.create_task(liveness.run())
+    await until(lambda: not liveness.reachable, "the failed beat")
+    await ended(running)
+    assert host.beats == [True] * 4 + [False]
+    await liveness.beat()
+    assert (host.changes, liveness.reachable) == (2, True)
 
 
 async def test_settings_that_break_the_promise_make_it_unready_until_they_are_repaired(
