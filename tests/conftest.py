@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from scripts.lab.redis_server import RedisServer
+from scripts.lab.service import Service, close_all
 from tests.support.fake_redis import fake_client
-from tests.support.redis_server import RedisServer
-from tests.support.service import Service, close_all
 
 
 @pytest.fixture(scope="session")

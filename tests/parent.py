@@ -16,11 +16,11 @@ from typing import Any
 
 import psutil
 
+from scripts.lab.processes import descendants
+from scripts.lab.timing import PATIENCE
 from service.config import Settings
 from service.core.errors import Refused
 from service.supervisor import Supervisor
-from tests.support.processes import descendants
-from tests.support.timing import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 MARK = "TEST_STARTED_BY"

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 import httpx2
 import pytest
 
+from scripts.lab.proxy import RedisProxy
+from scripts.lab.redis_server import RedisServer
+from scripts.lab.timing import eventually_async
 from tests.delivery.rig import NEVER, proxied, quick, troubled, until, within
 from tests.delivery.served import Served, served
 from tests.support.api import Api, problem
 from tests.support.device import Device
-from tests.support.proxy import RedisProxy
-from tests.support.redis_server import RedisServer
-from tests.support.timing import eventually_async
 from tests.support.wire import Wire
 
 

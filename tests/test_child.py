@@ -7,8 +7,8 @@ from asyncio.subprocess import PIPE, Process
 
 import pytest
 
+from scripts.lab.processes import is_alive
 from service.child import end, ending, spawn
-from tests.support.processes import is_alive
 
 WAITS = "print(flush=True); import signal; signal.pause()"
 IGNORES = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAITS}"

@@ -9,13 +9,13 @@ import psutil
 import pytest
 import redis.asyncio
 
+from scripts.lab.processes import is_alive
+from scripts.lab.timing import PATIENCE
 from service import embedded
 from service.core.errors import Refused
 from service.data_dir import MANIFEST, DataDir
 from service.embedded import EmbeddedServer, ask_info, embedded_server
 from service.server_binary import ServerBinary, find_binary
-from tests.support.processes import is_alive
-from tests.support.timing import PATIENCE
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from contextlib import suppress
 import psutil
 import pytest
 
+from scripts.lab.processes import descendants, is_alive
+from scripts.lab.timing import eventually
 from service.leash import leashed
-from tests.support.processes import descendants, is_alive
-from tests.support.timing import eventually
 
 # Nothing but a signal ends it.
 SAY_PID_AND_WAIT = "import os, signal; print(os.getpid(), flush=True); signal.pause()"

@@ -10,12 +10,12 @@ import psutil
 import pytest
 import redis.asyncio
 
+from scripts.lab.ports import free_port
+from scripts.lab.processes import descendants, is_alive
+from scripts.lab.timing import eventually
 from service.config import Settings
 from tests.parent import Parent, running
 from tests.stub_worker import REASON
-from tests.support.ports import free_port
-from tests.support.processes import descendants, is_alive
-from tests.support.timing import eventually
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from scripts.lab.redis_server import RedisServer
+from scripts.lab.timing import PATIENCE
 from service.config import Settings
 from service.worker_slot import REFUSES
 from tests.house.tree import ROOT
-from tests.support.redis_server import RedisServer
-from tests.support.timing import PATIENCE
 
 
 @pytest.fixture

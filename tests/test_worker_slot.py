@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from scripts.lab.processes import is_alive
+from scripts.lab.timing import PATIENCE
 from service import worker_slot
 from service.core.errors import Refused
 from service.worker_slot import Launch, WorkerSlot
 from tests.parent import STUB
-from tests.support.processes import is_alive
-from tests.support.timing import PATIENCE
 
 
 @pytest.fixture

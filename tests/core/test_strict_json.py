@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scripts.lab.timing import PATIENCE
 from service.core import strict_json
 from service.core.errors import ClientError
-from tests.support.timing import PATIENCE
 
 VALUES = st.recursive(
     st.none()

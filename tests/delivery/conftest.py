@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from scripts.lab.proxy import RedisProxy
+from scripts.lab.redis_server import RedisServer
 from service.delivery.worker import Worker
 from tests.delivery.rig import proxied, quick, running
-from tests.support.proxy import RedisProxy
-from tests.support.redis_server import RedisServer
 
 Start = Callable[..., Awaitable[Worker]]
 

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from prometheus_client import Counter
 
+from scripts.lab.proxy import RedisProxy
+from scripts.lab.timing import PATIENCE, UNIT
 from service.config import Settings
 from service.core.cursor import Cursor
 from service.core.errors import Fault, Unavailable
@@ -19,9 +21,7 @@ from service.delivery.connection import Connection
 from service.delivery.worker import Worker
 from service.store.inbox import AckStatus, Inboxes
 from service.store.presence import Claim
-from tests.support.proxy import RedisProxy
 from tests.support.rules import Rules
-from tests.support.timing import PATIENCE, UNIT
 
 T = TypeVar("T")
 Frame = dict[str, Any]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.timing import UNIT
 from service.core.cursor import Cursor
 from service.core.errors import Unavailable
 from service.delivery.acker import Acker
@@ -16,7 +17,6 @@ from service.store.keys import Keys
 from service.store.presence import Presence
 from service.telemetry import ACKS_STORED
 from tests.delivery.rig import Recorder, Trouble, a_message, ended, quick, total, troubled, until, within
-from tests.support.timing import UNIT
 
 
 @dataclass

@@ -4,6 +4,8 @@ import asyncio
 from itertools import chain
 from typing import Any
 
+from scripts.lab.proxy import LostHints, RedisProxy, prepare
+from scripts.lab.redis_server import RedisServer
 from service.core.cursor import START, Cursor
 from service.delivery.audit import SLICE, Audit
 from service.delivery.hub import Hub
@@ -27,8 +29,6 @@ from tests.delivery.rig import (
     within,
 )
 from tests.delivery.test_hub import Sub
-from tests.support.proxy import LostHints, RedisProxy, prepare
-from tests.support.redis_server import RedisServer
 
 PRESENCE = "chat:presence:{bob}"
 

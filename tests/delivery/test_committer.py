@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.proxy import RedisProxy
 from service.core.lane import Lane
 from service.core.sending import Appended, AppendStatus, Message
 from service.delivery import committer as module
@@ -32,7 +33,6 @@ from tests.delivery.rig import (
     until,
     within,
 )
-from tests.support.proxy import RedisProxy
 
 
 @dataclass

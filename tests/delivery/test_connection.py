@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.proxy import RedisProxy
 from service.core.cursor import Cursor
 from service.core.frames import History
 from service.delivery import connection as module
@@ -27,7 +28,6 @@ from tests.delivery.rig import (
     until_stored,
     within,
 )
-from tests.support.proxy import RedisProxy
 
 
 async def stored(store: Any, user: str = "bob", device: str = "phone") -> str | None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.ports import free_port
+from scripts.lab.proxy import RedisProxy
 from service.core.sending import UNAVAILABLE
 from service.delivery.liveness import Liveness
 from service.delivery.worker import Worker
@@ -25,8 +27,6 @@ from tests.delivery.rig import (
     until_stored,
     within,
 )
-from tests.support.ports import free_port
-from tests.support.proxy import RedisProxy
 
 
 async def counter(store: Any, worker: str) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.timing import PATIENCE
 from service.core.cursor import START, Cursor
 from service.core.errors import Unavailable
 from service.delivery import poll as module
@@ -25,7 +26,6 @@ from tests.delivery.rig import (
     until_stored,
     within,
 )
-from tests.support.timing import PATIENCE
 
 
 async def ask(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.proxy import RedisProxy
 from service.core.cursor import Cursor
 from service.delivery import reader as module
 from service.delivery.hub import Hub
@@ -17,7 +18,6 @@ from service.store.worker_stream import Control, Hint, WorkerStreams, hint_field
 from service.telemetry import HINTS_HEARD, HINTS_UNREADABLE, READER_RESYNCS
 from tests.delivery.rig import ended, quick, total, until, until_stored
 from tests.delivery.test_hub import Sub
-from tests.support.proxy import RedisProxy
 
 STREAM = "chat:worker:{w-1}"
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.timing import UNIT
 from service.delivery import reaper as module
 from service.delivery.reaper import Reaper
 from service.delivery.worker import Worker
@@ -12,7 +13,6 @@ from service.store.presence import Claim
 from service.telemetry import REAPED
 from tests.delivery.conftest import Start
 from tests.delivery.rig import connect, total, troubled, until, until_stored
-from tests.support.timing import UNIT
 
 GHOST = "w-ghost"
 

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
+from scripts.lab.timing import PATIENCE
 from service.delivery.tasks import Tasks
 from service.store import client as store
 from service.store.client import Clients
 from service.telemetry import TASK_DEATHS
 from tests.delivery.rig import ended, quick, ticks, total, until
-from tests.support.timing import PATIENCE
 
 
 async def for_ever() -> None:

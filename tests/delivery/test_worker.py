@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.ports import free_port
+from scripts.lab.proxy import RedisProxy
 from service.core.errors import Refused, Unavailable
 from service.delivery.worker import Worker
 from service.store.presence import Claim
@@ -27,8 +29,6 @@ from tests.delivery.rig import (
     until_stored,
     within,
 )
-from tests.support.ports import free_port
-from tests.support.proxy import RedisProxy
 
 
 async def presence_of(store: Any, user: str = "bob") -> dict[str, str]:

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from scripts.lab.service import Service
 from tests.support.api import Api
-from tests.support.service import Service
 from tests.support.wire import Wire
 
 

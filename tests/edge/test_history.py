@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.service import Service
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api
 from tests.support.device import Device
-from tests.support.service import Service
-from tests.support.timing import eventually_async
 
 Ask = Callable[..., Awaitable[Any]]
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from scripts.lab.service import Service
 from tests.support.api import Api
 from tests.support.device import Device
-from tests.support.service import Service
 from tests.support.wire import Wire
 
 NAME = r"[A-Za-z0-9._\-@:+]{1,128}"

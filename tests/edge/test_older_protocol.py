@@ -6,11 +6,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from scripts.lab.service import Service
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api
 from tests.support.device import Device
 from tests.support.legacy import LegacyClient, old_frame, old_welcome, same
-from tests.support.service import Service
-from tests.support.timing import eventually_async
 from tests.support.wire import Wire
 
 CREATE = "/api/chat/create_chat"

@@ -8,10 +8,10 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from scripts.lab.service import Service
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api, problem
 from tests.support.device import Device
-from tests.support.service import Service
-from tests.support.timing import eventually_async
 
 
 async def until(probe: Callable[[], Awaitable[bool]], what: str) -> None:

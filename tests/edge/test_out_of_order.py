@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
+from scripts.lab.proxy import RedisProxy
+from scripts.lab.redis_server import RedisServer
+from scripts.lab.service import Service
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api, problem
 from tests.support.cursors import Cursor
 from tests.support.device import Device
-from tests.support.proxy import RedisProxy
-from tests.support.redis_server import RedisServer
-from tests.support.service import Service
-from tests.support.timing import eventually_async
 from tests.support.wire import Frame, Wire
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from scripts.lab.service import Service
 from tests.support.api import Api
 from tests.support.device import Device
-from tests.support.service import Service
 
 
 async def test_every_device_of_the_sender_gets_what_one_of_them_sent(service: Service, alice: str, bob: str) -> None:

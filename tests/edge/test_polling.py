@@ -5,11 +5,11 @@ import asyncio
 import httpx2
 import pytest
 
+from scripts.lab.service import Service
+from scripts.lab.timing import PATIENCE, eventually_async
 from tests.support.api import Api, problem
 from tests.support.cursors import Cursor
 from tests.support.device import Device
-from tests.support.service import Service
-from tests.support.timing import PATIENCE, eventually_async
 
 
 async def ack(api: Api, cursor: str, device: str = "poll") -> httpx2.Response:

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from scripts.lab.service import Service
+from scripts.lab.timing import PATIENCE
 from tests.support.api import LEAKS, Api, problem
-from tests.support.service import Service
-from tests.support.timing import PATIENCE
 
 
 @pytest.mark.parametrize("path", ("/v1/nothing", "/v1/messages/", "/v2/messages", "/v1/inbox/nothing", "/%00"))

@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from scripts.lab.service import Service
+from scripts.lab.timing import POLL, UNIT, duration, eventually_async
 from tests.support.api import Api
 from tests.support.device import Device
-from tests.support.service import Service
-from tests.support.timing import POLL, UNIT, duration, eventually_async
 
 
 async def test_an_id_is_known_for_a_whole_window_and_free_after_two(

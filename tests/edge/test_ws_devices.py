@@ -2,10 +2,10 @@
 
 import pytest
 
+from scripts.lab.service import Service
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api
 from tests.support.device import Device, RefusedError
-from tests.support.service import Service
-from tests.support.timing import eventually_async
 
 
 async def test_a_new_device_begins_at_the_oldest_entry_kept(service: Service, api: Api, bob: str) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from scripts.lab.service import Service
 from tests.support.api import Api
 from tests.support.cursors import Cursor
 from tests.support.device import Device
-from tests.support.service import Service
 from tests.support.wire import Wire
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.service import Service
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api
 from tests.support.cursors import Cursor
 from tests.support.device import Device
-from tests.support.service import Service
-from tests.support.timing import eventually_async
 
 HISTORY = 10
 PENDING = 400

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from scripts.lab.service import Service
+from scripts.lab.timing import UNIT
 from tests.support.api import Api
 from tests.support.cursors import Cursor
 from tests.support.device import Device
-from tests.support.service import Service
-from tests.support.timing import UNIT
 from tests.support.wire import Wire
 
 

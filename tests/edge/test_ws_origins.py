@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.support.service import Service
+from scripts.lab.service import Service
 from tests.support.wire import Wire
 
 

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from scripts.lab.service import Service
+from scripts.lab.timing import PATIENCE
 from tests.support.api import Api
 from tests.support.device import Device
 from tests.support.history import History
-from tests.support.service import Service
-from tests.support.timing import PATIENCE
 from tests.support.traffic import Reader, Sender, running
 from tests.support.wire import Wire
 

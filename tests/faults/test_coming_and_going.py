@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from scripts.lab.service import Service
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api
 from tests.support.cursors import Cursor
 from tests.support.device import Device
 from tests.support.history import History
-from tests.support.service import Service
-from tests.support.timing import eventually_async
 from tests.support.traffic import Sender, running
 
 SECONDS = 20

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from scripts.lab.service import Service
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api
 from tests.support.device import Device
-from tests.support.service import Service
-from tests.support.timing import eventually_async
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support import processes
+from scripts.lab import processes
+from scripts.lab.proxy import LostHints, RedisProxy, prepare
+from scripts.lab.redis_server import RedisServer
+from scripts.lab.service import Service, Worker
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api
 from tests.support.device import Device
-from tests.support.proxy import LostHints, RedisProxy, prepare
-from tests.support.redis_server import RedisServer
-from tests.support.service import Service, Worker
-from tests.support.timing import eventually_async
 
 
 @pytest.fixture(scope="module")

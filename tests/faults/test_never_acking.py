@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from tests.support import processes
+from scripts.lab import processes
+from scripts.lab.service import Service
 from tests.support.api import Api
 from tests.support.device import Device
 from tests.support.history import History
-from tests.support.service import Service
 from tests.support.traffic import Reader, Sender, running
 
 WAITING = 5000

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from tests.support import processes
+from scripts.lab import processes
+from scripts.lab.service import Service, Worker
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api
 from tests.support.device import Device
-from tests.support.service import Service, Worker
-from tests.support.timing import eventually_async
 from tests.support.wire import Wire
 
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.redis_server import RedisServer
+from scripts.lab.service import Service
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api, assert_problem, problem
 from tests.support.cursors import Cursor
 from tests.support.device import Device
-from tests.support.redis_server import RedisServer
-from tests.support.service import Service
-from tests.support.timing import eventually_async
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support import processes
+from scripts.lab import processes
+from scripts.lab.service import Service
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api, problem
 from tests.support.device import Device
 from tests.support.history import History
-from tests.support.service import Service
-from tests.support.timing import eventually_async
 from tests.support.traffic import Sender, running
 
 KILLS = 3

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import processes
+from scripts.lab import processes
+from scripts.lab.redis_server import RedisServer
+from scripts.lab.service import Service, is_same_alive
+from scripts.lab.timing import eventually, eventually_async
 from tests.support.api import Api
 from tests.support.cursors import Cursor
 from tests.support.device import Device
 from tests.support.history import History
-from tests.support.redis_server import RedisServer
-from tests.support.service import Service, is_same_alive
-from tests.support.timing import eventually, eventually_async
 from tests.support.traffic import Reader, Sender, running
 
 

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from scripts.lab.service import Service
+from scripts.lab.timing import eventually_async
 from tests.support.api import Api
 from tests.support.device import Device
-from tests.support.service import Service
-from tests.support.timing import eventually_async
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ import pytest
 import redis.asyncio
 import yaml
 
+from scripts.lab.ports import free_port
+from scripts.lab.timing import eventually_async
 from service.config import Settings
 from service.server_binary import find_binary
 from service.store.preflight import preflight
 from tests.house.tree import ROOT
-from tests.support.ports import free_port
-from tests.support.timing import eventually_async
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 VALKEY = COMPOSE["services"]["valkey"]

@@ -16,6 +16,8 @@ import pytest
 import typer.main
 from starlette.routing import WebSocketRoute
 
+from scripts.lab.service import Service
+from scripts.lab.timing import PATIENCE, eventually_async
 from service.app import create_app
 from service.cli import app as commands
 from service.config import VERSION, Settings
@@ -29,8 +31,6 @@ from service.edge.problems import problem
 from tests.house.tree import ROOT
 from tests.support.api import Api
 from tests.support.rules import FIELDS
-from tests.support.service import Service
-from tests.support.timing import PATIENCE, eventually_async
 
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")})
 README = (ROOT / "README.md").read_text()

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support import processes
-from tests.support.service import ROOT, Service
-from tests.support.timing import PATIENCE, eventually
+from scripts.lab import processes
+from scripts.lab.service import ROOT, Service
+from scripts.lab.timing import PATIENCE, eventually
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Named = Callable[[str], str]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.redis_server import RedisServer
 from service.config import Settings
 from service.ops import doctor
 from service.ops.doctor import Asked, Finding, examine, judge
@@ -13,7 +14,6 @@ from service.ops.queries import WorkerView
 from service.store.client import connect, run
 from service.store.keys import Keys
 from service.store.preflight import contradictions, inspect
-from tests.support.redis_server import RedisServer
 
 KEYS = Keys("chat:")
 ASKED = Asked(KEYS, "redis-cli -p 7000", "auto", 10.0)

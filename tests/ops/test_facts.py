@@ -1,5 +1,6 @@
 import pytest
 
+from scripts.lab.ports import free_port
 from service.config import Settings
 from service.core.errors import Unavailable
 from service.ops.facts import _pairs, gather
@@ -7,7 +8,6 @@ from service.store import scripts
 from service.store.client import connect, run
 from service.store.keys import Keys
 from tests.ops import example
-from tests.support.ports import free_port
 
 KEYS = Keys("chat:")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts.lab.redis_server import RedisServer
 from service.store.keys import CATALOGUE
 from tests.ops import example, redis_cli
 from tests.ops.page import PAGE, Shown, key_table, sections
-from tests.support.redis_server import RedisServer
 
 SECTIONS = sections(PAGE.read_text(encoding="utf-8"))
 

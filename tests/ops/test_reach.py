@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from scripts.lab.ports import free_port
+from scripts.lab.redis_server import RedisServer
 from service.config import Settings
 from service.core.errors import Unavailable
 from service.data_dir import STAMP
 from service.ops.reach import NothingRuns, http_url, reached, redis_cli, server_url, settings_of, socket_url
 from service.store.client import run
-from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
 
 
 def stamped(folder: Path, port: int) -> Path:

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from scripts.lab.ports import free_port
 from service.ops.sending import FIRST_WAIT, Answer, send
-from tests.support.ports import free_port
 
 MESSAGE = {"id": "m-1", "to": "bob", "body": {"text": "hi"}}
 ACCEPTED = {

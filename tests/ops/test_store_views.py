@@ -6,11 +6,11 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from scripts.lab.ports import free_port
 from service.config import Settings
 from service.ops.views import register
 from service.store.client import connect, run
 from tests.ops import example
-from tests.support.ports import free_port
 
 APP = typer.Typer()
 register(APP)

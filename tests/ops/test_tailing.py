@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.ports import free_port
+from scripts.lab.timing import PATIENCE, eventually_async
 from service.ops import tailing
 from service.ops.show import Out
 from service.ops.tailing import Tail, follow
 from tests.ops.fake_service import WELCOME, Peer, message, playing
-from tests.support.ports import free_port
-from tests.support.timing import PATIENCE, eventually_async
 
 
 class Shown:

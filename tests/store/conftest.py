@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.timing import PATIENCE
 from service.core.cursor import Cursor
 from service.core.sending import Appended, Message
 from service.store.client import Clients
@@ -14,7 +15,6 @@ from service.store.keys import Keys
 from service.store.presence import Presence
 from service.store.worker_stream import WorkerStreams
 from tests.support.fake_redis import fake_client
-from tests.support.timing import PATIENCE
 
 LIMITS = Limits(max_pending=1000, history=1000, retention=3600, device_expiry=600, dedupe_window=60)
 

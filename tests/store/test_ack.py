@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from scripts.lab.redis_server import RedisServer
 from service.core.cursor import START, Cursor
 from service.store.inbox import AckStatus
 from tests.store.conftest import Store
-from tests.support.redis_server import RedisServer
 
 MOVED, NOT_NEWER, BEYOND_LAST, FAILED = AckStatus
 

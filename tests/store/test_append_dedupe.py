@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from scripts.lab.timing import UNIT, eventually_async
 from service.core.sending import AppendStatus
 from tests.store.conftest import Store, accepted, message
-from tests.support.timing import UNIT, eventually_async
 
 APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED = AppendStatus
 Aged = Callable[..., Awaitable[None]]

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.ports import free_port
+from scripts.lab.redis_server import RedisServer
+from scripts.lab.timing import PATIENCE, UNIT, eventually_async
 from service.core.errors import Unavailable
 from service.core.sending import AppendStatus
 from service.store import client as store
@@ -16,9 +19,6 @@ from service.store.client import Clients
 from service.store.inbox import unwrapped
 from tests.store.conftest import Server, Store
 from tests.store.scripted_server import OK, ScriptedServer
-from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
-from tests.support.timing import PATIENCE, UNIT, eventually_async
 
 SHORT = 0.1 * UNIT
 """Seconds; the time-out of clients whose server will not answer."""

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from scripts.lab.redis_server import RedisServer
 from service.core.errors import Unavailable
 from service.core.sending import AppendStatus
 from service.store.inbox import AckStatus
 from service.store.presence import Claim
 from tests.store.conftest import Store, message
-from tests.support.redis_server import RedisServer
 
 CLAIM = Claim("bob", "phone", "w-1", "s-1")
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from scripts.lab.ports import free_port
+from scripts.lab.redis_server import RedisServer
 from service.core.errors import Refused
 from service.store import client as store
 from service.store.preflight import ServerFacts, contradictions, inspect, kept, level, preflight
 from tests.store.conftest import Server
-from tests.support.ports import free_port
-from tests.support.redis_server import RedisServer
 
 GOOD = ServerFacts(
     flavour="valkey",

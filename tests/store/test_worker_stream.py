@@ -7,10 +7,10 @@ import asyncio
 
 import pytest
 
+from scripts.lab.timing import PATIENCE, UNIT, eventually_async
 from service.core.cursor import Cursor
 from service.store.worker_stream import CANARY, CAP, KICK, READ_COUNT, Control, Hint, hint_field, read_field
 from tests.store.conftest import Store
-from tests.support.timing import PATIENCE, UNIT, eventually_async
 
 PREV, NEXT = Cursor(1000, 1), Cursor(1001, 2)
 HINT = Hint("bob", PREV, NEXT, b'{"type":"message"}')

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import httpx2
 
-from tests.support.timing import PATIENCE
+from scripts.lab.timing import PATIENCE
 
 # What no answer may show: how the service is built, keys, traces.
 LEAKS = re.compile(r"Traceback|File \"|\.py\b|chat:|redis|valkey|pydantic|starlette", re.IGNORECASE)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.redis_server import RedisServer
+from scripts.lab.redis_server import RedisServer
 
 SCRIPT = "#!lua flags=allow-oom\nreturn redis.call('HINCRBY', KEYS[1], 'n', ARGV[1])"
 

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import httpx2
 from websockets.exceptions import WebSocketException
 
+from scripts.lab.timing import PATIENCE, POLL
 from tests.support.api import Api
 from tests.support.device import Device, RefusedError
 from tests.support.history import Frame, History
-from tests.support.timing import PATIENCE, POLL
 from tests.support.wire import EndedError
 
 COME_BACK = (EndedError, OSError, RefusedError, WebSocketException, TimeoutError)

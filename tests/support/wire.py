@@ -14,7 +14,7 @@ from websockets.frames import Frame as WebSocketFrame
 from websockets.frames import Opcode
 from websockets.typing import Origin, Subprotocol
 
-from tests.support.timing import PATIENCE
+from scripts.lab.timing import PATIENCE
 
 Frame = dict[str, Any]
 T = TypeVar("T")

@@ -7,7 +7,7 @@ import sys
 
 import psutil
 
-from tests.support.timing import PATIENCE, eventually
+from scripts.lab.timing import PATIENCE, eventually
 
 SERVER_NAMES = ("valkey-server", "redis-server")
 

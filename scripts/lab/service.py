@@ -17,9 +17,9 @@ import httpx2
 import psutil
 import redis
 
-from tests.support import processes
-from tests.support.ports import free_port, is_free
-from tests.support.timing import PATIENCE, POLL, duration, eventually
+from scripts.lab import processes
+from scripts.lab.ports import free_port, is_free
+from scripts.lab.timing import PATIENCE, POLL, duration, eventually
 
 ROOT = Path(__file__).parents[2]
 

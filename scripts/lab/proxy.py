@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from tests.support.ports import free_port
-from tests.support.timing import PATIENCE
+from scripts.lab.ports import free_port
+from scripts.lab.timing import PATIENCE
 
 Filter = Callable[[bytes], bytes]
 """Gets one whole command as bytes on the wire, returns what is sent on in its place."""
@@ -93,8 +93,11 @@ class RedisProxy:
             self.refused += 1
             writer.transport.abort()
             return
+        self._writers.add(writer)
         there_reader, there = await asyncio.open_connection("127.0.0.1", self.target)
-        self._writers |= {writer, there}
+        if writer.transport.is_closing():  # cut while it was half made
+            there.transport.abort()
+        self._writers.add(there)
         with contextlib.suppress(OSError):
             await asyncio.gather(self._to_server(reader, there), self._to_client(there_reader, writer))
         self._writers -= {writer, there}

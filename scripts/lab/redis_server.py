@@ -8,9 +8,9 @@ from typing import Any
 
 import redis
 
-from tests.support import processes
-from tests.support.ports import free_port
-from tests.support.timing import PATIENCE, eventually
+from scripts.lab import processes
+from scripts.lab.ports import free_port
+from scripts.lab.timing import PATIENCE, eventually
 
 SETTINGS = (
     *("--bind", "127.0.0.1"),

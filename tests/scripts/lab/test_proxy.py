@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.support.proxy import LostHints, RedisProxy, commands, prepare
-from tests.support.redis_server import RedisServer
+from scripts.lab.proxy import LostHints, RedisProxy, commands, prepare
+from scripts.lab.redis_server import RedisServer
 
 
 @pytest.fixture
