@@ -105,6 +105,16 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(default=16_777_216, ge=1)  # bytes of one HTTP batch
     max_pending: int = Field(default=10_000, ge=1)  # entries an inbox holds that no live device has acked
 
+    # Who may take how much: per worker process, counted without asking the store.
+    rate: float = Field(default=50.0, gt=0, allow_inf_nan=False)  # messages a second of one user; a person types one
+    burst: int = Field(default=200, ge=1)  # of them at once, after a rest: what was typed without a network
+    rate_backend: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # of a backend; none: it is trusted
+    max_connections: int = Field(default=10_000, ge=1)  # an idle socket costs about 30 KiB: 300 MiB
+    max_connections_per_user: int = Field(default=50, ge=1)  # more devices than anybody has at hand
+    max_devices: int = Field(default=100, ge=1)  # a claim looks at all of a user's
+    handshake_timeout: Duration = 10.0  # for a request's head; slow networks need no longer
+    keep_alive: Duration = 15.0  # an idle connection between two requests
+
     # What is kept.
     history: int = Field(default=1000, ge=1)  # acked entries; at least one, the newest is never trimmed
     retention: Duration = 30 * 86400.0  # an inbox that nobody touched
