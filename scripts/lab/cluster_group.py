@@ -11,6 +11,7 @@ from redis.crc import key_slot
 
 from scripts.lab.ports import free_port
 from scripts.lab.redis_server import RedisServer
+from scripts.lab.rights import Rights
 from scripts.lab.sentinel_group import REPLICATION
 from scripts.lab.timing import PATIENCE, UNIT, eventually
 
@@ -25,7 +26,7 @@ class ClusterGroup:
     """`servers`: first the `primaries`, each with an equal share of the slots, then `replicas` for each of them.
 
     Nodes are named by their port. `node_timeout_ms`: so long silent, and a node counts as failed. `options`, `lines`,
-    `binary`: as in `RedisServer`.
+    `binary`, `rights`: as in `RedisServer`.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ClusterGroup:
         node_timeout_ms: int = 1500,
         lines: Sequence[str] = (),
         binary: str = "",
+        rights: Rights | None = None,
     ) -> None:
         self.bus_ports: dict[int, int] = {}
         self.primaries_at_first = primaries
@@ -49,11 +51,13 @@ class ClusterGroup:
         for n in range(primaries * (1 + replicas)):
             bus = free_port()  # the usual one, 10000 above, may be in the kernel's range for outgoing connections
             ours = (*REPLICATION, *cluster, "--cluster-port", str(bus), *options)
-            server = RedisServer(folder / f"node-{n}", *ours, lines=lines, binary=binary)
+            server = RedisServer(folder / f"node-{n}", *ours, lines=lines, binary=binary, rights=rights)
             self.bus_ports[server.port] = bus
             self.servers.append(server)
         self.hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:primaries])
         self.url = f"redis+cluster://{self.hosts}"
+        login = self.servers[0].rights.login if self.servers[0].rights else ""
+        self.service_url = f"redis+cluster://{login}{self.hosts}"
 
     # Starting and ending
 

@@ -13,6 +13,7 @@ import redis
 
 from scripts.lab import processes
 from scripts.lab.ports import free_port
+from scripts.lab.rights import Rights
 from scripts.lab.timing import PATIENCE, eventually
 
 SETTINGS = (
@@ -40,18 +41,25 @@ class RedisServer:
     """One server on a loopback port, its data in `folder`; can be killed and started on the same data.
 
     `options` go on the command line; `lines` into the configuration file, which the server may rewrite.
-    `binary`: another server program than the usual one.
+    `binary`: another server program than the usual one. With `rights`, `service_url` is that user's; `url` has all.
     """
 
     def __init__(
-        self, folder: Path, *options: str, lines: Sequence[str] = (), binary: str = "", port: int | None = None
+        self,
+        folder: Path,
+        *options: str,
+        lines: Sequence[str] = (),
+        binary: str = "",
+        rights: Rights | None = None,
     ) -> None:
         self.folder = folder
-        self.port = port or free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.port = free_port()
         self.binary = binary or server_binary()
+        self.rights = rights.known_to(self.binary) if rights else None
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.service_url = self.url.replace("//", f"//{self.rights.login}") if self.rights else self.url
         self._options = options
-        self._lines = lines
+        self._lines = [*lines, self.rights.words] if self.rights else [*lines]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -102,6 +110,11 @@ class RedisServer:
         """One command with all rights."""
         with self.client() as client:
             return client.execute_command(*command)
+
+    def refusals(self) -> list[str]:
+        """What the server's users were refused (command or key), newest first."""
+        with self.client() as client:
+            return [f"{row['username']}: {row['reason']} {row['object']}" for row in client.acl_log()]
 
     def info(self, section: str) -> dict[str, Any]:
         """One section of INFO."""

@@ -8,6 +8,7 @@ from typing import Any
 import redis
 
 from scripts.lab.redis_server import RedisServer
+from scripts.lab.rights import Rights
 from scripts.lab.timing import PATIENCE, UNIT, eventually
 
 NAME = "inbox"
@@ -30,8 +31,8 @@ class Sentinel(RedisServer):
 class SentinelGroup:
     """`servers`, the first of which begins as primary, and `sentinels`. All on loopback, AOF `always`.
 
-    `down_after_ms`: so long silent, and a server counts as down. `options`, `lines`, `binary`: of the servers, as
-    in `RedisServer`. Servers are named by their port.
+    `down_after_ms`: so long silent, and a server counts as down. `options`, `lines`, `binary`, `rights`: of the
+    servers, as in `RedisServer`. Servers are named by their port.
     """
 
     def __init__(
@@ -42,10 +43,11 @@ class SentinelGroup:
         down_after_ms: int = 700,
         lines: Sequence[str] = (),
         binary: str = "",
+        rights: Rights | None = None,
     ) -> None:
         self.down_after_ms = int(down_after_ms * UNIT)
         self.servers = [
-            RedisServer(folder / f"server-{n}", *REPLICATION, *options, lines=lines, binary=binary)
+            RedisServer(folder / f"server-{n}", *REPLICATION, *options, lines=lines, binary=binary, rights=rights)
             for n in range(replicas + 1)
         ]
         self.sentinels = [
@@ -53,6 +55,8 @@ class SentinelGroup:
         ]
         self.hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         self.url = f"redis+sentinel://{self.hosts}/{NAME}"
+        login = self.servers[0].rights.login if self.servers[0].rights else ""
+        self.service_url = f"redis+sentinel://{login}{self.hosts}/{NAME}"
 
     def _watch(self) -> list[str]:
         return [
