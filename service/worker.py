@@ -11,6 +11,8 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
+from typing import Any, cast
 
 import uvicorn
 
@@ -18,8 +20,10 @@ from service.app import create_app
 from service.config import LISTEN_FD, READY_FD, Settings
 from service.core.errors import Refused, Unavailable
 from service.delivery.worker import Worker
+from service.edge.headers import guarded
+from service.edge.http_protocol import Bounds, HttpConnection
 from service.edge.ws_protocol import Socket
-from service.listening import BACKLOG
+from service.listening import BACKLOG, room
 
 REFUSED = 3
 GC_YOUNG = 10_000
@@ -70,10 +74,16 @@ def main() -> int:
     listener = socket.socket(fileno=int(os.environ[LISTEN_FD]))
     ready = os.environ.get(READY_FD)
     worker = Worker(settings, _end)
+    bounds = Bounds(
+        connections=room(settings.max_connections),
+        handshake=settings.handshake_timeout,
+        keep_alive=settings.keep_alive,
+        silence=2 * settings.ping_interval,
+    )
     config = uvicorn.Config(
-        create_app(worker),
+        guarded(create_app(worker)),
         loop="uvloop",
-        http="httptools",
+        http=cast("Any", partial(HttpConnection, bounds=bounds)),
         ws=Socket,
         ws_max_size=settings.max_frame,
         ws_per_message_deflate=False,  # 200-byte frames do not shrink; its buffers would cost every connection

@@ -1,9 +1,12 @@
 """The WebSocket engine: uvicorn's sans-I/O protocol, with what a delivery service needs beside ASGI.
 
 Frames are written without a coroutine each, the keep-alive closes with our codes and aborts a peer
-that stopped reading, pings can be asked for, and a shutdown leaves the goodbye to the worker.
+that stopped reading, pings can be asked for, and a shutdown leaves the goodbye to the worker. What comes
+is taken apart only as fast as the endpoint and the peer itself keep up: no flood fills the memory or
+keeps the others waiting.
 """
 
+import asyncio
 import socket
 from asyncio.transports import BaseTransport
 from collections.abc import Callable
@@ -11,26 +14,52 @@ from typing import Any, cast
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from service.edge.headers import RAW
 
 EXTENSION = "inboxd.socket"
 """ASGI extension under which the endpoint finds its socket."""
 HEARTBEAT_MISSED = 4001
 QUEUED_FRAMES = 4
 """Frames that may wait for the endpoint before the socket is read no further."""
+SLICE = 4 << 10
+"""Bytes that are taken apart at a time: they may be hundreds of frames."""
+FRAMES_A_TICK = 128
+"""Frames after which the other connections have their turn."""
+MOST_UNWRITTEN = 2 << 20
+"""Bytes that wait for the peer to read them; beyond, it is not read either. More than a full window."""
 GOODBYE = 2.0
 """Seconds a peer has to answer a close before it is aborted."""
+
+
+class Handshake(ServerProtocol):
+    """The wire, with the fields that every HTTP answer has on those that refuse a handshake."""
+
+    def send_response(self, response: Response) -> None:
+        if response.status_code != 101:
+            for name, value in RAW:
+                response.headers[name.decode()] = value.decode()
+        super().send_response(response)
 
 
 class Socket(WebSocketsSansIOProtocol):
     """`write` and `end` may be called once the handshake is complete."""
 
     close_timeout = GOODBYE
+    frames: list[Any]  # the fragments of one message, in one piece
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = Handshake(max_size=self.config.ws_max_size, logger=self.logger)
         self.close_timeout = GOODBYE
+        self._unread = b""
+        self._at = 0  # so much of it has been taken apart
+        self._frames = 0  # taken apart in this tick
+        self._scheduled = False
+        self._resting: asyncio.Future[None] | None = None
         self._asked: dict[bytes, Callable[[], None]] = {}
         self._count = 0
 
@@ -63,9 +92,9 @@ class Socket(WebSocketsSansIOProtocol):
         self.conn.send_close(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
+        self._wake()
         if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
+            self._digest_soon()  # up to the peer's own close
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
 
     def _open(self) -> bool:
@@ -87,18 +116,110 @@ class Socket(WebSocketsSansIOProtocol):
         """Returns when the peer has read enough, or is gone."""
         await self.writable.wait()
 
+    async def rest(self, seconds: float) -> None:
+        """Returns after that time, or when the connection ends. The endpoint reads nothing meanwhile."""
+        if not self._open():
+            return
+        self._resting = self.loop.create_future()
+        timer = self.loop.call_later(seconds, self._wake)
+        try:
+            await self._resting
+        finally:
+            timer.cancel()
+            self._resting = None
+
+    def _wake(self) -> None:
+        if self._resting is not None and not self._resting.done():
+            self._resting.set_result(None)
+
     # For uvicorn.
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)
-        sock = transport.get_extra_info("socket")
-        if self.ping_interval and sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            # A network that swallows what is sent is noticed by the kernel, too.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(2000 * self.ping_interval))
+        if self.ping_interval:
+            bound_silence(transport, 2 * self.ping_interval)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._asked.clear()
+        self._unread = b""
         super().connection_lost(exc)
+        self._wake()
+
+    def check_handshake(self) -> None:
+        """Called with the whole handshake: where it is none, uvicorn would wait for ever."""
+        if not self.handshake_initiated:
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    # What comes.
+
+    def data_received(self, data: bytes) -> None:
+        self._unread = self._unread[self._at :] + data
+        self._at = 0
+        self._digest()
+
+    def _digest(self) -> None:
+        """Takes apart what has come, as far as it is wanted now; reads on when that is all."""
+        self._frames = 0
+        self.read_paused = True  # or uvicorn would pause and resume with every frame
+        while self._at < len(self._unread) and not self.transport.is_closing() and self._wanted():
+            if self._frames >= FRAMES_A_TICK:
+                self._digest_soon()
+                break
+            piece = self._unread[self._at : self._at + SLICE]
+            self._at += len(piece)
+            super().data_received(piece)
+        if self.transport.is_closing():
+            self._unread = b""
+            return
+        all_read = self._at >= len(self._unread)
+        if all_read:
+            self._unread, self._at = b"", 0
+        self.read_paused = not (all_read and self._wanted())
+        if self.read_paused:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    def _digest_soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._digest_on)
+
+    def _digest_on(self) -> None:
+        self._scheduled = False
+        if self.read_paused:
+            self._digest()
+
+    def _wanted(self) -> bool:
+        """A few frames are read ahead, or a close behind one would go unnoticed while the endpoint is busy."""
+        if self.close_sent:
+            return True
+        unwritten = self.transport.get_write_buffer_size() if self.congested else 0
+        return self.queue.qsize() < QUEUED_FRAMES and unwritten < MOST_UNWRITTEN
+
+    def handle_events(self) -> None:
+        self._frames += len(self.conn.events)
+        super().handle_events()
+
+    def handle_cont(self, event: Frame) -> None:
+        """Fragments are gathered in one place: thousands of small ones, or empty ones, weigh no more than they hold."""
+        if len(self.frames) == 1 and not isinstance(self.frames[0], bytearray):
+            self.frames[0] = bytearray(self.frames[0])
+        self.frames[0].extend(event.data)
+        if event.fin:
+            self.send_receive_event_to_app()
+
+    async def receive(self) -> Any:
+        message = await self.queue.get()
+        if self.read_paused:
+            self._digest()
+        return message
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.read_paused:
+            self._digest()
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -112,13 +233,6 @@ class Socket(WebSocketsSansIOProtocol):
             answered()
         else:
             super().handle_pong(event)
-
-    def send_receive_event_to_app(self) -> None:
-        super().send_receive_event_to_app()
-        if self.read_paused and self.queue.qsize() < QUEUED_FRAMES:
-            # Read on, or a close behind this frame would go unnoticed while the endpoint is busy.
-            self.read_paused = False
-            self.transport.resume_reading()
 
     def keepalive_timeout(self) -> None:
         if self.read_paused and not self.congested:
@@ -141,6 +255,13 @@ class Socket(WebSocketsSansIOProtocol):
             self.end(1012, "the worker is restarting")
         else:
             super().shutdown()
+
+
+def bound_silence(transport: BaseTransport, seconds: float) -> None:
+    """A network or peer that swallows what it is sent is noticed by the kernel, too, whoever waits for it."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
 
 
 def socket_of(scope: Any) -> Socket:

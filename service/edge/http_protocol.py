@@ -1,0 +1,204 @@
+"""The HTTP engine: uvicorn's httptools protocol, with bounds on how slowly and how much a peer may send.
+
+uvicorn bounds neither the head of a request nor the time it takes to come. Here a request has a deadline from
+its first byte on: its head must be whole in time, its body must come at a pace. A worker holds so many
+connections; one more is told so.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from service.core.errors import Fault
+from service.edge.headers import RAW, guarded
+from service.edge.problems import MEDIA_TYPE, problem, problem_response
+from service.edge.ws_protocol import Socket, bound_silence
+from service.telemetry import CONNECTIONS_REFUSED, REQUESTS_TOO_SLOW
+
+MOST_HEAD = 64 << 10
+"""Bytes of a request's line and fields, trailers included; a token with many claims needs a few of them."""
+MOST_FIELDS = 128
+PACE = 4 << 10
+"""Bytes a second at which a body must come, once the first time-out is over: slower than any modem."""
+OVERFLOW = 256
+"""Connections beyond the limit that are still told so; those beyond are closed without a word."""
+
+_TOO_SLOW = Fault("too_slow", "the request did not come in time")
+_TOO_LARGE = Fault("head_too_large", f"a head has at most {MOST_HEAD} bytes and {MOST_FIELDS} fields")
+_NO_HTTP = Fault("malformed_request", "this is no HTTP/1.1 request")
+OVERLOADED = Fault("overloaded", "this worker holds as many connections as it may")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """`connections` of one worker; seconds for a head; seconds between two requests; seconds of a silent peer."""
+
+    connections: int
+    handshake: float
+    keep_alive: float
+    silence: float
+
+
+class HttpConnection(HttpToolsProtocol):
+    """One TCP connection, until it becomes a WebSocket."""
+
+    def __init__(self, *args: Any, bounds: Bounds, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._bounds = bounds
+        self.timeout_keep_alive = cast("int", bounds.keep_alive)
+        self._deadline: asyncio.TimerHandle | None = None
+        self._began = 0.0
+        self._came = 0  # bytes since then
+        self._head = 0  # bytes of the head among them
+        self._fields = 0
+        self._in_head = True
+        self._excess = False  # more than the bounds of a head
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        excess = len(self.connections) - self._bounds.connections
+        if excess > 0:
+            CONNECTIONS_REFUSED.inc()
+            self.app = _overloaded
+            self.ws_protocol_class = None  # a WebSocket's handshake is answered as any request
+        if excess > OVERFLOW:
+            transport.abort()
+            return
+        bound_silence(transport, self._bounds.silence)
+        self._start_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    @property
+    def _request(self) -> RequestResponseCycle | None:
+        """The newest one; None before the first."""
+        return self.cycle
+
+    def _answered(self) -> bool:
+        return self._request is None or self._request.response_complete
+
+    # What comes.
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None and self._answered():
+            self._in_head = True  # or what may become one, such as empty lines
+            self._start_clock()
+        self._came += len(data)
+        if self._in_head and self._came > MOST_HEAD + len(data):
+            self._excess = True  # of a field that has no end the parser tells nothing
+            self.send_400_response("")
+            return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head, self._fields = True, 0, 0
+        if self._deadline is None:  # one more of a pipeline
+            self._start_clock()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def _count(self, size: int) -> None:
+        self._head += size
+        if self._head > MOST_HEAD or self._fields > MOST_FIELDS:
+            self._excess = True
+            raise ValueError("the head is too large")  # the parser stops, and has the answer below sent
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._came = 0
+        super().on_headers_complete()
+        if self.app is _overloaded:
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        self._stop_clock()
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._stop_clock()
+        super().handle_websocket_upgrade()
+        upgraded = self.transport.get_protocol()
+        if isinstance(upgraded, Socket):
+            upgraded.check_handshake()
+
+    # What does not come.
+
+    def _start_clock(self) -> None:
+        self._began, self._came = self.loop.time(), 0
+        self._deadline = self.loop.call_later(self._bounds.handshake, self._look)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _look(self) -> None:
+        """The first time-out is over; a body may take longer if it keeps a pace."""
+        self._deadline = None
+        if self.transport.is_closing():
+            return
+        due = self._began + self._bounds.handshake
+        if not self._in_head:
+            due += self._came / PACE
+        now = self.loop.time()
+        if self.flow.read_paused:  # it is this side that does not read
+            due = now + self._bounds.handshake
+        if now < due:
+            self._deadline = self.loop.call_later(due - now, self._look)
+            return
+        REQUESTS_TOO_SLOW.inc()
+        if self._came and self._may_answer():
+            self._refuse(_TOO_SLOW)
+        else:
+            self.transport.close()
+
+    # Refusals of the engine's own.
+
+    def _may_answer(self) -> bool:
+        """Whether an answer here would be taken for that of the request at fault."""
+        return self._answered() if self._in_head or self._request is None else not self._request.response_started
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Anybody may ask for one: nothing to be logged."""
+
+    def send_400_response(self, msg: str) -> None:
+        if not self._may_answer():
+            self.transport.close()
+            return
+        self._refuse(_TOO_LARGE if self._excess else _NO_HTTP)
+
+    def _refuse(self, fault: Fault) -> None:
+        """Answers and closes; what the application may still say to this request goes nowhere."""
+        if self._request is not None and not self._request.response_complete:
+            self._request.disconnected = True
+            self._request.message_event.set()
+        self._stop_clock()
+        self.transport.write(raw_answer(fault))
+        self.transport.close()
+
+
+def raw_answer(fault: Fault) -> bytes:
+    """A whole answer as a problem, for where there is no application to ask."""
+    content = orjson.dumps(problem(fault))
+    fields = [*RAW, (b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(content))]
+    lines = b"".join(b"%s: %s\r\n" % field for field in fields)
+    return STATUS_LINE[fault.status] + lines + b"connection: close\r\n\r\n" + content
+
+
+async def _overloaded(scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    """ASGI application of a connection that is one too many."""
+    await guarded(problem_response(OVERLOADED))(scope, receive, send)
