@@ -265,6 +265,10 @@ class History:
             if cursor not in seen and not any(after < cursor <= upto for after, upto in gaps)
         )
 
+    def has_seen(self, reader: Reader) -> bool:
+        """Whether a device got anything yet."""
+        return bool(self._seen.get(reader))
+
     def repeats(self, reader: Reader) -> int:
         """How many deliveries to a device were repeats."""
         return self._repeats[reader]

@@ -1,0 +1,131 @@
+"""Where a scenario takes place: servers, the service, and what stands between them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from scripts.chaos.cursors import START, Cursor
+from scripts.chaos.history import Identity
+from scripts.lab.proxy import RedisProxy
+from scripts.lab.redis_server import RedisServer
+from scripts.lab.service import ROOT, Service
+from scripts.lab.timing import PATIENCE, eventually
+
+ROOMY = {"HISTORY": 1_000_000, "MAX_PENDING": 1_000_000}
+"""Nothing is trimmed, so that whatever is missing at the end is lost."""
+
+PREFIX = "chat:"
+
+
+class Ground:
+    """A service on servers of its own. `start`, then use, then `close`, which may be called at any time."""
+
+    server: RedisServer
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self.make()
+        self.service = Service(folder / "service", redis_url=self.url, **{**ROOMY, **settings})
+
+    # What kinds of grounds differ in
+
+    def make(self) -> None:
+        """Makes the servers; starts nothing."""
+        self.server = RedisServer(self.folder / "server")
+
+    @property
+    def url(self) -> str:
+        """What the service is told."""
+        return self.server.url
+
+    def start_servers(self) -> None:
+        self.server.start()
+
+    def stop_servers(self) -> None:
+        if self.server.is_running:
+            self.server.resume()
+            self.server.stop()
+
+    def client(self) -> Any:
+        """A blocking client of the data, text replies, whatever stands before the service."""
+        return self.server.client()
+
+    # What they share
+
+    def start(self) -> None:
+        self.start_servers()
+        self.service.start()
+
+    def close(self) -> list[str]:
+        """Ends everything; what was left behind or said that should not."""
+        faults = []
+        for end in (self.service.close, self.stop_servers):
+            try:
+                end()
+            except (AssertionError, OSError, redis.exceptions.RedisError) as fault:
+                faults.append(f"left: {fault}")
+        return faults
+
+    def heads(self, users: Iterable[str]) -> dict[str, Cursor]:
+        """The newest position of each inbox."""
+        with self.client() as client:
+            found = {user: client.hget(f"{PREFIX}state:{{{user}}}", "last") for user in users}
+        return {user: Cursor.parse(last) if last else START for user, last in found.items()}
+
+    def kept(self, users: Iterable[str]) -> Iterator[tuple[str, Cursor, Identity]]:
+        """All entries that stand in the inboxes."""
+        with self.client() as client:
+            for user in users:
+                for cursor, fields in client.xrange(f"{PREFIX}inbox:{{{user}}}"):
+                    yield user, Cursor.parse(cursor), (fields["from"], fields["id"])
+
+    def audit(self) -> list[str]:
+        """What `inboxd audit` finds wrong when all is calm. A dead worker's claims take their time to go."""
+        if self._command("audit", "--help").returncode != 0:
+            return []
+        done = self._command("audit")
+        try:
+            eventually(lambda: (self._command("audit")).returncode == 0 or None, "a clean audit", PATIENCE)
+        except AssertionError:
+            done = self._command("audit")
+            return [f"audit: {line}" for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        return []
+
+    def _command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        named = {f"INBOXD_{name}": value for name, value in self.service.settings.items()}
+        return subprocess.run(
+            [sys.executable, "-m", "service.cli", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **named, "INBOXD_PORT": str(self.service.port)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
+class Proxied(Ground):
+    """One server behind a proxy; `client` goes round it."""
+
+    proxy: RedisProxy
+
+    def make(self) -> None:
+        super().make()
+        self.proxy = RedisProxy(self.server.port)
+
+    @property
+    def url(self) -> str:
+        return self.proxy.url
+
+    def start_servers(self) -> None:
+        super().start_servers()
+        self.proxy.start()
+
+    def stop_servers(self) -> None:
+        self.proxy.stop()
+        super().stop_servers()
