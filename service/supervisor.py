@@ -2,10 +2,11 @@
 
 Order: listening socket → embedded server (without `INBOXD_REDIS_URL`) → preflight → workers → "ready".
 Stopping is cancellation of the one main task: every owner ends its own child on the way out, workers
-before the server they write to.
+before the server they write to. SIGHUP makes every worker new, one after the other, and stops nothing.
 """
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -50,6 +51,8 @@ class Supervisor:
         self.server: EmbeddedServer | None = None
         self.slots: list[WorkerSlot] = []
         self._signals = 0
+        self._wanted = asyncio.Event()  # new workers
+        self._terminal = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
 
     async def run(self) -> int:
         """The exit code: 0 after a stop in order, 1 after a forced one. Raises Refused with the reason."""
@@ -96,22 +99,41 @@ class Supervisor:
                 await slot.ready.wait()
             data = self.server.data.path if self.server else None
             self.say(welcome(settings, level, data))
+            await self._renew_when_wanted()
+
+    async def _renew_when_wanted(self) -> None:
+        """Until cancelled: a worker drains only when its successor serves, and only then it is the next one's turn."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            self.say("new workers, one after the other")
+            for slot in self.slots:
+                if not await slot.renew():
+                    self.say("no more of them: what the last one said stands above")
+                    break
+            else:
+                self.say("all workers are new")
 
     @contextmanager
     def _listening_to_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
-        wanted = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            wanted.append(signal.SIGHUP)  # the terminal was closed, and nohup was not asked for
-        for number in wanted:
+        for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, task)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup, task)
         try:
             yield
         finally:
-            for number in wanted:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
+
+    def _on_hangup(self, task: asyncio.Task[None]) -> None:
+        """It has two senders: an operator, who wants new workers; and the kernel, when the terminal was closed."""
+        if self._terminal and not _has_terminal():
+            self._on_signal(task)
+        else:
+            self._wanted.set()
 
     def _on_signal(self, task: asyncio.Task[None]) -> None:
         self._signals += 1
@@ -124,6 +146,10 @@ class Supervisor:
             slot.kill()
         if self.server is not None:
             self.server.kill()
+
+
+def _has_terminal() -> bool:
+    return any(os.isatty(fd) for fd in range(3))
 
 
 def _first_refusal(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,7 +1,7 @@
 """A worker process: `python -m service.worker`, started by the supervisor.
 
-It inherits the listening socket, tells through a pipe when it serves, and ends with 0 after a drain
-or 3 where it refuses to start.
+It inherits the listening socket, tells through a pipe when it serves and when it begins to drain, and ends with 0
+after a drain or 3 where it refuses to start.
 """
 
 import gc
@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
@@ -47,15 +48,20 @@ class Server(uvicorn.Server):
             sys.stderr.write(f"{error}\n")
             sys.exit(REFUSED)
         await super().startup(sockets)
-        if self._ready is not None and self.started:
-            os.write(self._ready, b"1")
-            os.close(self._ready)
-            self._ready = None
+        if self.started:
+            self._tell(b"1")
+
+    def _tell(self, what: bytes) -> None:
+        """The parent, if there is one and it still listens."""
+        if self._ready is not None:
+            with suppress(OSError):
+                os.write(self._ready, what)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         _end_at_last(self._worker.settings.drain_timeout)
         for server in self.servers:
-            server.close()
+            server.close()  # first of all: what connects from now on is another worker's
+        self._tell(b"0")
         await self._worker.drain()
         await super().shutdown(sockets)
         await self._worker.stop()

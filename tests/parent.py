@@ -83,12 +83,15 @@ class Parent:
 
 
 @asynccontextmanager
-async def running(port: int, data: Path, behaviour: str = "serve", **environ: str) -> AsyncIterator[Parent]:
+async def running(
+    port: int, data: Path, behaviour: str = "serve", stdin: int | None = None, **environ: str
+) -> AsyncIterator[Parent]:
     """A parent that has just been started; killed with all its children at the end, if they are still there."""
     settings = {"INBOXD_PORT": str(port), "INBOXD_DATA_DIR": str(data), "PYTHONPATH": str(ROOT)}
     mark = uuid.uuid4().hex
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.parent", behaviour),
+        stdin=asyncio.subprocess.DEVNULL if stdin is None else stdin,
         stdout=PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ, **settings, **environ, MARK: mark},

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 
 REASON = "stub worker: refuses to start, the moon is wrong"
 
@@ -19,7 +20,10 @@ def main(behaviour: str) -> None:
         sys.exit(3)
     if behaviour == "crash":
         sys.exit(7)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if behaviour == "stubborn" else _end)
+    if behaviour == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        signal.signal(signal.SIGTERM, _linger if behaviour == "lingers" else _end)
     listener = socket.socket(fileno=int(os.environ["INBOXD_LISTEN_FD"]))
     listener.setblocking(True)
     if behaviour != "silent":
@@ -29,6 +33,12 @@ def main(behaviour: str) -> None:
         connection, _ = listener.accept()
         with connection:
             connection.sendall(answer)
+
+
+def _linger(number: int, frame: object) -> None:
+    """Says that it drains, and has no end of it."""
+    os.write(int(os.environ["INBOXD_READY_FD"]), b"0")
+    threading.Event().wait()
 
 
 def _end(number: int, frame: object) -> None:

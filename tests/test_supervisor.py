@@ -73,7 +73,7 @@ async def test_workers_get_every_setting_the_server_and_a_folder_for_metrics(por
         assert Path(environ["PROMETHEUS_MULTIPROC_DIR"]).is_dir()
 
 
-@pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+@pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
 async def test_a_signal_stops_everything_and_the_exit_code_is_0(port: int, data: Path, number: signal.Signals) -> None:
     async with running(port, data) as parent:
         await parent.says("ready")
@@ -83,6 +83,44 @@ async def test_a_signal_stops_everything_and_the_exit_code_is_0(port: int, data:
         assert await parent.ends() == 0
         assert not any(is_alive(child.pid) for child in before)
         assert not metrics.exists()
+
+
+async def test_sighup_makes_every_worker_new_and_stops_nothing(port: int, data: Path) -> None:
+    async with running(port, data) as parent:
+        await parent.says("Ctrl-C stops it")
+        server, before = parent.server.pid, {worker.pid for worker in parent.workers}
+        parent.process.send_signal(signal.SIGHUP)
+        await parent.says("all workers are new")
+        after = {worker.pid for worker in parent.workers}
+        assert len(after) == 2
+        assert not before & after
+        assert parent.server.pid == server
+        parent.process.send_signal(signal.SIGHUP)
+        await parent.says("all workers are new")
+        assert not after & {worker.pid for worker in parent.workers}
+
+
+async def test_a_stop_amid_a_rolling_restart_ends_old_and_new(port: int, data: Path) -> None:
+    async with running(port, data, "lingers", INBOXD_DRAIN_TIMEOUT="10ms") as parent:
+        await parent.says("Ctrl-C stops it")
+        parent.process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(parent.workers) == 3, "an old worker and its successor")
+        before = children(parent)
+        parent.process.terminate()
+        assert await parent.ends() == 0
+        assert not any(is_alive(child.pid) for child in before)
+
+
+async def test_a_closed_terminal_stops_it(port: int, data: Path) -> None:
+    ours, terminal = os.openpty()
+    async with running(port, data, stdin=terminal) as parent:
+        os.close(terminal)
+        await parent.says("Ctrl-C stops it")
+        parent.process.send_signal(signal.SIGHUP)
+        await parent.says("all workers are new")  # the terminal is there: an operator has asked
+        os.close(ours)
+        parent.process.send_signal(signal.SIGHUP)  # what the kernel does then
+        assert await parent.ends() == 0
 
 
 async def test_a_signal_during_the_start_stops_it_too(port: int, data: Path) -> None:

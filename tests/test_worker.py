@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import httpx2
 import pytest
 
 from scripts.lab.redis_server import RedisServer
@@ -78,17 +77,32 @@ async def worker(listener: socket.socket, url: str, hook: str = "", **settings: 
 
 async def status(listener: socket.socket, path: str) -> int:
     host, port = listener.getsockname()
-    async with httpx2.AsyncClient(base_url=f"http://{host}:{port}", trust_env=False, timeout=PATIENCE) as client:
         return (await client.get(path)).status_code
 
 
-async def test_it_says_one_byte_when_it_serves_on_the_socket_it_was_given(
+async def test_it_says_when_it_serves_on_the_socket_it_was_given_and_when_no_more(
     listener: socket.socket, redis_url: str
 ) -> None:
     async with worker(listener, redis_url) as process:
         assert await process.says() == b"1"
         assert await status(listener, "/healthz") == 200
-        assert await process.says() == b"", "the pipe is closed: one byte is all"
+        process.process.send_signal(signal.SIGTERM)
+        assert await process.says() == b"0"
+        assert await process.says() == b"", "that is all"
+
+
+async def test_once_it_says_that_it_drains_it_takes_no_connection_any_more(
+    listener: socket.socket, redis_url: str
+) -> None:
+    async with worker(listener, redis_url) as old:
+        assert await old.says() == b"1"
+        old.process.send_signal(signal.SIGTERM)
+        assert await old.says() == b"0"
+        early = asyncio.create_task(status(listener, "/healthz"))
+        assert (await old.ends())[0] == 0
+        assert not early.done()
+        async with worker(listener, redis_url):
+            assert await early == 200
 
 
 async def test_connections_that_came_before_it_are_served(listener: socket.socket, redis_url: str) -> None:

@@ -8,12 +8,13 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from scripts.lab.processes import is_alive
-from scripts.lab.timing import PATIENCE
+from scripts.lab.timing import PATIENCE, eventually_async
 from service import worker_slot
 from service.core.errors import Refused
 from service.worker_slot import Launch, WorkerSlot
@@ -38,9 +39,13 @@ class Lines(list[str]):
         self.queue.put_nowait(line)
 
 
+def command(behaviour: str) -> tuple[str, ...]:
+    return (sys.executable, "-I", "-S", str(STUB), behaviour)
+
+
 def slot(listener: socket.socket, folder: Path, behaviour: str, say: Lines) -> WorkerSlot:
     launch = Launch(
-        command=(sys.executable, "-I", "-S", str(STUB), behaviour),
+        command=command(behaviour),
         settings={"INBOXD_PREFIX": "x:"},
         listen_fd=listener.fileno(),
         metrics_dir=folder,
@@ -69,8 +74,8 @@ async def one_answer(listener: socket.socket) -> int:
 
 
 def pid(slot: WorkerSlot) -> int:
-    assert slot.process is not None
-    return slot.process.pid
+    assert slot.worker is not None
+    return slot.worker.pid
 
 
 async def test_it_is_ready_when_its_worker_says_so_and_ends_it_when_cancelled(
@@ -82,8 +87,8 @@ async def test_it_is_ready_when_its_worker_says_so_and_ends_it_when_cancelled(
             await one.ready.wait()
         assert is_alive(pid(one))
     assert not is_alive(pid(one))
-    assert one.process is not None
-    assert one.process.returncode == 0
+    assert one.worker is not None
+    assert one.worker.code == 0
 
 
 async def test_a_dead_worker_is_replaced_and_its_gauges_are_cleared(listener: socket.socket, tmp_path: Path) -> None:
@@ -158,3 +163,93 @@ async def test_a_kill_ends_the_process_without_a_drain(listener: socket.socket, 
         await one.ready.wait()
         one.kill()
         assert "SIGKILL" in await lines.queue.get()
+
+
+async def test_a_renewal_starts_the_successor_first_and_drains_the_old_one_after(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    one = slot(listener, tmp_path, "serve", Lines())
+    async with kept(one), asyncio.timeout(PATIENCE):
+        await one.ready.wait()
+        first = pid(one)
+        gauge = tmp_path / f"gauge_livesum_{first}.db"
+        gauge.touch()
+        os.kill(first, signal.SIGSTOP)  # it cannot drain, and yet its successor serves
+        renewal = asyncio.create_task(one.renew())
+        assert await one_answer(listener) == pid(one) != first
+        assert is_alive(first)
+        os.kill(first, signal.SIGCONT)
+        assert await renewal
+        assert not is_alive(first)
+        assert not gauge.exists()
+        assert await one_answer(listener) == pid(one)
+
+
+async def test_the_old_one_stays_where_the_successor_does_not_come_to_serve(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    lines = Lines()
+    one = slot(listener, tmp_path, "serve", lines)
+    async with kept(one), asyncio.timeout(PATIENCE):
+        await one.ready.wait()
+        first = pid(one)
+        one.launch = replace(one.launch, command=command("crash"))
+        assert not await one.renew()
+        assert await lines.queue.get() == (f"worker process {first} stays: its successor has ended (exit code 7)")
+        assert await one_answer(listener) == first
+        one.launch = replace(one.launch, command=command("serve"))
+        assert await one.renew(), "and may be renewed later"
+        assert await one_answer(listener) == pid(one) != first
+
+
+async def test_a_worker_that_dies_while_its_successor_starts_is_succeeded_all_the_same(
+    listener: socket.socket, tmp_path: Path
+) -> None:
+    one = slot(listener, tmp_path, "serve", Lines())
+    async with kept(one), asyncio.timeout(PATIENCE):
+        await one.ready.wait()
+        first = pid(one)
+        renewal = asyncio.create_task(one.renew())
+        os.kill(first, signal.SIGKILL)
+        assert await renewal
+        assert await one_answer(listener) == pid(one) != first
+
+
+async def test_a_successor_that_dies_is_replaced_as_any_worker(listener: socket.socket, tmp_path: Path) -> None:
+    lines = Lines()
+    one = slot(listener, tmp_path, "serve", lines)
+    async with kept(one), asyncio.timeout(PATIENCE):
+        await one.ready.wait()
+        assert await one.renew()
+        second = pid(one)
+        os.kill(second, signal.SIGKILL)
+        assert f"worker process {second} has ended (SIGKILL)" in await lines.queue.get()
+        assert await one_answer(listener) != second
+
+
+async def test_one_that_drains_by_itself_is_not_waited_for(listener: socket.socket, tmp_path: Path) -> None:
+    lines = Lines()
+    one = slot(listener, tmp_path, "lingers", lines)
+    async with kept(one), asyncio.timeout(PATIENCE):
+        await one.ready.wait()
+        first = pid(one)
+        os.kill(first, signal.SIGTERM)
+        assert f"worker process {first} drains; another starts in 0." in await lines.queue.get()
+        assert await one_answer(listener) != first
+        assert is_alive(first), "it has time until the end of the drain"
+
+
+async def test_all_that_run_end_when_it_is_cancelled(listener: socket.socket, tmp_path: Path) -> None:
+    one = slot(listener, tmp_path, "lingers", Lines())
+    async with kept(one), asyncio.timeout(PATIENCE):
+        await one.ready.wait()
+        first = pid(one)
+        renewal = asyncio.create_task(one.renew())
+
+        async def another() -> bool:
+            return pid(one) != first
+
+        await eventually_async(another, "a successor")
+        both = {first, pid(one)}
+    renewal.cancel()
+    assert not any(is_alive(pid) for pid in both)
