@@ -1,17 +1,10 @@
-"""A TCP proxy between the service and its server, to lose what a network may lose.
+"""A TCP proxy between the service and its server that understands what passes, to lose what a network may lose."""
 
-It runs in a thread of its own, so that a test may block while the service talks through it.
-"""
-
-import asyncio
-import contextlib
 import re
-import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
-from scripts.lab.ports import free_port
-from scripts.lab.timing import PATIENCE
+from scripts.lab.tcp_proxy import TcpProxy, Way
 
 Filter = Callable[[bytes], bytes]
 """Gets one whole command as bytes on the wire, returns what is sent on in its place."""
@@ -39,88 +32,30 @@ def _end_of_command(buffer: bytearray) -> int | None:
     return at if at <= len(buffer) else None
 
 
-class RedisProxy:
-    """`url` leads to the server at `port`. `filter` sees every command on its way there.
-
-    With `lose_answers` true whatever the server says is swallowed. `cut` drops all connections; while
-    `refusing` no new one is let through.
+class RedisProxy(TcpProxy):
+    """`url` leads to the server at `port`, with a `login` (`user:password@`). `filter` sees every command on its way
+    there. With `lose_answers` true whatever the server says is swallowed, and the connection stays.
     """
 
-    def __init__(self, port: int) -> None:
-        self.target = port
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+    def __init__(self, port: int, *, seed: int = 0, login: str = "") -> None:
+        super().__init__(port, seed=seed)
+        self.url = f"redis://{login}127.0.0.1:{self.port}/0"
         self.filter: Filter = bytes
         self.lose_answers = False
-        self.refusing = False
         self.lost_bytes = 0
-        self.refused = 0
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", self.port))
+    @property
+    def refused(self) -> int:
+        return self.counts["refused"]
 
-    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
-
-    def stop(self) -> None:
-        self._run(self._end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(PATIENCE)
-        self._loop.close()
-
-    async def _end(self) -> None:
-        self._server.close()
-        await self._cut()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.wait(tasks, timeout=PATIENCE) if tasks else None
-
-    def cut(self) -> int:
-        """Drops every connection now; how many there were."""
-        return int(self._run(self._cut()))
-
-    async def _cut(self) -> int:
-        writers = list(self._writers)
-        for writer in writers:
-            writer.transport.abort()
-        return len(writers) // 2
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refusing:
-            self.refused += 1
-            writer.transport.abort()
-            return
-        self._writers.add(writer)
-        there_reader, there = await asyncio.open_connection("127.0.0.1", self.target)
-        if writer.transport.is_closing():  # cut while it was half made
-            there.transport.abort()
-        self._writers.add(there)
-        with contextlib.suppress(OSError):
-            await asyncio.gather(self._to_server(reader, there), self._to_client(there_reader, writer))
-        self._writers -= {writer, there}
-        for one in (writer, there):
-            one.transport.abort()
-
-    async def _to_server(self, reader: asyncio.StreamReader, there: asyncio.StreamWriter) -> None:
-        buffer = bytearray()
-        while data := await reader.read(65536):
-            buffer += data
-            for command in commands(buffer):
-                there.write(self.filter(command))
-            await there.drain()
-        there.transport.abort()
-
-    async def _to_client(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await there.read(65536):
-            if self.lose_answers:
-                self.lost_bytes += len(data)
-                continue
-            writer.write(data)
-            await writer.drain()
-        writer.transport.abort()
+    def changed(self, data: bytes, way: Way, rest: bytearray) -> list[bytes]:
+        if way == "up":
+            rest += data
+            return [b"".join(self.filter(command) for command in commands(rest))]
+        if self.lose_answers:
+            self.lost_bytes += len(data)
+            return []
+        return [data]
 
 
 class LostHints:
