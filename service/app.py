@@ -4,14 +4,15 @@ from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 
 from service.delivery.worker import Worker
-from service.edge import health, http, legacy, ops, problems
-from service.edge.auth import LoopbackGuard
+from service.edge import access, health, http, legacy, ops, problems
+from service.edge.auth import Gate, LoopbackGuard
 from service.edge.legacy import LegacyEndpoint
 from service.edge.ws import WebSocketEndpoint
 
 
 def create_app(worker: Worker) -> FastAPI:
-    """One worker's application. Whoever serves it starts the worker before and stops it after."""
+    """One worker's application. Whoever serves it starts the worker before and stops it after. Raises Refused."""
+    gate = Gate(worker.settings)
     app = FastAPI(
         title="inboxd",
         summary="Chat delivery: an accepted message is a delivered message.",
@@ -19,10 +20,14 @@ def create_app(worker: Worker) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.worker = worker
+    app.state.gate = gate
     problems.install(app)
     for router in (http.router, ops.router, health.router, legacy.router):
         app.include_router(router)
-    app.router.routes.append(WebSocketRoute("/v1/ws", WebSocketEndpoint(worker), name="ws"))
-    app.router.routes.append(WebSocketRoute("/api/chat/connect_chat", LegacyEndpoint(worker), name="legacy"))
-    app.add_middleware(LoopbackGuard, origins=worker.settings.origins)
+    app.router.routes.append(WebSocketRoute("/v1/ws", WebSocketEndpoint(worker, gate), name="ws"))
+    app.router.routes.append(WebSocketRoute("/api/chat/connect_chat", LegacyEndpoint(worker, gate), name="legacy"))
+    if gate.tokens is None:
+        app.add_middleware(LoopbackGuard, origins=worker.settings.origins)
+    if unruled := access.unruled(app):
+        raise RuntimeError(f"nobody has said who may use {', '.join(unruled)}")
     return app

@@ -22,12 +22,14 @@ ENV_PREFIX = "INBOXD_"
 # Set by the parent for its workers (service/supervisor.py); settings of one process, not of the service.
 LISTEN_FD = "INBOXD_LISTEN_FD"
 READY_FD = "INBOXD_READY_FD"
+TOKEN = "INBOXD_TOKEN"  # noqa: S105 - the name of the variable in which the commands find a token
 
 Durability = Literal["auto", "appended", "fsynced"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)\s*")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(\[[0-9a-f:.]+\]|[a-z0-9._\-]+)(:\d{1,5})?")
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -83,7 +85,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    # Where it listens. Loopback, because without authentication whoever reaches it may read everything.
+    # Where it listens. Loopback while authentication is off: whoever reaches it may read everything.
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)  # 0: any free one, named in the start-up message
     workers: int = Field(default=2, ge=1, le=256)  # two, so that one may die unnoticed
@@ -96,7 +98,12 @@ class Settings(BaseSettings):
     durability: Durability = "auto"  # auto: what the server's settings give without waiting
 
     # Who is asking.
-    auth: Literal["off"] = "off"
+    auth: Literal["off", "jwt"] = "off"
+    jwt_secret: str | None = Field(default=None, repr=False)  # of HS256
+    jwt_public_key: str | None = Field(default=None, repr=False)  # PEM, or its path; long, but no secret
+    jwks_url: str | None = Field(default=None, repr=False)  # a path, file://, http(s)://, which may hold a password
+    jwt_audience: str | None = None  # wanted in `aud`; without it tokens that name an audience are refused
+    jwt_issuer: str | None = None  # wanted in `iss`
     origins: CommaSeparated = ()  # browser origins allowed beside the service's own
 
     # Limits of what comes in.
@@ -136,23 +143,23 @@ class Settings(BaseSettings):
     redis_timeout: Duration = 5.0  # socket time-out of every client: a black hole is noticed after it
     reader_block: Duration = 2.0  # shorter than redis_timeout, else every quiet read would be an error
 
-    @field_validator("host")
-    @classmethod
-    def _only_loopback(cls, host: str) -> str:
-        if not is_loopback(host):
-            raise ValueError(
-                f"{host!r} is not a loopback address, and without authentication (INBOXD_AUTH=off) whoever "
-                "can reach it could read every inbox. Listen on 127.0.0.1, ::1 or localhost, and let other "
-                "machines in through something that asks who they are, such as an SSH tunnel"
-            )
-        return host
-
     @field_validator("auth", mode="before")
     @classmethod
     def _known_auth(cls, auth: object) -> object:
-        if auth != "off":
-            raise ValueError(f"{auth!r} is not known: this version has only 'off'")
+        if auth not in {"off", "jwt"}:
+            raise ValueError(f"{auth!r} is not known: there are 'off' and 'jwt'")
         return auth
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin as browsers write it: scheme://host, in lower case, with the port where "
+                    "it is not the usual one, and nothing behind it"
+                )
+        return origins
 
     @field_validator("durability", mode="before")
     @classmethod
@@ -183,6 +190,31 @@ class Settings(BaseSettings):
         return prefix
 
     @model_validator(mode="after")
+    def _known_by(self) -> Self:
+        """Who is asking is known in one way, and the other machines are let in only then."""
+        ways = [name for name in ("jwt_secret", "jwt_public_key", "jwks_url") if getattr(self, name) is not None]
+        named = ", ".join(f"{ENV_PREFIX}{name.upper()}" for name in ways)
+        if self.auth == "jwt" and len(ways) != 1:
+            raise ValueError(
+                "INBOXD_AUTH=jwt needs one way to check tokens: INBOXD_JWT_SECRET, INBOXD_JWT_PUBLIC_KEY or "
+                f"INBOXD_JWKS_URL. There is {f'more than one: {named}' if ways else 'none'}"
+            )
+        if self.auth == "off":
+            ways += [name for name in ("jwt_audience", "jwt_issuer") if getattr(self, name) is not None]
+            if ways:
+                raise ValueError(
+                    f"INBOXD_AUTH: it is off, so no token would be checked, but {ENV_PREFIX}{ways[0].upper()} is set. "
+                    "Set INBOXD_AUTH=jwt, or take that away"
+                )
+            if not is_loopback(self.host):
+                raise ValueError(
+                    f"INBOXD_HOST: {self.host!r} is not a loopback address, and without authentication "
+                    "(INBOXD_AUTH=off) whoever can reach it could read every inbox. Listen on 127.0.0.1, ::1 or "
+                    "localhost, or have tokens checked (INBOXD_AUTH=jwt)"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _fit_together(self) -> Self:
         if self.dead_after <= self.heartbeat:
             raise ValueError("INBOXD_DEAD_AFTER must be longer than INBOXD_HEARTBEAT, else workers reap the living")
@@ -210,7 +242,7 @@ def _render(value: Any) -> str:
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """Names in `environ` that look like settings and are none: a typing error should not pass in silence."""
-    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | {LISTEN_FD, READY_FD}
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | {LISTEN_FD, READY_FD, TOKEN}
     return sorted(name for name in environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in known)
 
 

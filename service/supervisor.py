@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 from service.config import Settings
 from service.core.errors import Refused
+from service.edge.configured_keys import check_keys
 from service.embedded import EmbeddedServer, Say, embedded_server
 from service.listening import listen
 from service.store.preflight import preflight
@@ -68,6 +69,7 @@ class Supervisor:
         return 0 if self._signals == 1 else 1
 
     async def _run(self) -> None:
+        check_keys(self.settings)
         async with AsyncExitStack() as stack:
             listener = stack.enter_context(listen(self.settings.host, self.settings.port))
             metrics_dir = Path(stack.enter_context(TemporaryDirectory(prefix="inboxd-metrics-")))

@@ -75,6 +75,8 @@ def main() -> int:
         stream=sys.stderr,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    for library in ("httpx2", "httpcore2"):  # they log whole URLs, and one may hold a password
+        logging.getLogger(library).setLevel(logging.WARNING)
     # A client's bad text is answered with 1007; a stack trace of it would help nobody.
     logging.getLogger("uvicorn.error").addFilter(lambda record: "Invalid UTF-8" not in str(record.msg))
     listener = socket.socket(fileno=int(os.environ[LISTEN_FD]))

@@ -86,10 +86,18 @@ def test_a_child_process_reads_equal_settings(settings: Settings) -> None:
         assert Settings() == settings
 
 
-def test_environ_names_every_setting_but_the_unset_url() -> None:
+def test_environ_names_every_setting_that_has_a_value() -> None:
+    unset = {f"INBOXD_{name.upper()}" for name, field in Settings.model_fields.items() if field.default is None}
     names = {f"INBOXD_{name.upper()}" for name in Settings.model_fields}
-    assert set(Settings().environ()) == names - {"INBOXD_REDIS_URL"}
-    assert set(Settings(redis_url="redis://127.0.0.1").environ()) == names
+    assert set(Settings().environ()) == names - unset
+    assert set(Settings(redis_url="redis://127.0.0.1").environ()) == names - unset | {"INBOXD_REDIS_URL"}
+
+
+def test_a_key_of_several_lines_reaches_a_child_process_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(auth="jwt", jwt_public_key="-----BEGIN PUBLIC KEY-----\nab+/=\n-----END PUBLIC KEY-----\n")
+    for name, value in settings.environ().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == settings
 
 
 @pytest.mark.parametrize(
@@ -133,7 +141,11 @@ def test_any_other_address_is_refused_with_a_remedy(host: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     (
-        ("auth", "jwt", "this version has only 'off'"),
+        ("auth", "basic", "there are 'off' and 'jwt'"),
+        ("origins", "*", "scheme://host"),
+        ("origins", "https://chat.example/", "nothing behind it"),
+        ("origins", "https://chat.example,chat.example", "scheme://host"),
+        ("origins", "https://Chat.example", "lower case"),
         ("durability", "replicated:2", "'auto', 'appended' and 'fsynced'"),
         ("redis_url", "redis+sentinel://:secret@h:1/m", "one server"),
         ("redis_url", "http://h", "redis://"),
@@ -160,6 +172,53 @@ def test_what_this_version_cannot_do_is_refused_by_name(name: str, value: object
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, object]) -> None:
     said = refusal(**settings)
     assert all(f"INBOXD_{name.upper()}" in said for name in settings)
+
+
+SECRET = "a-secret-of-the-tests-with-enough-bytes"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    (
+        ({"auth": "jwt"}, "There is none"),
+        ({"auth": "jwt", "jwt_secret": SECRET, "jwks_url": "/k"}, "more than one: INBOXD_JWT_SECRET, INBOXD_JWKS_URL"),
+        ({"auth": "jwt", "jwt_secret": SECRET, "jwt_public_key": "/k"}, "more than one"),
+        ({"jwt_secret": SECRET}, "INBOXD_JWT_SECRET is set"),
+        ({"jwt_public_key": "/k"}, "INBOXD_JWT_PUBLIC_KEY is set"),
+        ({"jwks_url": "https://issuer.example/keys"}, "INBOXD_JWKS_URL is set"),
+        ({"jwt_audience": "chat"}, "INBOXD_JWT_AUDIENCE is set"),
+        ({"jwt_issuer": "me"}, "INBOXD_JWT_ISSUER is set"),
+    ),
+)
+def test_tokens_are_checked_in_one_way_or_not_at_all(settings: dict[str, object], words: str) -> None:
+    said = refusal(**settings)
+    assert said.startswith("INBOXD_AUTH")
+    assert words in said
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize("host", ("0.0.0.0", "::", "10.0.0.1", "chat.example.org"))
+def test_with_tokens_it_may_listen_anywhere(host: str) -> None:
+    assert Settings(host=host, auth="jwt", jwt_secret=SECRET).host == host
+
+
+@pytest.mark.parametrize(
+    "origin", ("https://chat.example", "http://localhost:3000", "http://[::1]:8000", "capacitor://localhost")
+)
+def test_an_origin_is_taken_as_browsers_write_it(origin: str) -> None:
+    assert Settings(origins=origin).origins == (origin,)
+
+
+def test_what_is_secret_about_tokens_is_shown_nowhere() -> None:
+    shown = repr(Settings(auth="jwt", jwt_secret=SECRET)) + str(Settings(auth="jwt", jwt_secret=SECRET))
+    shown += repr(Settings(auth="jwt", jwks_url=f"https://me:{SECRET}@issuer.example/keys"))
+    with pytest.raises(ValidationError) as caught:
+        Settings(auth="jwt", jwt_secret=SECRET, jwks_url=SECRET, port=-1)
+    assert SECRET not in shown + str(caught.value) + repr(caught.value) + explain(caught.value)
+
+
+def test_the_commands_token_is_no_unknown_variable() -> None:
+    assert unknown_variables({"INBOXD_TOKEN": "x"}) == []
 
 
 def test_a_password_is_shown_nowhere() -> None:

@@ -51,7 +51,7 @@ class Hello(Strict):
 
     type: Literal["hello"]
     device: Name
-    token: str | None = None
+    token: Annotated[str | None, Field(repr=False)] = None
     cursor: CursorText | None = None
     window: Annotated[int, Field(ge=1, le=MAX_WINDOW)] = 256
     attempt: Annotated[int, Field(ge=0, lt=2**53)] | None = None
@@ -81,6 +81,13 @@ class History(Strict):
     peer: Annotated[Name | None, Field(alias="with")] = None
 
 
+class Auth(Strict):
+    """`auth`: a fresh token for the same user, before the old one is over. Answered by `authed`."""
+
+    type: Literal["auth"]
+    token: Annotated[str, Field(repr=False)]
+
+
 class Ping(Strict):
     """`ping`: answered by `pong`."""
 
@@ -89,13 +96,14 @@ class Ping(Strict):
 
 
 Model = TypeVar("Model", bound=BaseModel)
-ClientFrame = SendFrame | Hello | Ack | Skip | History | Ping
-FRAMES: dict[str, type[SendFrame | Hello | Ack | Skip | History | Ping]] = {
+ClientFrame = SendFrame | Hello | Ack | Skip | History | Auth | Ping
+FRAMES: dict[str, type[SendFrame | Hello | Ack | Skip | History | Auth | Ping]] = {
     "send": SendFrame,
     "ack": Ack,
     "hello": Hello,
     "skip": Skip,
     "history": History,
+    "auth": Auth,
     "ping": Ping,
 }
 
@@ -162,6 +170,11 @@ def error_frame(fault: Fault, *, id: str | None = None, ref: str | None = None, 
 def pong_frame(ref: str | None) -> bytes:
     """`pong`: the answer to `ping`."""
     return orjson.dumps({"type": "pong"} if ref is None else {"type": "pong", "ref": ref})
+
+
+def authed_frame() -> bytes:
+    """`authed`: the answer to `auth`; from here on the fresh token counts."""
+    return b'{"type":"authed"}'
 
 
 def live_frame(cursor: Cursor) -> bytes:

@@ -1,9 +1,9 @@
-"""Who is asking. Authentication is off in this version: whoever reaches the loopback address names a user.
+"""Who is asking, and what they may. The only way a request or socket gets a name.
 
-Bearer tokens have their place here: `identify` is the only way a request or socket gets a name.
+With `INBOXD_AUTH=jwt` it is a token's user. While authentication is off it is whomever the request names, so the
+service listens on loopback only, and `LoopbackGuard` keeps out what this machine's browsers are made to send.
 """
 
-import re
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
@@ -12,27 +12,58 @@ from fastapi import Depends, Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.config import is_loopback
+from service.config import Settings, is_loopback
 from service.core.errors import ClientError, Fault
-from service.edge.problems import problem_response
+from service.edge.configured_keys import keys_of
+from service.edge.problems import Denied, problem_response
+from service.edge.tokens import CHAT, NAME, OPS, SEND_ANY, Identity, Tokens, forbidden, unauthenticated
 
 USER_HEADER = "x-inboxd-user"
-_NAME = re.compile(r"[A-Za-z0-9._\-@:+]{1,128}", re.ASCII)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The user who asks. With authentication off it has every scope."""
+class Gate:
+    """Names who asks, by the settings. One for each process. Raises Refused for keys that will not do."""
 
-    user: str
+    def __init__(self, settings: Settings) -> None:
+        self.tokens: Tokens | None = None
+        if settings.auth == "jwt":
+            self.tokens = Tokens(keys_of(settings), settings.jwt_audience, settings.jwt_issuer)
+
+    async def identify(self, scope: Scope, token: str | None = None) -> Identity:
+        """By `token`, else by what the request brings. Raises ClientError `unauthenticated`, `invalid_field`, and
+        `unavailable` where the keys to check a token with cannot be had.
+        """
+        if self.tokens is None:
+            return named(scope)
+        return await self.tokens.identify(bearer(scope) if token is None else token)
+
+    def problems(self) -> list[str]:
+        """Why nobody can be let in; [] when they can."""
+        found = self.tokens.keys.problem() if self.tokens is not None else None
+        return [found] if found else []
 
 
-def identify(scope: Scope) -> Identity:
-    """From the header `X-Inboxd-User`, or `?user=`. Raises ClientError `unauthenticated`, `invalid_field`."""
+def bearer(scope: Scope) -> str:
+    """The token of the one `Authorization` header. Raises ClientError `unauthenticated`."""
+    sent = Headers(scope=scope).getlist("authorization")
+    if not sent:
+        raise Denied("unauthenticated", "a token is needed: Authorization: Bearer …", "Bearer")
+    scheme, _, token = sent[0].partition(" ")
+    if len(sent) > 1 or scheme.lower() != "bearer" or not token.strip():
+        raise unauthenticated("send one header, Authorization: Bearer …")
+    return token.strip()
+
+
+def named(scope: Scope) -> Identity:
+    """While authentication is off: by the header `X-Inboxd-User`, or `?user=`. It has every scope.
+
+    Raises ClientError `unauthenticated`, `invalid_field`.
+    """
     user = Headers(scope=scope).get(USER_HEADER)
     if not user:
-        named = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("user")
-        user = named[0] if named else None
+        asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("user")
+        user = asked[0] if asked else None
     if not user:
         raise ClientError("unauthenticated", "name a user: header X-Inboxd-User, or ?user=")
     return Identity(check_name(user, "user"))
@@ -40,29 +71,85 @@ def identify(scope: Scope) -> Identity:
 
 def check_name(text: str, field: str) -> str:
     """`text` if it may name a user or device. Raises ClientError `invalid_field`."""
-    if _NAME.fullmatch(text) is None:
+    if NAME.fullmatch(text) is None:
         raise ClientError("invalid_field", f"{field}: 1 to 128 characters of A-Z a-z 0-9 . _ - @ : +", field)
     return text
 
 
-async def _asking(request: Request) -> Identity:  # async, or FastAPI would run it in a thread
-    return identify(request.scope)
+def sender_of(asking: Identity, named_sender: str | None) -> str:
+    """Whose message it will be. Raises ClientError `forbidden` where another name is not theirs to give."""
+    if named_sender is None:
+        return asking.user
+    if not asking.may(SEND_ANY):
+        raise forbidden("from: needs the scope send:any", SEND_ANY)
+    return named_sender
 
 
-Asking = Annotated[Identity, Depends(_asking)]
+@dataclass(frozen=True)
+class Rule:
+    """Who may use a route. One of `scopes` is enough; none: everybody, without a name.
+
+    `nameless`: while authentication is off nobody need be named. As a dependency of an HTTP route it is enforced,
+    but for `itself`: there the endpoint does it, as its refusals have a shape of their own. So does that of a
+    socket, which carries it as `rule`.
+    """
+
+    scopes: tuple[str, ...] = ()
+    nameless: bool = False
+    itself: bool = False
+
+    async def __call__(self, request: Request) -> Identity | None:
+        return None if self.itself else await self.admit(request)
+
+    async def admit(self, request: Request) -> Identity | None:
+        """Who asks; None where nobody need be named. Raises ClientError."""
+        gate: Gate = request.app.state.gate
+        if not self.scopes or (self.nameless and gate.tokens is None):
+            return None
+        identity = await gate.identify(request.scope)
+        self.check(identity)
+        return identity
+
+    def check(self, identity: Identity) -> None:
+        """Raises ClientError `forbidden`."""
+        if self.scopes and not identity.may(*self.scopes):
+            raise forbidden(f"the token needs the scope {' or '.join(self.scopes)}", *self.scopes)
+
+
+EVERYBODY = Rule()
+CHATTERS = Rule((CHAT,))
+SENDERS = Rule((CHAT, SEND_ANY))
+OPERATORS = Rule((OPS,))
+
+Asking = Annotated[Identity, Depends(CHATTERS)]
+AskingToSend = Annotated[Identity, Depends(SENDERS)]
+AskingToOperate = Annotated[Identity, Depends(OPERATORS)]
 
 
 def _host_of(value: str) -> str:
-    return urlsplit(f"//{value}").hostname or ""
+    try:
+        return urlsplit(f"//{value}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def origin_allowed(scope: Scope, origins: tuple[str, ...]) -> bool:
     """Whether a browser page of that origin may open a socket here; other clients send no Origin."""
     headers = Headers(scope=scope)
-    origin = headers.get("origin")
-    if origin is None or origin in origins:
+    sent = headers.getlist("origin")
+    if not sent:
         return True
-    return urlsplit(origin).netloc == headers.get("host")
+    if len(sent) > 1:
+        return False
+    if sent[0] in origins:
+        return True
+    try:
+        parts = urlsplit(sent[0])
+    except ValueError:
+        return False
+    port = _DEFAULT_PORTS.get(parts.scheme, "")
+    own = headers.get("host", "")
+    return bool(parts.netloc) and parts.netloc.removesuffix(port) == own.removesuffix(port)
 
 
 class LoopbackGuard:
@@ -88,11 +175,8 @@ class LoopbackGuard:
 
     def _fault(self, scope: Scope) -> Fault | None:
         headers = Headers(scope=scope)
-        try:
-            host = _host_of(headers.get("host", ""))
-        except ValueError:
-            host = ""
-        if not is_loopback(host):
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not is_loopback(_host_of(hosts[0])):
             return Fault("forbidden", "the Host header does not name this machine")
         elsewhere = headers.get("sec-fetch-site") == "cross-site" and "origin" not in headers
         if scope["path"].startswith(("/v1/", "/api/")) and (elsewhere or not origin_allowed(scope, self.origins)):

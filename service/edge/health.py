@@ -1,31 +1,34 @@
 """`/healthz`, `/readyz`, `/metrics`."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from service import telemetry
 from service.core.errors import Fault
+from service.edge.auth import EVERYBODY, Gate, Rule
 from service.edge.bodies import worker_of
 from service.edge.problems import problem_response
+from service.edge.tokens import OPS
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz")
+@router.get("/healthz", dependencies=[Depends(EVERYBODY)])
 async def healthz() -> dict[str, str]:
     """The process is up."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", dependencies=[Depends(EVERYBODY)])
 async def readyz(request: Request) -> Response:
-    """The server is reachable, keeps the promise, and this worker's own stream delivers."""
-    if problems := worker_of(request).problems():
+    """The server is reachable, keeps the promise, this worker's own stream delivers, and tokens can be checked."""
+    gate: Gate = request.app.state.gate
+    if problems := worker_of(request).problems() + gate.problems():
         return problem_response(Fault("unavailable", "; ".join(problems)))
     return Response(b'{"status":"ready"}', media_type="application/json")
 
 
-@router.get("/metrics")
+@router.get("/metrics", dependencies=[Depends(Rule((OPS,), nameless=True))])
 async def metrics() -> Response:
     """Prometheus, for all workers of this host."""
     return Response(telemetry.exposition(), media_type=telemetry.CONTENT_TYPE)

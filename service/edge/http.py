@@ -13,9 +13,10 @@ from service.core.frames import CursorText, Name, Send, Strict, validate
 from service.core.sending import Message, Outcome, message_of
 from service.delivery.poll import poll
 from service.delivery.worker import Worker
-from service.edge.auth import Asking, Identity
+from service.edge.auth import Asking, AskingToSend, sender_of
 from service.edge.bodies import commit, commit_all, new_id, read_json, read_model, worker_of
 from service.edge.problems import problem, problem_response
+from service.edge.tokens import Identity
 from service.store.inbox import AckStatus
 
 router = APIRouter()
@@ -45,7 +46,7 @@ class AckBody(Strict):
 
 
 @router.post("/v1/messages", status_code=202, tags=["sending"], openapi_extra=described(Send, "One message."))
-async def send_message(request: Request, asking: Asking) -> Response:
+async def send_message(request: Request, asking: AskingToSend) -> Response:
     """Accepts a message into every recipient's inbox: 202 the first time, 200 for a repeat of the same id."""
     worker = worker_of(request)
     raw, content = await read_json(request, worker.settings.max_frame)
@@ -58,7 +59,7 @@ async def send_message(request: Request, asking: Asking) -> Response:
 
 
 @router.post("/v1/messages/batch", tags=["sending"], openapi_extra=described(Batch, "Up to 1,000 messages."))
-async def send_batch(request: Request, asking: Asking) -> Response:
+async def send_batch(request: Request, asking: AskingToSend) -> Response:
     """Each message as it would be alone, in order, with its status."""
     worker = worker_of(request)
     _, content = await read_json(request, worker.settings.max_batch_bytes)
@@ -130,7 +131,7 @@ def _message(worker: Worker, asking: Identity, send: Send, raw: bytes, key: str 
             raise ClientError("invalid_field", "id and Idempotency-Key differ", "id")
         send = validate(Send, {**send.model_dump(by_alias=True, exclude_none=True, exclude={"body"}),
                                "id": key, "body": send.body})  # fmt: skip
-    return message_of(send, raw, send.sender or asking.user, send.id or new_id(), worker.settings.max_body)
+    return message_of(send, raw, sender_of(asking, send.sender), send.id or new_id(), worker.settings.max_body)
 
 
 def _result(told: Outcome) -> dict[str, Any]:

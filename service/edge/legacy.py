@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import StringConstraints
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
@@ -22,15 +22,20 @@ from service.core.frames import Send as SendBody
 from service.core.sending import Appended, Message, message_of, outcome
 from service.delivery.connection import Connection
 from service.delivery.worker import Worker
-from service.edge.auth import check_name, origin_allowed
+from service.edge.auth import CHATTERS, Gate, Rule, check_name, origin_allowed, sender_of
 from service.edge.bodies import commit, new_id, read_model, worker_of
+from service.edge.expiry import Expiry
 from service.edge.http import described
-from service.edge.ws import texts
+from service.edge.problems import Denied
+from service.edge.tokens import CHAT, SEND_ANY, Identity
+from service.edge.ws import TOKEN_EXPIRED, code_of, texts
 from service.edge.ws_protocol import Socket, socket_of
 
 log = logging.getLogger("inboxd.legacy")
 
 router = APIRouter(tags=["older protocol"])
+
+POSTING = Rule((CHAT, SEND_ANY), nameless=True, itself=True)
 
 DEVICE = "legacy"
 WINDOW = 256
@@ -135,8 +140,11 @@ def text_of(body: Any) -> str:
 class LegacyEndpoint:
     """ASGI application of `WS /api/chat/connect_chat?user_code=U`."""
 
-    def __init__(self, worker: Worker) -> None:
+    rule = CHATTERS
+
+    def __init__(self, worker: Worker, gate: Gate) -> None:
         self._worker = worker
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -146,16 +154,30 @@ class LegacyEndpoint:
         await send({"type": "websocket.accept"})
         socket = socket_of(scope)
         try:
-            user = check_name(QueryParams(scope["query_string"]).get("user_code", ""), "user_code")
+            identity = await self._identify(scope)
         except ClientError as error:
             socket.write(system(error.fault.detail, ""))
-            socket.end(4501, "unauthenticated")
+            socket.end(code_of(error.fault), "unauthenticated" if error.fault.status == 422 else error.fault.code)
             return
-        await self._talk(socket, receive, user)
+        await self._talk(socket, receive, identity)
 
-    async def _talk(self, socket: Socket, receive: Receive, user: str) -> None:
+    async def _identify(self, scope: Scope) -> Identity:
+        """By the token of the header; while authentication is off by `user_code`. Raises ClientError."""
+        code = QueryParams(scope["query_string"]).get("user_code")
+        if self._gate.tokens is None:
+            return Identity(check_name(code or "", "user_code"))
+        identity = await self._gate.identify(scope)
+        CHATTERS.check(identity)
+        if code not in (None, identity.user):
+            raise ClientError("forbidden", "the token is for another user")
+        return identity
+
+    async def _talk(self, socket: Socket, receive: Receive, identity: Identity) -> None:
+        user = identity.user
         peer = LegacyPeer(socket, user)
         connection = peer.connection = Connection(self._worker, peer, user, DEVICE, 0)
+        expiry = Expiry(lambda: connection.end(TOKEN_EXPIRED, "the token has expired"))
+        expiry.at(identity.expires)
         try:
             await connection.open(Hello(type="hello", device=DEVICE, window=WINDOW))
             async for text in texts(receive):
@@ -169,6 +191,7 @@ class LegacyEndpoint:
             log.exception("a socket of %s failed", user)
             socket.end(1011, "internal")
         finally:
+            expiry.cancel()
             connection.lost()
 
     async def _take(self, connection: Connection, socket: Socket, user: str, text: str) -> None:
@@ -197,21 +220,30 @@ def _message(worker: Worker, sender: str, recipient: str, text: str) -> Message:
     return message_of(SendBody(to=recipient, body=body), b"", sender, new_id(), worker.settings.max_body)
 
 
-@router.post("/api/chat/create_chat", openapi_extra=described(CreateChat, "One text."))
+@router.post(
+    "/api/chat/create_chat",
+    dependencies=[Depends(POSTING)],
+    openapi_extra=described(CreateChat, "One text."),
+)
 async def create_chat(request: Request) -> Response:
     """Sends a text. The answer's shape is the older service's, failures included."""
     worker = worker_of(request)
+    headers: dict[str, str] = {}
     try:
+        asking = await POSTING.admit(request)
         asked = await read_model(request, CreateChat, worker.settings.max_frame)
+        if asking is not None and asked.sender != asking.user:
+            sender_of(asking, asked.sender)
         told = await commit(worker, _message(worker, asked.sender, asked.recipient, asked.msg))
         fault = told.fault
     except ClientError as error:
         fault = error.fault
+        headers = error.headers if isinstance(error, Denied) else {}
     if fault is None:
         return _answer(200, "成功")
-    return _answer(fault.status, fault.detail)
+    return _answer(fault.status, fault.detail, headers)
 
 
-def _answer(code: int, text: str) -> Response:
+def _answer(code: int, text: str, headers: dict[str, str] | None = None) -> Response:
     content = orjson.dumps({"code": code, "msg": text, "data": ""})
-    return Response(content, code, media_type="application/json")
+    return Response(content, code, headers, media_type="application/json")

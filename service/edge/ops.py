@@ -11,7 +11,7 @@ from service.core import strict_json
 from service.core.errors import ClientError
 from service.core.frames import Strict
 from service.delivery.worker import Worker
-from service.edge.auth import Asking, check_name
+from service.edge.auth import AskingToOperate, check_name
 from service.edge.bodies import read_json, worker_of
 from service.edge.http import described
 from service.ops import queries
@@ -29,7 +29,7 @@ class Broadcast(Strict):
 
 
 @router.get("/workers")
-async def workers(request: Request, asking: Asking) -> Response:
+async def workers(request: Request, asking: AskingToOperate) -> Response:
     """The living workers: who they are, what they hold, how fresh their heartbeat is."""
     worker = worker_of(request)
     rows = await queries.workers(worker.clients.rest, worker.keys)
@@ -37,7 +37,7 @@ async def workers(request: Request, asking: Asking) -> Response:
 
 
 @router.get("/inboxes/{user}")
-async def inbox(request: Request, asking: Asking, user: str) -> Response:
+async def inbox(request: Request, asking: AskingToOperate, user: str) -> Response:
     """How an inbox stands, and each of its devices."""
     worker = worker_of(request)
     view = await queries.inbox(worker.clients.rest, worker.keys, check_name(user, "user"))
@@ -47,7 +47,7 @@ async def inbox(request: Request, asking: Asking, user: str) -> Response:
 
 
 @router.post("/broadcast", status_code=202, openapi_extra=described(Broadcast, "Any JSON value."), response_model=None)
-async def broadcast(request: Request, asking: Asking) -> Response:
+async def broadcast(request: Request, asking: AskingToOperate) -> Response:
     """A frame without a cursor to everybody who is online, at most once."""
     worker = worker_of(request)
     raw, content = await read_json(request, BROADCAST_BYTES)
@@ -61,7 +61,7 @@ async def broadcast(request: Request, asking: Asking) -> Response:
 @router.delete("/connections/{user}", status_code=204)
 async def kick(
     request: Request,
-    asking: Asking,
+    asking: AskingToOperate,
     user: str,
     device: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._\-@:+]{1,128}$")] = None,
 ) -> Response:

@@ -21,6 +21,14 @@ _OF_STATUS = {401: "unauthenticated", 403: "forbidden", 404: "not_found", 405: "
               415: "unsupported_media_type"}  # fmt: skip
 
 
+class Denied(ClientError):
+    """Who asks is not known, or may not. `headers`: what the answer says about how to ask."""
+
+    def __init__(self, code: str, detail: str, challenge: str) -> None:
+        super().__init__(code, detail)
+        self.headers = {"WWW-Authenticate": challenge}
+
+
 def problem(fault: Fault, **more: Any) -> dict[str, Any]:
     """The body of a problem."""
     content: dict[str, Any] = {
@@ -44,7 +52,7 @@ def problem_response(fault: Fault, headers: dict[str, str] | None = None, **more
 
 async def _client_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ClientError)
-    return problem_response(error.fault)
+    return problem_response(error.fault, error.headers if isinstance(error, Denied) else None)
 
 
 async def _unavailable(request: Request, error: Exception) -> Response:

@@ -11,18 +11,32 @@ from starlette.types import Receive, Scope, Send
 from service.core import strict_json
 from service.core.cursor import Cursor
 from service.core.errors import ClientError, Fault
-from service.core.frames import Ack, Hello, History, Ping, SendFrame, Skip, error_frame, pong_frame, read_frame
+from service.core.frames import (
+    Ack,
+    Auth,
+    Hello,
+    History,
+    Ping,
+    SendFrame,
+    Skip,
+    authed_frame,
+    error_frame,
+    pong_frame,
+    read_frame,
+)
 from service.core.frames import read_object as parse
 from service.core.sending import message_of
 from service.delivery.connection import Connection
 from service.delivery.worker import Worker
-from service.edge.auth import Identity, identify, origin_allowed
+from service.edge.auth import CHATTERS, Gate, named, origin_allowed, sender_of
+from service.edge.expiry import Expiry
+from service.edge.tokens import Identity
 from service.edge.ws_protocol import Socket, socket_of
 
 log = logging.getLogger("inboxd.ws")
 
 SUBPROTOCOL = "inboxd.v1"
-PROTOCOL_ERROR, NOT_AUTHENTICATED, HELLO_LATE = 4500, 4501, 4000
+PROTOCOL_ERROR, NOT_AUTHENTICATED, FORBIDDEN, HELLO_LATE, TOKEN_EXPIRED = 4500, 4501, 4503, 4000, 4002
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FATAL_TYPES = ("hello", "ack")
 """Frames in which a fault ends the connection."""
@@ -31,8 +45,11 @@ _FATAL_TYPES = ("hello", "ack")
 class WebSocketEndpoint:
     """ASGI application of the one route. One instance per process; one call per socket."""
 
-    def __init__(self, worker: Worker) -> None:
+    rule = CHATTERS
+
+    def __init__(self, worker: Worker, gate: Gate) -> None:
         self._worker = worker
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -42,12 +59,13 @@ class WebSocketEndpoint:
         subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope["subprotocols"] else None
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
         socket = socket_of(scope)
-        try:
-            identity = identify(scope)
-        except ClientError as error:
-            refuse(socket, error.fault, NOT_AUTHENTICATED)
-            return
-        await Conversation(self._worker, socket, receive, identity).run()
+        if self._gate.tokens is None:
+            try:
+                named(scope)  # no hello can help whoever names nobody
+            except ClientError as error:
+                refuse(socket, error.fault, NOT_AUTHENTICATED)
+                return
+        await Conversation(self._worker, self._gate, socket, scope, receive).run()
 
 
 class LinePeer:
@@ -65,6 +83,11 @@ class LinePeer:
     @property
     def gone(self) -> bool:
         return self._socket.gone
+
+
+def code_of(fault: Fault) -> int:
+    """The close code for who is not let in."""
+    return {"forbidden": FORBIDDEN, "unavailable": 1013}.get(fault.code, NOT_AUTHENTICATED)
 
 
 def refuse(socket: Socket, fault: Fault, code: int) -> None:
@@ -85,10 +108,12 @@ async def texts(receive: Receive) -> AsyncIterator[str]:
 class Conversation:
     """Reads one socket, line by line, until it closes."""
 
-    def __init__(self, worker: Worker, socket: Socket, receive: Receive, identity: Identity) -> None:
+    def __init__(self, worker: Worker, gate: Gate, socket: Socket, scope: Scope, receive: Receive) -> None:
         self._worker = worker
+        self._gate = gate
         self._socket = socket
-        self._identity = identity
+        self._scope = scope
+        self._expiry = Expiry(self._expired)
         self._lines = self._split(receive)
         self._connection: Connection | None = None
 
@@ -98,9 +123,10 @@ class Conversation:
         except ClientError as error:
             self._fail(error.fault)
         except Exception:
-            log.exception("a socket of %s failed", self._identity.user)
+            log.exception("a socket of %s failed", self._connection.claim.user if self._connection else "nobody yet")
             self._socket.end(1011, "internal")
         finally:
+            self._expiry.cancel()
             if self._connection is not None:
                 self._connection.lost()
 
@@ -113,14 +139,45 @@ class Conversation:
         if first is None:
             return
         hello = _hello(first)
-        if self._worker.draining:
+        identity = await self._admitted(hello.token)
+        if identity is None:
+            return
+        if self._worker.draining:  # looked at last: whoever connects from here on is known to the drain
             self._socket.end(1012, "the worker is restarting")
             return
         peer = LinePeer(self._socket)
-        self._connection = Connection(self._worker, peer, self._identity.user, hello.device, hello.attempt or 0)
+        self._connection = Connection(self._worker, peer, identity.user, hello.device, hello.attempt or 0)
+        self._trust(identity)
         await self._connection.open(hello)
         async for line in self._lines:
             await self._take(self._connection, line)
+
+    async def _admitted(self, token: str | None) -> Identity | None:
+        """None: it was told why not, and the socket is closed."""
+        try:
+            identity = await self._gate.identify(self._scope, token)
+            CHATTERS.check(identity)
+        except ClientError as error:
+            refuse(self._socket, error.fault, code_of(error.fault))
+            return None
+        return identity
+
+    def _trust(self, identity: Identity) -> None:
+        self._identity = identity
+        self._expiry.at(identity.expires)
+
+    def _expired(self) -> None:
+        assert self._connection is not None  # it is made before the timer runs
+        self._connection.end(TOKEN_EXPIRED, "the token has expired")
+
+    async def _renew(self, connection: Connection, token: str) -> None:
+        """Raises ClientError: then the old token counts, as long as it lasts."""
+        identity = await self._gate.identify(self._scope, token)
+        CHATTERS.check(identity)
+        if identity.user != connection.claim.user:
+            raise ClientError("forbidden", "the token is for another user")
+        self._trust(identity)
+        connection.tell(authed_frame())
 
     async def _split(self, receive: Receive) -> AsyncIterator[bytes]:
         async for text in texts(receive):
@@ -147,6 +204,8 @@ class Conversation:
                 case History():
                     await connection.history(frame)
                     await self._socket.drained()
+                case Auth():
+                    await self._renew(connection, frame.token)
                 case Ping():
                     connection.tell(pong_frame(frame.ref))
                 case Hello():
@@ -159,7 +218,7 @@ class Conversation:
             connection.tell(error_frame(fault, id=_text(content.get("id")), ref=_text(content.get("ref"))))
 
     async def _send(self, connection: Connection, frame: SendFrame, line: bytes) -> None:
-        sender = frame.sender or self._identity.user
+        sender = sender_of(self._identity, frame.sender)
         message = message_of(frame, line, sender, frame.id, self._worker.settings.max_body)
         await connection.ready_to_send()
         connection.submit(message)

@@ -41,7 +41,9 @@ BELONGS_TO = {
     "prometheus_client": {"telemetry", "worker_slot"},
     "typer": {"ops", "cli"},
     "rich": {"ops"},
-    "httpx2": {"ops"},
+    "httpx2": {"ops", "edge"},  # key sets of tokens
+    "jwt": {"edge", "ops"},
+    "cryptography": {"edge"},
 }
 
 # The core has no clock, no randomness and no input or output: everything it needs is passed in.
@@ -90,7 +92,7 @@ def declared() -> set[str]:
     """What pyproject.toml installs, by the names it is imported under."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {re.split(r"[^\w-]", requirement)[0].replace("-", "_") for requirement in project["dependencies"]}
-    return names | {"starlette", "hiredis"}  # of fastapi and redis[hiredis]
+    return names | {"starlette", "hiredis", "jwt", "cryptography"}  # of fastapi, redis[hiredis], pyjwt[crypto]
 
 
 @pytest.mark.parametrize("module", SERVICE, ids=named)
