@@ -15,7 +15,7 @@ import orjson
 from service.core.backoff import Backoff
 from service.core.cursor import Cursor
 from service.core.entries import frame
-from service.core.errors import Fault, Unavailable
+from service.core.errors import ClientError, Fault, Unavailable
 from service.core.frames import Hello, History, error_frame, history_frame
 from service.core.lane import Lane
 from service.core.page import Page
@@ -23,7 +23,7 @@ from service.core.sending import OUT_OF_ORDER, Appended, Message, outcome
 from service.core.session import Read, Session
 from service.delivery.committer import Done
 from service.store.presence import Claim, Claimed
-from service.telemetry import ENTRIES_SENT, REPLACED, REPLAYED_PAGES
+from service.telemetry import DEVICES_REFUSED, ENTRIES_SENT, REPLACED, REPLAYED_PAGES, USERS_CROWDED
 
 if TYPE_CHECKING:
     from service.delivery.worker import Worker
@@ -32,6 +32,7 @@ log = logging.getLogger("inboxd.connection")
 
 FRAME_BYTES = 256 << 10
 """What one WebSocket frame bundles at most, unless a single line is longer: clients bound their frames too."""
+CROWDED = Fault("too_many_connections", "as many devices of this user are connected as may be")
 MOST_SENDS = 1024
 """Sends of one connection on their way; beyond, it is read no further until some have their answer."""
 
@@ -77,7 +78,16 @@ class Connection:
 
     async def open(self, hello: Hello) -> None:
         """Claims the device and returns when it is welcomed, or when the connection is closed instead."""
-        claimed = await self._take_claim()
+        if self._worker.hub.crowded(self.claim, self._worker.settings.max_connections_per_user):
+            USERS_CROWDED.inc()
+            self._refuse(CROWDED, 4003)
+            return
+        try:
+            claimed = await self._take_claim()
+        except ClientError as error:
+            DEVICES_REFUSED.inc()
+            self._refuse(error.fault, 4500)
+            return
         if claimed is None:
             return
         stored = await self._worker.succeed(claimed, self.claim)
@@ -118,6 +128,11 @@ class Connection:
                 return claimed
             self._rename()
         return None
+
+    def _refuse(self, fault: Fault, code: int) -> None:
+        """Says why there will be no `welcome`, then closes."""
+        self._peer.send([error_frame(fault)])
+        self.end(code, fault.code)
 
     def lost(self) -> None:
         """The socket is gone. Gives the claim back; what was not acked is sent again."""

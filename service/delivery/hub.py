@@ -98,6 +98,13 @@ class Hub:
     def of(self, user: str) -> list[Subscriber]:
         return list(self._users.get(user, {}).values())
 
+    def crowded(self, claim: Claim, most: int) -> bool:
+        """Whether so many other devices of its user are here."""
+        sessions = self._users.get(claim.user, {})
+        if len(sessions) < most:
+            return False
+        return len({one.claim.device for one in sessions.values()} - {claim.device}) >= most
+
     def all(self) -> Iterator[Subscriber]:
         for sessions in list(self._users.values()):
             yield from list(sessions.values())

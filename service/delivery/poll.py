@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from service.core.cursor import START, Cursor
 from service.core.entries import Entry, Missing, frame, gap_frame
+from service.core.errors import ClientError
 from service.core.page import Gap
+from service.delivery.connection import CROWDED
 from service.store.presence import Claim
+from service.telemetry import USERS_CROWDED
 
 if TYPE_CHECKING:
     from service.delivery.worker import Worker
@@ -39,7 +42,12 @@ class LongPoll:
         self._news = asyncio.Event()
 
     async def claimed(self) -> Cursor:
-        """Connects the device here; its stored cursor. Raises Unavailable."""
+        """Connects the device here; its stored cursor. Raises Unavailable, ClientError `too_many_connections`,
+        `too_many_devices`.
+        """
+        if self._worker.hub.crowded(self.claim, self._worker.settings.max_connections_per_user):
+            USERS_CROWDED.inc()
+            raise ClientError(CROWDED.code, CROWDED.detail)
         self._worker.hub.add(self)
         claimed = await self._worker.presence.claim(self.claim, deadline_ms=self._worker.claim_deadline())
         assert claimed is not None  # without an attempt the last to come wins

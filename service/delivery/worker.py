@@ -62,8 +62,9 @@ class Worker:
         self.keys = Keys(settings.prefix)
         self.clients = Clients(settings)
         limits = Limits(
-            settings.max_pending, settings.history, settings.retention, settings.device_expiry, settings.dedupe_window
-        )
+            settings.max_pending, settings.history, settings.retention, settings.device_expiry, settings.dedupe_window,
+            settings.max_devices,
+        )  # fmt: skip
         self.inboxes = Inboxes(self.clients, self.keys, limits)
         self.presence = Presence(self.clients.rest, self.keys, limits)
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)

@@ -100,6 +100,8 @@ async def ack_inbox(request: Request, asking: Asking) -> Response:
     """The device has handled everything up to the cursor. An older one than the last is ignored."""
     worker = worker_of(request)
     ack = await read_model(request, AckBody, SMALL_BODY)
+    if await worker.presence.stored(asking.user, ack.device) is None:
+        await worker.presence.register(asking.user, ack.device)  # there may be too many
     status = await worker.acker.now(asking.user, ack.device, Cursor.parse(ack.cursor))
     if status is AckStatus.BEYOND_LAST:
         raise ClientError("ack_beyond_head", f"{ack.cursor} is beyond the newest entry", "cursor")

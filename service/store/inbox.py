@@ -38,6 +38,7 @@ class Limits:
     retention: float
     device_expiry: float
     dedupe_window: float
+    devices: int = 100
 
     @property
     def kept(self) -> int:

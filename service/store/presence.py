@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.core.cursor import START, Cursor
-from service.core.errors import Unavailable
+from service.core.errors import ClientError, Unavailable
 from service.store import client as store
 from service.store import scripts
 from service.store.client import Redis
@@ -14,6 +14,7 @@ from service.store.worker_stream import pulse
 
 SCAN_COUNT = 500
 NO_DEADLINE = 2**53
+TOO_MANY = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Presence:
         """This device is connected here. None: a newer connection of it holds the claim.
 
         `deadline_ms`, by the server's clock: a claim that lay in a paused server's buffer longer must not throw out
-        its successor. `again`: only takes back what is free or already its own. Raises Unavailable: it may be in.
+        its successor. `again`: only takes back what is free or already its own. Raises Unavailable: it may be in;
+        ClientError `too_many_devices`.
         """
         member = f"{claim.user}/{claim.device}/{claim.session}"
         enlist = (scripts.ENLIST, (self._keys.claims(claim.worker),), (member,))
@@ -63,7 +65,9 @@ class Presence:
         return _claimed(row)
 
     async def register(self, user: str, device: str) -> Claimed:
-        """Makes a device known without a connection, so that entries are held for it. Raises Unavailable."""
+        """Makes a device known without a connection, so that entries are held for it. Raises Unavailable, ClientError
+        `too_many_devices`.
+        """
         script, keys, args = self._claim(Claim(user, device, "", ""), "register", NO_DEADLINE)
         claimed = _claimed(await scripts.call(self._client, script, keys, args))
         assert claimed is not None  # registering is never refused
@@ -84,6 +88,7 @@ class Presence:
                 limits.max_pending,
                 limits.kept,
                 deadline_ms,
+                limits.devices,
             ),
         )
 
@@ -157,7 +162,9 @@ class Presence:
 
 
 def _claimed(row: list[Any]) -> Claimed | None:
-    """What `claim.lua` answered; None: refused."""
+    """What `claim.lua` answered; None: refused. Raises ClientError `too_many_devices`."""
+    if row[0] == TOO_MANY:
+        raise ClientError("too_many_devices", "as many devices are known as a user may have, and this is none of them")
     if row[0] < 0:
         raise Unavailable("the claim came too late")
     if row[0] == 0:

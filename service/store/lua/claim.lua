@@ -6,7 +6,7 @@
 --       5 mode: "new" the device has just connected; "again" a session renews what it lost;
 --         "register" no connection, only the device
 --       6 device expiry (ms)  7 max_pending (entries)  8 life of an inbox (s)
---       9 deadline (ms, the server's clock)
+--       9 deadline (ms, the server's clock)  10 devices a user may have
 -- Returns {1, stored, last, held, registered}
 --           stored  the device's cursor (a new device: just before the oldest entry kept)
 --           last    the newest cursor of the inbox
@@ -14,6 +14,7 @@
 --           registered  1 where the device was new
 --         {0, held}  refused: a newer connection of this device holds the claim
 --         {-1}       too late: whoever asked has given up, and its device may be connected elsewhere
+--         {-2}       the device is new, and the user has as many as there may be; nothing was done
 
 local call = redis.call
 local match, format, floor = string.match, string.format, math.floor
@@ -40,6 +41,18 @@ if not last then
 end
 
 local stored, registered = call('HGET', cursors, device), 0
+local most = tonumber(ARGV[10])
+if not stored and mode ~= 'again' and call('HLEN', cursors) >= most then
+  -- Room is made by devices that hold no entries back any more and are not connected; never by one that does.
+  local rows = call('HGETALL', devices)
+  for i = 1, #rows, 2 do
+    if now - tonumber(rows[i + 1]) > expiry and call('HEXISTS', presence, rows[i]) == 0 then
+      call('HDEL', devices, rows[i])
+      call('HDEL', cursors, rows[i])
+    end
+  end
+  if call('HLEN', cursors) >= most then return {-2} end
+end
 if not stored then
   local oldest = call('XRANGE', inbox, '-', '+', 'COUNT', 1)
   stored, registered = last, 1
