@@ -1,17 +1,16 @@
 """A Cluster of servers on loopback: made, broken and resharded by plain commands."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import redis
 from redis.crc import key_slot
 
 from scripts.lab.ports import free_port
-from scripts.lab.redis_server import RedisServer
-from scripts.lab.rights import Rights
+from scripts.lab.redis_server import How, RedisServer
 from scripts.lab.sentinel_group import REPLICATION
 from scripts.lab.timing import PATIENCE, UNIT, eventually
 
@@ -25,8 +24,8 @@ Hook = Callable[[str], object]
 class ClusterGroup:
     """`servers`: first the `primaries`, each with an equal share of the slots, then `replicas` for each of them.
 
-    Nodes are named by their port. `node_timeout_ms`: so long silent, and a node counts as failed. `options`, `lines`,
-    `binary`, `rights`: as in `RedisServer`.
+    Nodes are named by their port. `node_timeout_ms`: so long silent, and a node counts as failed. `options` and
+    `how`: as in `RedisServer`.
     """
 
     def __init__(
@@ -36,9 +35,7 @@ class ClusterGroup:
         primaries: int = 3,
         replicas: int = 0,
         node_timeout_ms: int = 1500,
-        lines: Sequence[str] = (),
-        binary: str = "",
-        rights: Rights | None = None,
+        **how: Unpack[How],
     ) -> None:
         self.bus_ports: dict[int, int] = {}
         self.primaries_at_first = primaries
@@ -51,7 +48,7 @@ class ClusterGroup:
         for n in range(primaries * (1 + replicas)):
             bus = free_port()  # the usual one, 10000 above, may be in the kernel's range for outgoing connections
             ours = (*REPLICATION, *cluster, "--cluster-port", str(bus), *options)
-            server = RedisServer(folder / f"node-{n}", *ours, lines=lines, binary=binary, rights=rights)
+            server = RedisServer(folder / f"node-{n}", *ours, **how)
             self.bus_ports[server.port] = bus
             self.servers.append(server)
         self.hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.servers[:primaries])

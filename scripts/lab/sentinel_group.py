@@ -1,14 +1,12 @@
 """A primary, two replicas and three sentinels, which make one of the replicas the primary when the first is gone."""
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import redis
 
-from scripts.lab.redis_server import RedisServer
-from scripts.lab.rights import Rights
+from scripts.lab.redis_server import How, RedisServer
 from scripts.lab.timing import PATIENCE, UNIT, eventually
 
 NAME = "inbox"
@@ -31,8 +29,8 @@ class Sentinel(RedisServer):
 class SentinelGroup:
     """`servers`, the first of which begins as primary, and `sentinels`. All on loopback, AOF `always`.
 
-    `down_after_ms`: so long silent, and a server counts as down. `options`, `lines`, `binary`, `rights`: of the
-    servers, as in `RedisServer`. Servers are named by their port.
+    `down_after_ms`: so long silent, and a server counts as down. `options` and `how`: of the servers, as in
+    `RedisServer`. Servers are named by their port.
     """
 
     def __init__(
@@ -41,15 +39,11 @@ class SentinelGroup:
         *options: str,
         replicas: int = 2,
         down_after_ms: int = 700,
-        lines: Sequence[str] = (),
-        binary: str = "",
-        rights: Rights | None = None,
+        **how: Unpack[How],
     ) -> None:
         self.down_after_ms = int(down_after_ms * UNIT)
-        self.servers = [
-            RedisServer(folder / f"server-{n}", *REPLICATION, *options, lines=lines, binary=binary, rights=rights)
-            for n in range(replicas + 1)
-        ]
+        ours = (*REPLICATION, *options)
+        self.servers = [RedisServer(folder / f"server-{n}", *ours, **how) for n in range(replicas + 1)]
         self.sentinels = [
             Sentinel(folder / f"sentinel-{n}", lines=self._watch(), binary=self.servers[0].binary) for n in range(3)
         ]
