@@ -30,6 +30,7 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "chat:state:{bob}",
         "hash",
         "`last` newest cursor; `best` furthest acked, `floor` lowest acked by a live device; "
+        "`trimmed` the number up to which entries may be gone; "
         "`devices` live devices, `judged` when they were last counted (ms); "
         "`online` 1 while presence has a row; `seen` current dedupe hash, "
         "`turned` since when (ms), `older` 1 while the other one counts; "

@@ -246,6 +246,20 @@ async def test_a_history_longer_than_what_waits_is_kept_too(exact: Store) -> Non
     assert await small.entries() == [str(cursor) for cursor in cursors[2:]]
 
 
+async def test_how_far_it_may_be_trimmed_is_noted_and_never_goes_back(exact: Store) -> None:
+    small = exact.limited(history=2)
+    cursors = await exact.fill(9)
+    await ack(small, cursors[4])
+    assert (await exact.state())["trimmed"] == "5"
+    await ack(small, cursors[8])
+    assert (await exact.state())["trimmed"] == "7", "the history stays"
+    await exact.fill(3, prefix="g")
+    await exact.presence.register("bob", "tablet")
+    await ack(small, Cursor(cursors[7].ms, 8), "tablet")
+    assert (await exact.state())["trimmed"] == "8"
+    assert Cursor.parse((await exact.entries())[0]).seq == 9
+
+
 async def test_the_newest_entry_is_never_trimmed(exact: Store) -> None:
     least = exact.limited(history=1)
     for n in range(3):

@@ -217,6 +217,16 @@ async def test_a_claim_counts_the_devices_that_have_a_say_and_finds_the_floor(st
     assert (state["devices"], state["floor"]) == ("3", str(cursors[1]))
 
 
+async def test_a_claim_finds_best_among_the_devices_that_have_a_say(store: Store, claim: Claims) -> None:
+    cursors = await store.fill(5)
+    await store.inboxes.ack([("bob", "phone", cursors[1]), ("bob", "laptop", cursors[3])])
+    await age(store, "laptop", store.limits.device_expiry + 1)
+    await claim()
+    assert (await store.state())["best"] == str(cursors[1])
+    await store.presence.register("bob", "laptop")
+    assert (await store.state())["best"] == str(cursors[3]), "never below a device that has a say"
+
+
 async def test_a_claim_counts_no_device_that_was_silent_for_too_long(store: Store, claim: Claims) -> None:
     cursors = await store.fill(5)
     await store.inboxes.ack([("bob", "laptop", cursors[1]), ("bob", "phone", cursors[2])])

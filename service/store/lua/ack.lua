@@ -47,7 +47,7 @@ end
 
 local function ack(k, device, cursor)
   local state, inbox, cursors, devices = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
-  local s = call('HMGET', state, 'last', 'best', 'floor', 'devices', 'judged')
+  local s = call('HMGET', state, 'last', 'best', 'floor', 'devices', 'judged', 'trimmed')
   local last, best, low = s[1] or '0-0', s[2], s[3]
   if above(cursor, last) then return {3} end
   local was = call('HGET', cursors, device)
@@ -75,10 +75,12 @@ local function ack(k, device, cursor)
   end
   call('HSET', state, 'devices', format('%.0f', live))
   if floor_ then
-    call('HSET', state, 'floor', floor_)
     local _, floor_seq = parse(floor_)
     local keep = last_seq - floor_seq
     if keep < history then keep = history end
+    local trimmed = tonumber(s[6] or 0)
+    if last_seq - keep > trimmed then trimmed = last_seq - keep end
+    call('HSET', state, 'floor', floor_, 'trimmed', format('%.0f', trimmed))
     call('XTRIM', inbox, 'MAXLEN', '~', format('%.0f', keep))
   end
   return {1}

@@ -66,7 +66,7 @@ call('HSET', devices, device, format('%.0f', now))
 
 -- Who has a say in what is kept; rows of devices gone for twice the expiry are dropped.
 local _, last_seq = match(last, '^(%d+)%-(%d+)$')
-local seen, low, low_ms, low_seq, live = {}, nil, nil, nil, 0
+local seen, low, low_ms, low_seq, high, high_ms, high_seq, live = {}, nil, nil, nil, '0-0', 0, 0, 0
 local rows = call('HGETALL', devices)
 for i = 1, #rows, 2 do
   seen[rows[i]] = tonumber(rows[i + 1])
@@ -84,10 +84,14 @@ for i = 1, #rows, 2 do
     if not low or ms < low_ms or (ms == low_ms and seq < low_seq) then
       low, low_ms, low_seq = rows[i + 1], ms, seq
     end
+    if ms > high_ms or (ms == high_ms and seq > high_seq) then
+      high, high_ms, high_seq = rows[i + 1], ms, seq
+    end
   end
 end
 call('HSET', state, 'last', last, 'devices', format('%.0f', live))
 if low then call('HSET', state, 'floor', low) end
+if high ~= '0-0' then call('HSET', state, 'best', high) end
 
 if mode ~= 'register' then
   call('HSET', presence, device, worker .. '/' .. session .. '/' .. attempt)
