@@ -13,6 +13,7 @@ import redis
 
 from scripts.lab import processes
 from scripts.lab.clock import Clock
+from scripts.lab.netns import Namespace
 from scripts.lab.ports import free_port
 from scripts.lab.rights import Rights
 from scripts.lab.timing import PATIENCE, eventually
@@ -52,7 +53,8 @@ class RedisServer:
 
     `options` go on the command line; `lines` into the configuration file, which the server may rewrite.
     `binary`: another server program than the usual one. With `rights`, `service_url` is that user's; `url` has all.
-    `clocked`: it has a wall clock of its own (`clock.obstacle` says where that cannot be).
+    `clocked`: it has a wall clock of its own (`clock.obstacle` says where that cannot be). In a `namespace`
+    `service_url` is what loses packets; `url` leads through a socket file, and loses none.
     """
 
     def __init__(
@@ -63,13 +65,17 @@ class RedisServer:
         binary: str = "",
         rights: Rights | None = None,
         clocked: bool = False,
+        namespace: Namespace | None = None,
     ) -> None:
         self.folder = folder
         self.port = free_port()
         self.binary = binary or server_binary()
         self.rights = rights.known_to(self.binary) if rights else None
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.service_url = self.url.replace("//", f"//{self.rights.login}") if self.rights else self.url
+        self.host = namespace.address if namespace else "127.0.0.1"
+        self.url = f"unix://{folder}/sock" if namespace else f"redis://{self.host}:{self.port}/0"
+        login = self.rights.login if self.rights else ""
+        self.service_url = f"redis://{login}{self.host}:{self.port}/0"
+        self._namespace = namespace
         self._options = options
         self._lines = [*lines, self.rights.words] if self.rights else [*lines]
         self._clocked = clocked
@@ -95,13 +101,20 @@ class RedisServer:
             configuration.write_text("".join(f"{line}\n" for line in self._lines))
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self.binary, str(configuration), *self._arguments(), *self._options],
+                self._command(str(configuration)),
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self._environment()},
                 preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - no thread of a test holds a lock then
             )
         eventually(self._answers, f"the server on port {self.port} answers PING")
+
+    def _command(self, configuration: str) -> list[str]:
+        command = [self.binary, configuration, *self._arguments(), *self._options]
+        if self._namespace is None:
+            return command
+        far = ("--bind", "127.0.0.1", self.host, "--protected-mode", "no", "--unixsocket", str(self.folder / "sock"))
+        return self._namespace.wrapped([*command, *far])
 
     def _arguments(self) -> tuple[str, ...]:
         return ("--port", str(self.port), "--dir", str(self.folder), *SETTINGS)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,14 +51,23 @@ class Worker:
     connections: int
 
 
+def by_name() -> Mapping[str, str]:
+    """While authentication is off."""
+    return {"X-Inboxd-User": "operator"}
+
+
 class Service:
     """`python -m service.cli serve` on a free port, its files below `home`; settings without `INBOXD_`.
 
-    `close` ends it and fails if anything was left behind: a process, a temporary file, the port.
+    `close` ends it and fails if anything was left behind: a process, a temporary file, the port. `operator`: headers
+    that let us ask as an operator.
     """
 
-    def __init__(self, home: Path, **settings: object) -> None:
+    def __init__(
+        self, home: Path, *, operator: Callable[[], Mapping[str, str]] = by_name, **settings: object
+    ) -> None:
         self.home = home
+        self.operator = operator
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = {**QUICK, **{name.upper(): str(value) for name, value in settings.items()}}
@@ -230,7 +239,7 @@ class Service:
 
     def workers(self) -> list[Worker]:
         """The workers that live, as the service reports them."""
-        response = self._http.get("/v1/ops/workers", headers={"X-Inboxd-User": "operator"})
+        response = self._http.get("/v1/ops/workers", headers=self.operator())
         assert response.status_code == 200, response.text
         children = {child.pid for child in self._note_children()}
         rows = response.json()["workers"]
@@ -285,7 +294,7 @@ class Service:
     def metrics(self) -> dict[str, float]:
         """`/metrics`, summed over labels: name → value."""
         found: dict[str, float] = {}
-        for line in self._http.get("/metrics").text.splitlines():
+        for line in self._http.get("/metrics", headers=self.operator()).text.splitlines():
             if match := re.fullmatch(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{.*\})? (\S+)(?: \d+)?", line):
                 found[match[1]] = found.get(match[1], 0.0) + float(match[2])
         return found
