@@ -8,7 +8,7 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: help run test check format bench clean
+.PHONY: help run test check format bench chaos clean
 
 help:
 	@echo 'make run     start the service (ARGS="--port 9000" for flags of inboxd serve)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make check   ruff and mypy'
 	@echo 'make format  let ruff format and repair what it can'
 	@echo 'make bench   measure; takes minutes'
+	@echo 'make chaos   break everything, lose nothing; takes a quarter of an hour (ARGS="--list", ARGS=worker-killed)'
 	@echo 'make clean   remove .venv and caches; ./data stays'
 
 run: .venv/installed
@@ -35,6 +36,10 @@ format: .venv/installed-dev
 
 bench: .venv/installed-dev
 	.venv/bin/python -m scripts.bench $(ARGS)
+
+# All scenarios write the report; some of them, or other flags, only print.
+chaos: .venv/installed-dev
+	.venv/bin/python -m scripts.chaos $(or $(ARGS),--report docs/chaos-report.md)
 
 clean:
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

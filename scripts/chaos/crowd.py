@@ -69,14 +69,15 @@ class Crowd:
             self._reader(user, "phone")
             if self.cast.others:
                 self._reader(user, self.cast.others[number % len(self.cast.others)])
-        for kind, count in (
-            (OverHttp, self.cast.single),
-            (InBatches, self.cast.batches),
-            (OverSocket, self.cast.sockets),
-        ):
-            for number in range(count):
-                self._sender(kind, f"{kind.__name__.lower()}{number}")
-        self._tasks = [asyncio.create_task(one.run()) for one in (*self.readers, *self.senders)]
+        kinds: list[type[Sender]] = [
+            *[OverHttp] * self.cast.single,
+            *[InBatches] * self.cast.batches,
+            *[OverSocket] * self.cast.sockets,
+        ]
+        for number, kind in enumerate(kinds):
+            self._sender(kind, f"{kind.__name__.lower()}{number}")
+        self._tasks = [asyncio.create_task(reader.run()) for reader in self.readers]
+        self._tasks += [asyncio.create_task(sender.run()) for sender in self.senders]
 
     def _reader(self, user: str, name: str) -> None:
         device = Device(self.base, user, name, self.history, random.Random(self._rng.random()))

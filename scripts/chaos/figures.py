@@ -70,7 +70,7 @@ def figures(records: Sequence[Record], steady: Collection[Reader]) -> Figures:
             _count(found, record)
     found.tried, found.accepted, found.deliveries = len(messages), len(accepted), len(seen)
     found.slowest = max(_delays(records, accepted, steady), default=0.0)
-    found.recovered = recovered(records, steady)
+    found.recovered = _longest_recovery(records, steady)
     found.reconnected = max(_reconnections(records, steady), default=None)
     return found
 
@@ -107,16 +107,28 @@ def _reconnections(records: Sequence[Record], steady: Collection[Reader]) -> Ite
 
 
 def recovered(records: Sequence[Record], steady: Collection[Reader]) -> float | None:
-    """Seconds from the end of the fault until every sender had a new message accepted and every steady device got a
-    new one; None: not yet, or there was no fault.
+    """Seconds from the end of the latest fault until every sender had a new message accepted and every steady device
+    got a new one; None: not yet, or there was no fault.
     """
-    begin = next((n for n in reversed(range(len(records))) if _is_over(records[n])), None)
+    begin = next((place for place in reversed(range(len(records))) if _is_over(records[place])), None)
     if begin is None:
         return None
     senders = {record.sender for record in records[:begin] if isinstance(record, Accepted)}
+    return _all_served(records[begin:], senders, steady)
+
+
+def _longest_recovery(records: Sequence[Record], steady: Collection[Reader]) -> float | None:
+    """As `recovered`, the longest of all faults. Through a next one, where that came sooner."""
+    senders = {record.sender for record in records if isinstance(record, Accepted)}
+    begins = [place for place, record in enumerate(records) if _is_over(record)]
+    found = [_all_served(records[begin:], senders, steady) for begin in begins]
+    return max((time for time in found if time is not None), default=None)
+
+
+def _all_served(records: Sequence[Record], senders: Collection[str], steady: Collection[Reader]) -> float | None:
     fresh: set[Identity] = set()
     waiting: set[str | Reader] = {*senders, *steady}
-    for record in records[begin:]:
+    for record in records:
         if isinstance(record, Tried):
             fresh.add(record.identity)
         elif isinstance(record, Accepted) and record.identity in fresh:
@@ -124,7 +136,7 @@ def recovered(records: Sequence[Record], steady: Collection[Reader]) -> float | 
         elif isinstance(record, Delivered) and record.identity in fresh:
             waiting.discard(record.reader)
         if not waiting:
-            return record.at - records[begin].at
+            return record.at - records[0].at
     return None
 
 

@@ -14,6 +14,7 @@ from scripts.chaos.history import Identity
 from scripts.lab.proxy import RedisProxy
 from scripts.lab.redis_server import RedisServer
 from scripts.lab.service import ROOT, Service
+from scripts.lab.tcp_proxy import TcpProxy
 from scripts.lab.timing import PATIENCE, eventually
 
 ROOMY = {"HISTORY": 1_000_000, "MAX_PENDING": 1_000_000}
@@ -54,6 +55,11 @@ class Ground:
     def client(self) -> Any:
         """A blocking client of the data, text replies, whatever stands before the service."""
         return self.server.client()
+
+    @property
+    def base(self) -> str:
+        """Where clients find the service."""
+        return self.service.url
 
     # What they share
 
@@ -129,3 +135,26 @@ class Proxied(Ground):
     def stop_servers(self) -> None:
         self.proxy.stop()
         super().stop_servers()
+
+
+class Fronted(Ground):
+    """Clients reach the service through a proxy."""
+
+    front: TcpProxy
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.front.port}"
+
+    def start(self) -> None:
+        super().start()
+        self.front.target = self.service.port
+        self.front.start()
+
+    def make(self) -> None:
+        super().make()
+        self.front = TcpProxy(0)  # where to is known when there is a service
+
+    def close(self) -> list[str]:
+        self.front.stop()
+        return super().close()

@@ -78,9 +78,9 @@ def page(results: Sequence[Result], seed: int, length: float) -> str:
         [
             "# Chaos report",
             "",
-            "Written by `make chaos` (`scripts/chaos/`): real servers and workers, busy clients, one fault after the other;",
-            "then the recorded history of every client is judged. *Lost* must be 0, and a scenario whose fault did not",
-            "happen counts as failed. Delays are those of phones, which want to be online all the time.",
+            "Written by `make chaos` (`scripts/chaos/`): real servers and workers, busy clients, one fault after the",
+            "other; then the recorded history of every client is judged. *Lost* must be 0, and a scenario whose fault",
+            "did not happen counts as failed. Delays are those of phones, which want to be online all the time.",
             "",
             f"{time.strftime('%Y-%m-%d', time.gmtime())}, seed {seed}, about {length:.0f} s for each scenario:",
             f"{passed} of {len(results)} passed, {sum(bool(result.skipped) for result in results)} skipped.",

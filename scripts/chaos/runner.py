@@ -44,7 +44,7 @@ def run(scenario: Scenario, seed: int, seconds: float, folder: Path) -> Result:
     complete: set[Reader] = set()
     steady: set[Reader] = set()
     ground = scenario.ground(folder, dict(scenario.settings))
-    crowd = Crowd(ground.service.url, scenario.cast, history, seed)
+    crowd = Crowd(ground.base, scenario.cast, history, seed)
     stage = Stage(ground, crowd, history, seconds * (1 - 2 * QUIET), random.Random(seed))
     try:
         ground.start()

@@ -1,7 +1,8 @@
 """What happens between the service and its server."""
 
-from scripts.chaos.grounds import Proxied
+from scripts.chaos.grounds import Fronted, Proxied
 from scripts.chaos.stage import Stage, scenario
+from scripts.lab.tcp_proxy import NONE, Faults
 from scripts.lab.timing import UNIT
 
 
@@ -43,3 +44,37 @@ def server_unreachable(stage: Stage[Proxied]) -> None:
         stage.wait(stage.seconds / 2)
         proxy.refusing = False
     stage.prove(cut > 0 and proxy.refused > 0, f"{cut} connections were cut, {proxy.refused} new ones refused")
+
+
+@scenario("slow-network", "every byte between service and server is late, in small pieces, at random", ground=Proxied)
+def slow_network(stage: Stage[Proxied]) -> None:
+    proxy = stage.ground.proxy
+    with stage.fault():
+        proxy.faults = Faults(delay=0.02, jitter=0.08, piece=400)
+        stage.wait(stage.seconds)
+        proxy.faults = NONE
+    late, pieces = proxy.counts["delayed"], proxy.counts["pieces"]
+    stage.prove(late > 100 and pieces > late, f"{late} chunks came late, in {pieces} pieces")
+
+
+@scenario("lossy-network", "connections to the server are reset, and answers lost, at random", ground=Proxied)
+def lossy_network(stage: Stage[Proxied]) -> None:
+    proxy = stage.ground.proxy
+    with stage.fault():
+        proxy.faults = Faults(jitter=0.02, reset=0.01, lose_answer=0.01)
+        stage.wait(stage.seconds)
+        proxy.faults = NONE
+    stage.prove(proxy.counts["resets"] > 0, f"{proxy.counts['resets']} connections were reset")
+    stage.prove(proxy.counts["lost_answers"] > 0, f"{proxy.counts['lost_answers']} answers were lost")
+
+
+@scenario("lossy-clients", "connections between clients and service are slow, and reset at random", ground=Fronted)
+def lossy_clients(stage: Stage[Fronted]) -> None:
+    front = stage.ground.front
+    with stage.fault():
+        front.faults = Faults(jitter=0.1, piece=700, reset=0.02, lose_answer=0.02)
+        stage.wait(stage.seconds)
+        front.faults = NONE
+    stage.prove(front.counts["resets"] > 0, f"{front.counts['resets']} connections were reset")
+    stage.prove(front.counts["lost_answers"] > 0, f"{front.counts['lost_answers']} answers were lost")
+    stage.prove(stage.duplicates() > 0, f"{stage.duplicates()} repeats were known already: only the answer was lost")
