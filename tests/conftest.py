@@ -68,7 +68,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Se
     """Starts services (settings without `INBOXD_`) that live until the module's tests are over."""
     started: list[Service] = []
 
-    def start(**settings: object) -> Service:
+    def start(**settings: Any) -> Service:
         service = Service(tmp_path_factory.mktemp("service"), **settings)
         started.append(service)
         service.start()
