@@ -63,9 +63,7 @@ class Service:
     that let us ask as an operator.
     """
 
-    def __init__(
-        self, home: Path, *, operator: Callable[[], Mapping[str, str]] = by_name, **settings: object
-    ) -> None:
+    def __init__(self, home: Path, *, operator: Callable[[], Mapping[str, str]] = by_name, **settings: object) -> None:
         self.home = home
         self.operator = operator
         self.port = free_port()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, WebSocketRoute
 
 from service.edge.auth import EVERYBODY, Rule
 
@@ -31,13 +31,12 @@ def _walk(routes: Iterable[BaseRoute], prefix: str) -> Iterator[tuple[str, Rule 
         if inner:
             yield from _walk(inner, path)
             continue
+        if isinstance(route, WebSocketRoute):
+            yield f"WS {path}", getattr(route.endpoint, "rule", None)
+            continue
         dependant = getattr(context, "dependant", None)
-        if isinstance(dependant, Dependant):
-            rule = _declared(dependant)
-        else:
-            rule = getattr(context.endpoint, "rule", None) or BESIDE.get(path)
-        methods = context.methods or ({"WS"} if "WebSocket" in type(route).__name__ else {"*"})
-        for method in sorted(methods):
+        rule = _declared(dependant) if isinstance(dependant, Dependant) else BESIDE.get(path)
+        for method in sorted(context.methods or {"*"}):
             yield f"{method} {path}", rule
 
 

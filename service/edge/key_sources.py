@@ -127,8 +127,7 @@ class KeySet:
 
 def fetcher(url: str) -> Fetch:
     """How to get INBOXD_JWKS_URL: over HTTP(S), or from a file. Raises UnusableKeyError."""
-    scheme = urlsplit(url).scheme
-    if scheme in ("http", "https"):
+    if url.partition("://")[0] in ("http", "https"):
         _check(url)
         return HttpFetch(url)
     if (path := file_of(url)) is None:
@@ -147,9 +146,8 @@ def _check(url: str) -> None:
 
 def file_of(url: str) -> Path | None:
     """The file that INBOXD_JWKS_URL names; None where it names none."""
-    parts = urlsplit(url)
-    if parts.scheme == "file":
-        return Path(unquote(parts.path))
+    if url.startswith("file://"):
+        return Path(unquote(urlsplit(url).path))
     return Path(url) if "://" not in url else None
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from scripts.lab.service import Service
 from tests.support.api import Api
+from tests.support.issuer import SECRET, Issuer
 from tests.support.wire import Wire
 
 
@@ -27,6 +28,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
     finally:
         service.close()
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """As `service`, with tokens signed by `SECRET`."""
+    service = Service(tmp_path_factory.mktemp("guarded"), operator=by_token, AUTH="jwt", JWT_SECRET=SECRET)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.close()
+
+
+def by_token() -> dict[str, str]:
+    return {"Authorization": f"Bearer {Issuer().token('operator', 'ops')}"}
 
 
 @pytest.fixture

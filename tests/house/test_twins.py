@@ -5,7 +5,6 @@ from tests.house.tree import ROOT, Module, modules
 # Tested under another name: by what a user sees of it.
 ELSEWHERE = {
     "app": "edge/test_problems.py",
-    "edge/auth": "edge/test_ws_origins.py",
     "edge/bodies": "edge/test_limits.py",
     "edge/health": "test_app.py",
     "edge/http": "edge/test_sending.py",

@@ -14,10 +14,12 @@ LEAKS = re.compile(r"Traceback|File \"|\.py\b|chat:|redis|valkey|pydantic|starle
 
 
 class Api:
-    """Requests in the name of `user`. Use as an async context manager."""
+    """Requests in the name of `user`, or with a token. Use as an async context manager."""
 
-    def __init__(self, base: str, user: str | None = None) -> None:
+    def __init__(self, base: str, user: str | None = None, token: str | None = None) -> None:
         headers = {} if user is None else {"X-Inboxd-User": user}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         self.user = user
         self.http = httpx2.AsyncClient(base_url=base, headers=headers, timeout=PATIENCE, trust_env=False)
 

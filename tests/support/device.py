@@ -30,7 +30,9 @@ class Device:
     and that what it repeats is what it sent before.
     """
 
-    def __init__(self, base: str, user: str, name: str = "phone", history: History | None = None) -> None:
+    def __init__(
+        self, base: str, user: str, name: str = "phone", history: History | None = None, token: str | None = None
+    ) -> None:
         self.base, self.user, self.name = base, user, name
         self.log: list[Frame] = []
         self.entries: list[Frame] = []  # entries and gaps of this connection
@@ -38,6 +40,7 @@ class Device:
         self.confirmed = START  # what the service is known to have stored
         self.acking = False
         self.connections = 0
+        self.token = token  # of the next `hello`
         self.wire: Wire
         self.rules: Rules
         self._history = history
@@ -64,7 +67,7 @@ class Device:
         self.entries = []
         self.wire = await Wire.open(self.url, judge=self._judge, receive_buffer=receive_buffer)
         self.connections += 1
-        asked = {"cursor": cursor, "window": window, "attempt": attempt}
+        asked = {"cursor": cursor, "window": window, "attempt": attempt, "token": self.token}
         hello = {"type": "hello", "device": self.name}
         await self.wire.send(hello | {key: value for key, value in asked.items() if value is not None})
         await self.wire.until(lambda: self.rules.welcome or not self.wire.is_open or None, "welcome")

@@ -18,9 +18,13 @@ SECRET = "a shared secret of the tests, long enough for HS256"
 HOUR = 3600.0
 
 
-@cache
 def private_key(algorithm: str, number: int = 0) -> Any:
     """A key for RS256, ES256 or EdDSA; another one for each number."""
+    return _made(algorithm, number)
+
+
+@cache
+def _made(algorithm: str, number: int) -> Any:
     match algorithm:
         case "RS256":
             return rsa.generate_private_key(65537, 2048)

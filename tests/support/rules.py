@@ -24,6 +24,7 @@ FIELDS: dict[str, tuple[set[str], set[str]]] = {  # type: (always there, sometim
     "gap": ({"after", "cursor", "missing", "reason"}, set()),
     "broadcast": ({"body", "ts"}, set()),
     "history": ({"entries", "more"}, {"ref"}),
+    "authed": (set(), set()),
     "pong": (set(), {"ref"}),
     "error": ({"code", "message", "retryable"}, {"id", "ref", "field", "retry_after", "recipients"}),
     "closing": ({"reason", "reconnect_after_ms"}, set()),
