@@ -6,7 +6,9 @@ from starlette.routing import WebSocketRoute
 from service.delivery.worker import Worker
 from service.edge import access, health, http, legacy, ops, problems
 from service.edge.auth import Gate, LoopbackGuard
+from service.edge.intake import MOST_HELD, Intake
 from service.edge.legacy import LegacyEndpoint
+from service.edge.rates import Rates
 from service.edge.ws import WebSocketEndpoint
 
 
@@ -21,11 +23,14 @@ def create_app(worker: Worker) -> FastAPI:
     )
     app.state.worker = worker
     app.state.gate = gate
+    app.state.rates = rates = Rates(worker.settings)
     problems.install(app)
     for router in (http.router, ops.router, health.router, legacy.router):
         app.include_router(router)
-    app.router.routes.append(WebSocketRoute("/v1/ws", WebSocketEndpoint(worker, gate), name="ws"))
-    app.router.routes.append(WebSocketRoute("/api/chat/connect_chat", LegacyEndpoint(worker, gate), name="legacy"))
+    app.router.routes.append(WebSocketRoute("/v1/ws", WebSocketEndpoint(worker, gate, rates), name="ws"))
+    legacy_endpoint = LegacyEndpoint(worker, gate, rates)
+    app.router.routes.append(WebSocketRoute("/api/chat/connect_chat", legacy_endpoint, name="legacy"))
+    app.add_middleware(Intake, most=max(MOST_HELD, 2 * worker.settings.max_batch_bytes))
     if gate.tokens is None:
         app.add_middleware(LoopbackGuard, origins=worker.settings.origins)
     if unruled := access.unruled(app):

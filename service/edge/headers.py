@@ -26,7 +26,7 @@ _KEY = "inboxd.headers"
 
 def add(scope: Scope, fields: Iterable[tuple[str, str]]) -> None:
     """Fields of the answer to this request, whatever it will be."""
-    scope["state"].setdefault(_KEY, {}).update(fields)
+    scope.setdefault("state", {}).setdefault(_KEY, {}).update(fields)
 
 
 def guarded(app: ASGIApp) -> ASGIApp:

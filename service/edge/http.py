@@ -16,6 +16,7 @@ from service.delivery.worker import Worker
 from service.edge.auth import Asking, AskingToSend, sender_of
 from service.edge.bodies import commit, commit_all, new_id, read_json, read_model, worker_of
 from service.edge.problems import problem, problem_response
+from service.edge.rates import Rates
 from service.edge.tokens import Identity
 from service.store.inbox import AckStatus
 
@@ -49,6 +50,7 @@ class AckBody(Strict):
 async def send_message(request: Request, asking: AskingToSend) -> Response:
     """Accepts a message into every recipient's inbox: 202 the first time, 200 for a repeat of the same id."""
     worker = worker_of(request)
+    rates_of(request).admit(request, asking)
     raw, content = await read_json(request, worker.settings.max_frame)
     send = validate(Send, content)
     message = _message(worker, asking, send, raw, request.headers.get("idempotency-key"))
@@ -62,18 +64,9 @@ async def send_message(request: Request, asking: AskingToSend) -> Response:
 async def send_batch(request: Request, asking: AskingToSend) -> Response:
     """Each message as it would be alone, in order, with its status."""
     worker = worker_of(request)
-    _, content = await read_json(request, worker.settings.max_batch_bytes)
-    items = validate(Batch, content).messages
-    if len(items) > MOST_IN_BATCH:
-        raise ClientError("invalid_field", f"messages: at most {MOST_IN_BATCH} in one batch", "messages")
-    results: list[dict[str, Any] | None] = []
-    messages: list[Message] = []
-    for item in items:
-        try:
-            messages.append(_message(worker, asking, validate(Send, item), orjson.dumps(item), None))
-            results.append(None)
-        except ClientError as error:
-            results.append(problem(error.fault))
+    rates_of(request).admit(request, asking)
+    messages, results = _batch(worker, asking, (await read_json(request, worker.settings.max_batch_bytes))[1])
+    rates_of(request).charge(request, asking, len(results) - 1)
     outcomes = iter(await commit_all(worker, messages))
     return _json({"results": [result or _result(next(outcomes)) for result in results]})
 
@@ -123,6 +116,30 @@ async def read_history(
     entries, more = await worker.inboxes.history(asking.user, _cursor(before, "before"), limit, peer, worker.now_ms())
     frames = [frame(entry.tail, entry.cursor, replay=True) for entry in entries if isinstance(entry.tail, bytes)]
     return _raw(b'{"entries":[' + b",".join(frames) + (b'],"more":true}' if more else b'],"more":false}'))
+
+
+def rates_of(request: Request) -> Rates:
+    rates = request.app.state.rates
+    assert isinstance(rates, Rates)
+    return rates
+
+
+def _batch(worker: Worker, asking: Identity, content: Any) -> tuple[list[Message], list[dict[str, Any] | None]]:
+    """Its messages; and for each item a problem, or None. What the text weighed as objects (twenty times as much, at
+    worst) is gone when this returns. Raises ClientError.
+    """
+    items = validate(Batch, content).messages
+    if len(items) > MOST_IN_BATCH:
+        raise ClientError("invalid_field", f"messages: at most {MOST_IN_BATCH} in one batch", "messages")
+    results: list[dict[str, Any] | None] = []
+    messages: list[Message] = []
+    for item in items:
+        try:
+            messages.append(_message(worker, asking, validate(Send, item), orjson.dumps(item), None))
+            results.append(None)
+        except ClientError as error:
+            results.append(problem(error.fault))
+    return messages, results
 
 
 def _message(worker: Worker, asking: Identity, send: Send, raw: bytes, key: str | None) -> Message:

@@ -25,8 +25,9 @@ from service.delivery.worker import Worker
 from service.edge.auth import CHATTERS, Gate, Rule, check_name, origin_allowed, sender_of
 from service.edge.bodies import commit, new_id, read_model, worker_of
 from service.edge.expiry import Expiry
-from service.edge.http import described
+from service.edge.http import described, rates_of
 from service.edge.problems import Denied
+from service.edge.rates import Rates
 from service.edge.tokens import CHAT, SEND_ANY, Identity
 from service.edge.ws import TOKEN_EXPIRED, code_of, texts
 from service.edge.ws_protocol import Socket, socket_of
@@ -142,9 +143,10 @@ class LegacyEndpoint:
 
     rule = CHATTERS
 
-    def __init__(self, worker: Worker, gate: Gate) -> None:
+    def __init__(self, worker: Worker, gate: Gate, rates: Rates) -> None:
         self._worker = worker
         self._gate = gate
+        self._rates = rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -183,6 +185,8 @@ class LegacyEndpoint:
             async for text in texts(receive):
                 if connection.closed.is_set():
                     return
+                if (wait := self._rates.turn(identity)) > 0:
+                    await socket.rest(wait)
                 await self._take(connection, socket, user, text)
         except ClientError as error:
             socket.write(system(error.fault.detail, user))
@@ -231,6 +235,8 @@ async def create_chat(request: Request) -> Response:
     headers: dict[str, str] = {}
     try:
         asking = await POSTING.admit(request)
+        if asking is not None:
+            rates_of(request).admit(request, asking)
         asked = await read_model(request, CreateChat, worker.settings.max_frame)
         if asking is not None and asked.sender != asking.user:
             sender_of(asking, asked.sender)

@@ -30,6 +30,7 @@ from service.delivery.connection import Connection
 from service.delivery.worker import Worker
 from service.edge.auth import CHATTERS, Gate, named, origin_allowed, sender_of
 from service.edge.expiry import Expiry
+from service.edge.rates import Rates
 from service.edge.tokens import Identity
 from service.edge.ws_protocol import Socket, socket_of
 
@@ -38,6 +39,7 @@ log = logging.getLogger("inboxd.ws")
 SUBPROTOCOL = "inboxd.v1"
 PROTOCOL_ERROR, NOT_AUTHENTICATED, FORBIDDEN, HELLO_LATE, TOKEN_EXPIRED = 4500, 4501, 4503, 4000, 4002
 _SURROGATE = re.compile("[\ud800-\udfff]")
+LINES_A_TURN = 64
 _FATAL_TYPES = ("hello", "ack")
 """Frames in which a fault ends the connection."""
 
@@ -47,9 +49,10 @@ class WebSocketEndpoint:
 
     rule = CHATTERS
 
-    def __init__(self, worker: Worker, gate: Gate) -> None:
+    def __init__(self, worker: Worker, gate: Gate, rates: Rates) -> None:
         self._worker = worker
         self._gate = gate
+        self._rates = rates
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
@@ -65,7 +68,7 @@ class WebSocketEndpoint:
             except ClientError as error:
                 refuse(socket, error.fault, NOT_AUTHENTICATED)
                 return
-        await Conversation(self._worker, self._gate, socket, scope, receive).run()
+        await Conversation(self._worker, self._gate, self._rates, socket, scope, receive).run()
 
 
 class LinePeer:
@@ -108,9 +111,12 @@ async def texts(receive: Receive) -> AsyncIterator[str]:
 class Conversation:
     """Reads one socket, line by line, until it closes."""
 
-    def __init__(self, worker: Worker, gate: Gate, socket: Socket, scope: Scope, receive: Receive) -> None:
+    def __init__(
+        self, worker: Worker, gate: Gate, rates: Rates, socket: Socket, scope: Scope, receive: Receive
+    ) -> None:
         self._worker = worker
         self._gate = gate
+        self._rates = rates
         self._socket = socket
         self._scope = scope
         self._expiry = Expiry(self._expired)
@@ -184,8 +190,11 @@ class Conversation:
             lines = [line for line in text.encode().split(b"\n") if line.strip()]
             if not lines:
                 raise ClientError("malformed_json", "the frame is empty")
-            for line in lines:
+            for number, line in enumerate(lines, 1):
                 yield line
+                if number % LINES_A_TURN == 0:  # a frame may hold tens of thousands; the others have their turn
+                    await asyncio.sleep(0)
+                    await self._socket.drained()
             if self._socket.congested:
                 await self._socket.drained()
 
@@ -218,6 +227,8 @@ class Conversation:
             connection.tell(error_frame(fault, id=_text(content.get("id")), ref=_text(content.get("ref"))))
 
     async def _send(self, connection: Connection, frame: SendFrame, line: bytes) -> None:
+        if (wait := self._rates.turn(self._identity)) > 0:
+            await self._socket.rest(wait)
         sender = sender_of(self._identity, frame.sender)
         message = message_of(frame, line, sender, frame.id, self._worker.settings.max_body)
         await connection.ready_to_send()
