@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
-import redis
+import redis.asyncio
 from redis.crc import key_slot
 
 from scripts.lab.ports import free_port
@@ -250,6 +250,15 @@ class ClusterGroup:
             decode_responses=True,
             socket_timeout=PATIENCE,
         )
+
+    def async_client(self, **options: Any) -> Any:
+        """The same for asyncio, bytes replies."""
+        port = next(server.port for server in self.servers if server.is_running)
+        return redis.asyncio.RedisCluster(host="127.0.0.1", port=port, protocol=2, **options)
+
+    def refusals(self) -> list[str]:
+        """As `RedisServer.refusals`, of all that run."""
+        return [line for server in self.servers if server.is_running for line in server.refusals()]
 
     def flush(self) -> None:
         for port in self.primaries():

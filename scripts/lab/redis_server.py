@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-import redis
+import redis.asyncio
 
 from scripts.lab import processes
 from scripts.lab.clock import Clock
@@ -139,6 +139,10 @@ class RedisServer:
     def client(self) -> Any:
         """A blocking client of its own, text replies, all rights."""
         return redis.Redis.from_url(self.url, decode_responses=True, socket_timeout=PATIENCE)
+
+    def async_client(self, **options: Any) -> Any:
+        """The same for asyncio, bytes replies."""
+        return redis.asyncio.Redis.from_url(self.url, protocol=2, **options)
 
     def do(self, *command: Any) -> Any:
         """One command with all rights."""

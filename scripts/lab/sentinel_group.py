@@ -170,5 +170,13 @@ class SentinelGroup:
         """A blocking client of the present primary, text replies, all rights."""
         return self.server(self.primary).client()
 
+    def async_client(self, **options: Any) -> Any:
+        """The same for asyncio, bytes replies."""
+        return self.server(self.primary).async_client(**options)
+
     def flush(self) -> None:
         self.server(self.primary).flush()
+
+    def refusals(self) -> list[str]:
+        """As `RedisServer.refusals`, of all that run."""
+        return [line for server in self.servers if server.is_running for line in server.refusals()]
