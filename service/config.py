@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -24,13 +24,13 @@ LISTEN_FD = "INBOXD_LISTEN_FD"
 READY_FD = "INBOXD_READY_FD"
 TOKEN = "INBOXD_TOKEN"  # noqa: S105 - the name of the variable in which the commands find a token
 
-Durability = Literal["auto", "appended", "fsynced"]
+DURABILITY = re.compile(r"auto|appended|fsynced|replicated:[1-9]\d?")
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)\s*")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(\[[0-9a-f:.]+\]|[a-z0-9._\-]+)(:\d{1,5})?")
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+_REDIS_SCHEMES = re.compile(r"(unix|rediss?(\+sentinel|\+cluster)?)://")
 
 
 def parse_duration(value: object) -> float:
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(default=None, repr=False)  # may hold a password
     data_dir: Path = Path("data")
     prefix: str = "chat:"  # of every key
-    durability: Durability = "auto"  # auto: what the server's settings give without waiting
+    durability: str = "auto"  # auto: what the server's settings give without waiting
 
     # Who is asking.
     auth: Literal["off", "jwt"] = "off"
@@ -164,18 +164,20 @@ class Settings(BaseSettings):
     @field_validator("durability", mode="before")
     @classmethod
     def _known_durability(cls, level: object) -> object:
-        if level not in get_args(Durability):
-            raise ValueError(f"{level!r} is not known: this version has 'auto', 'appended' and 'fsynced'")
+        if not isinstance(level, str) or not DURABILITY.fullmatch(level):
+            raise ValueError(
+                f"{level!r} is not known: there are 'auto', 'appended', 'fsynced' and 'replicated:N' (replicas)"
+            )
         return level
 
     @field_validator("redis_url")
     @classmethod
-    def _one_server(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(_REDIS_SCHEMES):
+    def _known_scheme(cls, url: str | None) -> str | None:
+        if url is not None and not _REDIS_SCHEMES.match(url):
             # Only the scheme is shown: the rest may hold a password.
             raise ValueError(
-                f"the scheme {url.partition(':')[0]!r} is not known: this version reaches one server, "
-                "by redis://, rediss:// or unix://"
+                f"the scheme {url.partition(':')[0]!r} is not known: one server is reached by redis://, rediss:// or "
+                "unix://, a group by redis+sentinel://h1:p,h2:p/name, a Cluster by redis+cluster://h1:p,h2:p"
             )
         return url
 

@@ -24,6 +24,7 @@ HINTS_HEARD = _counter("hints_heard", "hints and controls read from the worker's
 HINTS_DROPPED = _counter("hints_dropped", "hints that could not be written; the audit finds their entries")
 HINTS_UNREADABLE = _counter("hints_unreadable", "fields of the worker's stream that are no hint")
 READER_RESYNCS = _counter("reader_resyncs", "times the reader had to find its place in its stream")
+OWN_COPIES_DROPPED = _counter("own_copies_dropped", "senders' own copies left out: too many waited for a server")
 STALE_CLAIMS = _counter("stale_claims", "claims found to name a worker that is gone")
 ENTRIES_SENT = _counter("frames_sent", "frames written to sockets")
 REPLAYED_PAGES = _counter("pages_read", "pages read from inboxes for sessions")

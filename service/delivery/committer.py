@@ -17,19 +17,22 @@ from service.core.backoff import Backoff
 from service.core.errors import Fault, Unavailable
 from service.core.lane import Lane
 from service.core.sending import OUT_OF_ORDER, UNAVAILABLE, Appended, Message
-from service.store.inbox import Inboxes, targets
+from service.store.inbox import Attempt, Inboxes, targets
 from service.telemetry import BATCHES, MESSAGES_COMMITTED, SENDS_UNAVAILABLE
 
 log = logging.getLogger("inboxd.committer")
 
 BATCH_MESSAGES, BATCH_OPS = 64, 128
 """Messages, and appends, after which a batch is full; a message is never split, so the last may pass this."""
+WAITING_BATCHES = 32
+"""Batches that share one wait for durability, where there is one: it may last until the next fsync."""
 MOST_QUEUED, MOST_QUEUED_BYTES = 10_000, 64 << 20
 """Messages waiting, and bytes of their bodies; beyond, sends are answered `unavailable` at once."""
 
 Done = Callable[[Sequence[Appended] | Fault], None]
 """What a submission is told: one result per recipient, or why it was not taken."""
-Announce = Callable[[Message, Sequence[Appended]], None]
+Announce = Callable[[Message, Sequence[str], Sequence[Appended]], None]
+"""A message, whose inboxes it went to, and what became of it there."""
 
 
 @dataclass(slots=True)
@@ -42,12 +45,16 @@ class Submission:
 
 
 class Committer:
-    """`announce` hears of every message that was appended, after its sender has its answer."""
+    """`announce` hears of every message that was appended, after its sender has its answer; `copy` of those whose
+    own copy goes another way, because the sender's inbox may lie on another server.
+    """
 
-    def __init__(self, inboxes: Inboxes, announce: Announce, own_copy: bool) -> None:
+    def __init__(self, inboxes: Inboxes, announce: Announce, copy: Callable[[Message], None], own_copy: bool) -> None:
         self._inboxes = inboxes
         self._announce = announce
-        self._own_copy = own_copy
+        self._copy = copy
+        self._copies_apart = own_copy and inboxes.copies_apart
+        self._own_copy = own_copy and not inboxes.copies_apart
         self._queue: deque[Submission] = deque()
         self._queued_bytes = 0
         self._room = asyncio.Event()
@@ -98,20 +105,20 @@ class Committer:
             while self._queue:
                 batch = self._next_batch()
                 try:
-                    results = await self._inboxes.append([s.message for s in batch], self._own_copy)
+                    attempts = await self._inboxes.append([s.message for s in batch], self._own_copy)
                 except Unavailable as error:
-                    self._log(error)
-                    self._fail(batch)
+                    attempts = [error] * len(batch)
+                self._finish(batch, attempts)
+                if all(isinstance(attempt, Unavailable) for attempt in attempts):
                     await self._until_back(backoff)
-                else:
-                    self._finish(batch, results)
             self._wake.clear()
             self._idle.set()
 
     def _next_batch(self) -> list[Submission]:
         batch: list[Submission] = []
         ops = 0
-        while self._queue and ops < BATCH_OPS and len(batch) < BATCH_MESSAGES:
+        most = WAITING_BATCHES if self._inboxes.wait else 1
+        while self._queue and ops < BATCH_OPS * most and len(batch) < BATCH_MESSAGES * most:
             submission = self._queue.popleft()
             self._queued_bytes -= len(submission.message.body)
             ops += len(targets(submission.message, self._own_copy))
@@ -120,34 +127,54 @@ class Committer:
             self._room.set()
         return batch
 
-    def _finish(self, batch: list[Submission], results: list[list[Appended]]) -> None:
+    def _finish(self, batch: list[Submission], attempts: Sequence[Attempt]) -> None:
+        """Answers first, then the announcements. What a lane has sent behind something that failed is refused, so
+        that order holds: in this batch, where it may be in all the same, and in the queue.
+        """
         BATCHES.inc()
-        MESSAGES_COMMITTED.inc(len(batch))
-        for submission, result in zip(batch, results, strict=True):
-            if submission.lane is not None:
-                submission.lane.settle(submission.message.id)
-            submission.done(result[: len(submission.message.to)])
-        for submission, result in zip(batch, results, strict=True):
-            self._announce(submission.message, result)
+        broken: set[Lane] = set()
+        answers: list[tuple[Submission, Sequence[Appended] | Fault]] = []
+        for submission, attempt in zip(batch, attempts, strict=True):
+            answers.append((submission, self._answer(submission, attempt, broken)))
+        if broken:
+            answers += [(submission, self._refuse(submission)) for submission in self._take_behind(broken)]
+        for submission, answer in answers:
+            submission.done(answer)
+        for submission, attempt in zip(batch, attempts, strict=True):
+            if not isinstance(attempt, Unavailable):
+                self._announce(submission.message, targets(submission.message, self._own_copy), attempt)
 
-    def _fail(self, batch: list[Submission]) -> None:
-        """The batch may be in. What its lanes have queued behind it is refused, so that order holds."""
-        SENDS_UNAVAILABLE.inc(len(batch))
-        broken = set()
-        for submission in batch:
-            if submission.lane is not None:
-                submission.lane.fail(submission.message.id)
-                broken.add(submission.lane)
+    def _answer(self, submission: Submission, attempt: Attempt, broken: set[Lane]) -> Sequence[Appended] | Fault:
+        message, lane = submission.message, submission.lane
+        if isinstance(attempt, Unavailable):
+            self._log(attempt)
+            SENDS_UNAVAILABLE.inc()
+            if lane is not None:
+                lane.fail(message.id)
+                broken.add(lane)
+            return UNAVAILABLE
+        MESSAGES_COMMITTED.inc()
+        result = attempt[: len(message.to)]
+        if self._copies_apart and message.sender not in message.to and any(one.cursor for one in result):
+            self._copy(message)
+        if lane is None:
+            return result
+        if lane in broken:
+            return self._refuse(submission)
+        lane.settle(message.id)
+        return result
+
+    def _refuse(self, submission: Submission) -> Fault:
+        if submission.lane is not None:
+            submission.lane.refuse(submission.message.id)
+        return OUT_OF_ORDER
+
+    def _take_behind(self, broken: set[Lane]) -> list[Submission]:
+        """What is queued behind a failure of its lane."""
         waiting = self._take_all()
-        behind = [s for s in waiting if s.lane in broken]
         self._queue.extend(s for s in waiting if s.lane not in broken)
         self._queued_bytes = sum(len(s.message.body) for s in self._queue)
-        for submission in batch:
-            submission.done(UNAVAILABLE)
-        for submission in behind:
-            if submission.lane is not None:
-                submission.lane.refuse(submission.message.id)
-            submission.done(OUT_OF_ORDER)
+        return [s for s in waiting if s.lane in broken]
 
     def _log(self, error: Unavailable) -> None:
         """At most once a second: out of memory, every batch fails."""

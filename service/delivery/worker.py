@@ -20,14 +20,16 @@ from service.delivery.audit import Audit
 from service.delivery.claims import Releaser
 from service.delivery.committer import Committer
 from service.delivery.connection import Connection
+from service.delivery.copier import Copier
 from service.delivery.hub import Hub
 from service.delivery.liveness import Liveness
 from service.delivery.reader import Reader
 from service.delivery.reaper import Reaper
 from service.delivery.tasks import Tasks
-from service.store import preflight
+from service.store import durability, preflight
+from service.store.address import parse
 from service.store.client import Clients
-from service.store.inbox import Inboxes, Limits, targets
+from service.store.inbox import Inboxes, Limits
 from service.store.keys import Keys
 from service.store.presence import Claim, Claimed, Presence
 from service.store.worker_stream import BROADCAST, CANARY, KICK, REPLACED, Control, Hint, WorkerStreams
@@ -59,6 +61,8 @@ class Worker:
         self.draining = False
         self._left = False
         self._contradictions: list[str] = []
+        self._missing: list[str] = []
+        self._kind = parse(settings.redis_url).kind
         self.keys = Keys(settings.prefix)
         self.clients = Clients(settings)
         limits = Limits(
@@ -70,7 +74,8 @@ class Worker:
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)
         self.hub = Hub()
         self.announcer = Announcer(self.streams, self.presence)
-        self.committer = Committer(self.inboxes, self._announce, settings.own_copy)
+        self.copier = Copier(self.inboxes, self._announce)
+        self.committer = Committer(self.inboxes, self._announce, self.copier.add, settings.own_copy)
         self.acker = Acker(self.inboxes, settings.ack_delay)
         self.releaser = Releaser(self.presence, self.acker)
         self.reader = Reader(self, self.streams, self.hub, settings.reader_block)
@@ -96,6 +101,7 @@ class Worker:
         for name, work in (
             ("reader", self.reader.run()),
             ("committer", self.committer.run()),
+            ("copier", self.copier.run()),
             ("announcer", self.announcer.run()),
             ("acker", self.acker.run()),
             ("releaser", self.releaser.run()),
@@ -129,6 +135,7 @@ class Worker:
 
     async def _leave(self) -> None:
         await self.committer.drained()
+        await self.copier.drained()
         for subscriber in list(self.hub.all()):
             subscriber.end(1012, "the worker is restarting")
         await self.hub.emptied()
@@ -148,7 +155,8 @@ class Worker:
 
     def problems(self) -> list[str]:
         """Why this worker is not ready; [] when it is."""
-        found = [f"the {name} has died" for name in self.tasks.dead] + self._contradictions + self.liveness.problems()
+        found = [f"the {name} has died" for name in self.tasks.dead]
+        found += self._contradictions + self._missing + self.liveness.problems()
         if self.draining:
             found.append("draining")
         return found
@@ -183,12 +191,15 @@ class Worker:
         READY.set(0 if self.problems() else 1)
 
     async def inspect(self) -> str:
-        """Looks at the server's live settings; what they contradict is no longer promised. Its replication id."""
-        facts = await preflight.inspect(self.clients.beat)
-        self._contradictions = preflight.contradictions(facts, self.settings.durability)
-        self.durability = preflight.level(facts, self.settings.durability)
-        self.committer.barred = not preflight.kept(facts, self.settings.durability)
-        return facts.history
+        """Looks at the servers' live settings; what they contradict is no longer promised. Their replication ids."""
+        found = await preflight.inspect_all(self.clients.beat)
+        servers, asked = list(found.values()), self.settings.durability
+        self._contradictions = preflight.contradictions(servers, asked, self._kind)
+        self._missing = durability.missing(servers, asked)
+        level = preflight.judged(servers, self.settings)
+        self.durability, self.inboxes.wait = level.name, level.wait
+        self.committer.barred = bool(durability.lacking(servers, asked) or self._missing)
+        return " ".join(f"{address}={facts.history}" for address, facts in found.items())
 
     def changed(self) -> None:
         """The server was away or may be another one: the reader's place and every session are looked at again."""
@@ -246,9 +257,9 @@ class Worker:
             log.info("a replaced session of %s is found by the audit", worker)
             return claimed.stored
 
-    def _announce(self, message: Message, results: Sequence[Appended]) -> None:
+    def _announce(self, message: Message, users: Sequence[str], results: Sequence[Appended]) -> None:
         """Tells whoever holds a recipient's sockets: oneself at once, others through their streams."""
-        for user, result in zip(targets(message, self.settings.own_copy), results, strict=True):
+        for user, result in zip(users, results, strict=True):
             if result.status is not AppendStatus.APPENDED or not result.presence:
                 continue
             assert result.cursor is not None  # appended

@@ -1,12 +1,14 @@
 """Does the server keep what the service promises? Facts are judged here, without I/O."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from service.ops import queries
 from service.ops.facts import Facts, gather, word
 from service.ops.queries import WorkerView
-from service.store.client import Redis
 from service.store.keys import Keys
+from service.store.link import Link
+from service.store.preflight import server_facts
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -40,13 +42,29 @@ class Asked:
     dead_after: float
 
 
-async def examine(client: Redis, asked: Asked) -> list[Finding]:
-    """Every check, in the order of the page. Raises Unavailable when the server cannot be asked."""
-    return judge(await gather(client, asked.keys), asked)
+async def examine(client: Link, asked: Asked) -> list[Finding]:
+    """Every check, in the order of the page, for every primary. Raises Unavailable when one cannot be asked."""
+    found: list[Finding] = []
+    workers = await queries.workers(client, asked.keys)
+    servers = await client.primaries()
+    for address, server in servers:
+        facts = await gather(server, workers)
+        about = judge_server(facts, asked)
+        found += about if len(servers) == 1 else [_of(address, finding) for finding in about]
+    return [*found, *_heartbeats(facts, asked)]
+
+
+def _of(address: str, finding: Finding) -> Finding:
+    return replace(finding, check=f"{address} {finding.check}")
 
 
 def judge(facts: Facts, asked: Asked) -> list[Finding]:
     """Pure: the same facts, the same findings."""
+    return [*judge_server(facts, asked), *_heartbeats(facts, asked)]
+
+
+def judge_server(facts: Facts, asked: Asked) -> list[Finding]:
+    """What concerns the server alone."""
     return [
         _version(facts),
         _role(facts),
@@ -59,7 +77,6 @@ def judge(facts: Facts, asked: Asked) -> list[Finding]:
         _memory(facts, asked),
         _clock(facts),
         _scripts_found(facts, asked),
-        *_heartbeats(facts, asked),
     ]
 
 
@@ -82,9 +99,9 @@ def _role(facts: Facts) -> Finding:
 
 def _mode(facts: Facts) -> Finding:
     mode = word(facts.info.get("redis_mode") or facts.info.get("server_mode") or "standalone")
-    if mode == "standalone":
+    if mode in ("standalone", "cluster"):
         return Finding("mode", "ok", mode)
-    return Finding("mode", "fail", f"{mode}: this version reaches one server", "INBOXD_REDIS_URL=redis://HOST:PORT/0")
+    return Finding("mode", "fail", f"{mode}: it holds no data", "INBOXD_REDIS_URL=redis+sentinel://HOST:PORT/NAME")
 
 
 def _aof(facts: Facts, asked: Asked) -> Finding:
@@ -100,6 +117,9 @@ def _fsync(facts: Facts, asked: Asked) -> Finding:
         return _unread(name, "always")
     if value == "always":
         return Finding(name, "ok", value)
+    if asked.durability == "fsynced" and server_facts(facts.info, facts.config).waits_for_fsync:
+        why = "every acceptance waits for the next fsync (WAITAOF), up to a second or two"
+        return Finding(name, "warn", f"{value}: {why}", _set(facts, asked, "appendfsync always"))
     if asked.durability == "fsynced":
         why = "INBOXD_DURABILITY=fsynced promises more"
         return Finding(name, "fail", f"{value}: {why}", _set(facts, asked, "appendfsync always"))

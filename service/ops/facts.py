@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.core.errors import Unavailable
-from service.ops import queries
 from service.ops.queries import Command, WorkerView
-from service.store.client import Redis, pipeline
-from service.store.keys import Keys
+from service.store.link import Link
 from service.store.scripts import ALL, Script
 
 _WANTED = "append* no-appendfsync-on-rewrite maxmemory*"
@@ -31,14 +29,14 @@ class Facts:
     workers: list[WorkerView] = field(default_factory=list)
 
 
-async def gather(client: Redis, keys: Keys) -> Facts:
-    """Four round trips; loads scripts that the server lacks, and changes nothing else."""
+async def gather(client: Link, workers: list[WorkerView]) -> Facts:
+    """Three round trips to one server; loads scripts that the server lacks, and changes nothing else."""
     sent = time.time()
-    (now,) = await pipeline(client, [("TIME",)])
+    (now,) = await client.pipeline([("TIME",)])
     heard = time.time()
     commands: list[Command] = [("INFO", section) for section in ("server", "replication", "persistence", "memory")]
     commands += [("CONFIG", "GET", *_WANTED.split()), ("ACL", "WHOAMI")]
-    *answers, config, login = await pipeline(client, commands)
+    *answers, config, login = await client.pipeline(commands)
     info: dict[str, Any] = {}
     for answer in answers:
         if isinstance(answer, Exception):
@@ -52,7 +50,7 @@ async def gather(client: Redis, keys: Keys) -> Facts:
         doubt=round((heard - sent) * 500) + 1,
         login="default" if isinstance(login, Exception) else word(login),
         scripts=await _scripts(client),
-        workers=await queries.workers(client, keys),
+        workers=workers,
     )
 
 
@@ -69,12 +67,12 @@ def word(value: Any) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-async def _scripts(client: Redis, scripts: tuple[Script, ...] = ALL) -> dict[str, str]:
-    (known,) = await pipeline(client, [("SCRIPT", "EXISTS", *(script.sha for script in scripts))])
+async def _scripts(client: Link, scripts: tuple[Script, ...] = ALL) -> dict[str, str]:
+    (known,) = await client.pipeline([("SCRIPT", "EXISTS", *(script.sha for script in scripts))])
     if isinstance(known, Exception):
         return {script.name: word(known) for script in scripts}
     missing = [script for script, there in zip(scripts, known, strict=True) if not there]
-    loads = await pipeline(client, [("SCRIPT", "LOAD", script.text) for script in missing]) if missing else []
+    loads = await client.pipeline([("SCRIPT", "LOAD", script.text) for script in missing]) if missing else []
     found = {script.name: "present" for script in scripts}
     for script, answer in zip(missing, loads, strict=True):
         found[script.name] = str(answer) if isinstance(answer, Exception) else "loaded"

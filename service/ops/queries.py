@@ -10,8 +10,8 @@ from typing import Any
 
 from service.core.cursor import START, Cursor
 from service.core.errors import Unavailable
-from service.store.client import Redis, pipeline
 from service.store.keys import Keys
+from service.store.link import Link
 from service.store.worker_stream import CANARY
 
 LAG_PAGE = 100
@@ -81,7 +81,7 @@ class EntryView:
     fields: dict[str, str]
 
 
-async def workers(client: Redis, keys: Keys) -> list[WorkerView]:
+async def workers(client: Link, keys: Keys) -> list[WorkerView]:
     """Every worker that is not marked `dead`, by name. Three round trips."""
     rows, (seconds, micros) = await _ask(client, ("HGETALL", keys.workers()), ("TIME",))
     names = sorted(name.decode() for name, beat in rows.items() if beat != DEAD)
@@ -93,13 +93,13 @@ async def workers(client: Redis, keys: Keys) -> list[WorkerView]:
     return [_worker_view(name, abouts[name], now, lags.get(name)) for name in names]
 
 
-async def retired(client: Redis, keys: Keys) -> list[str]:
+async def retired(client: Link, keys: Keys) -> list[str]:
     """Identities marked `dead` that are not swept yet; they never come back."""
     (rows,) = await _ask(client, ("HGETALL", keys.workers()))
     return sorted(name.decode() for name, beat in rows.items() if beat == DEAD)
 
 
-async def _lags(client: Redis, keys: Keys, positions: Mapping[str, bytes]) -> dict[str, int]:
+async def _lags(client: Link, keys: Keys, positions: Mapping[str, bytes]) -> dict[str, int]:
     """Entries beyond each position. A long stream is not fetched to be counted: its length stands in."""
     commands: list[Command] = []
     for name, position in positions.items():
@@ -135,7 +135,7 @@ def _worker_view(name: str, about: Mapping[bytes, bytes], now: int, lag: int | N
     )
 
 
-async def inbox(client: Redis, keys: Keys, user: str) -> InboxView | None:
+async def inbox(client: Link, keys: Keys, user: str) -> InboxView | None:
     """One user's inbox and devices; None for a user nobody has written to or connected as. One round trip."""
     state, length, cursors, seen, presence = await _ask(
         client,
@@ -172,7 +172,7 @@ def _device_view(device: bytes, last: Cursor, cursor: bytes, seen: bytes | None,
     )
 
 
-async def entries(client: Redis, keys: Keys, user: str, newest: int) -> list[EntryView]:
+async def entries(client: Link, keys: Keys, user: str, newest: int) -> list[EntryView]:
     """The `newest` entries of an inbox, oldest of them first."""
     (page,) = await _ask(client, ("XREVRANGE", keys.inbox(user), "+", "-", "COUNT", newest))
     return [
@@ -181,7 +181,7 @@ async def entries(client: Redis, keys: Keys, user: str, newest: int) -> list[Ent
     ]
 
 
-async def online(client: Redis, keys: Keys, names: Iterable[str], limit: int) -> list[OnlineView]:
+async def online(client: Link, keys: Keys, names: Iterable[str], limit: int) -> list[OnlineView]:
     """Who is connected to these workers, at most `limit` devices.
 
     A worker's claims are a little more than the truth (added before the claim, removed after the release),
@@ -201,7 +201,7 @@ async def online(client: Redis, keys: Keys, names: Iterable[str], limit: int) ->
     return sorted(found, key=lambda view: (view.user, view.device))
 
 
-async def _claims(client: Redis, keys: Keys, worker: str, limit: int) -> list[tuple[str, str, str, str]]:
+async def _claims(client: Link, keys: Keys, worker: str, limit: int) -> list[tuple[str, str, str, str]]:
     found: set[bytes] = set()
     position = 0
     while len(found) < limit:
@@ -213,9 +213,9 @@ async def _claims(client: Redis, keys: Keys, worker: str, limit: int) -> list[tu
     return [(row[0], row[1], row[2], worker) for row in rows]
 
 
-async def _ask(client: Redis, *commands: Command) -> list[Any]:
+async def _ask(client: Link, *commands: Command) -> list[Any]:
     """The answers, in order. Raises Unavailable where one of them is an error."""
-    answers = await pipeline(client, list(commands)) if commands else []
+    answers = await client.pipeline(list(commands)) if commands else []
     for answer in answers:
         if isinstance(answer, Exception):
             raise Unavailable(f"{type(answer).__name__}: {answer}") from answer

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from service.config import Settings
 from service.core.errors import InboxdError, Unavailable
 from service.data_dir import STAMP
-from service.store.client import Redis, connect, run
+from service.store.address import Kind, parse
+from service.store.client import connect
+from service.store.link import Link
 
 CONNECTIONS = 2
 """A command asks one question after the other; the second one is for the impatient."""
@@ -46,6 +48,11 @@ def _stamped_port(data_dir: Path) -> int | None:
 
 def redis_cli(url: str) -> str:
     """The command line that looks into the server of `url`. It shows no password: REDISCLI_AUTH takes it."""
+    address = parse(url)
+    if address.kind is not Kind.ONE:
+        host, port = address.nodes[0]
+        line = " ".join(("redis-cli", *(("-c",) if address.kind is Kind.CLUSTER else ()), "-h", host, "-p", str(port)))
+        return f"{line} SENTINEL GET-MASTER-ADDR-BY-NAME {address.group}" if address.kind is Kind.SENTINEL else line
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return f"redis-cli -s {parts.path}"
@@ -63,7 +70,7 @@ def redis_cli(url: str) -> str:
 
 
 @asynccontextmanager
-async def reached(settings: Settings) -> AsyncIterator[tuple[Redis, str]]:
+async def reached(settings: Settings) -> AsyncIterator[tuple[Link, str]]:
     """A client and the URL it goes to. Unavailable within becomes NothingRuns."""
     url = server_url(settings)
     client = connect(settings.model_copy(update={"redis_url": url}), "inboxd-command", CONNECTIONS)
@@ -77,9 +84,9 @@ async def reached(settings: Settings) -> AsyncIterator[tuple[Redis, str]]:
         await client.aclose()
 
 
-async def _check_ours(client: Redis, data_dir: Path, url: str) -> None:
+async def _check_ours(client: Link, data_dir: Path, url: str) -> None:
     """While the service is down its port may be another server's."""
-    name, folder = await run(client, "CONFIG", "GET", "dir")
+    name, folder = await client.run("CONFIG", "GET", "dir")
     if Path(folder.decode()) != data_dir.resolve():
         raise NothingRuns(
             f"The embedded server of {data_dir.absolute()} is not there: at {url} another one answers, whose "

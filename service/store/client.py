@@ -1,28 +1,24 @@
-"""Connections to the server, and the one place where Redis exceptions are translated.
+"""Connecting to the store: from settings to links.
 
-Several clients, because their failures differ: `write` has one connection, down which batches go in order;
-`read` serves one blocking reader (BLOCK shorter than its time-out, so that a black-holed network is
-noticed in seconds); `beat` is never behind thousands of page reads; `rest` does everything else. None
-repeats a command by itself: a hidden retry would append twice.
+A worker has several, because their failures differ: `write` has one connection (to each primary), down which batches
+go in order; `read` serves one blocking reader (BLOCK shorter than its time-out, so that a black-holed network is
+noticed in seconds); `beat` is never behind thousands of page reads; `rest` does everything else.
 """
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Protocol
 
-import hiredis
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
 
-from service.core.errors import Unavailable
-
-NoScript = NoScriptError
+from service.store.address import Kind, Node, parse
+from service.store.cluster import Cluster, Slots
+from service.store.link import Link
+from service.store.sentinel import Primary, Sentinels, connection_class
+from service.store.single import Single
 
 REST_CONNECTIONS = 32
-"""Most connections one worker opens for everything but the blocking reader and the committer."""
+"""Most connections one worker opens to one server for everything but the blocking reader and the committer."""
 
 
 class Settings(Protocol):
@@ -34,83 +30,72 @@ class Settings(Protocol):
     def redis_timeout(self) -> float: ...
 
 
-Redis = redis.asyncio.Redis
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Every failure to ask the server, or to hear its answer, becomes `Unavailable`."""
-    try:
-        yield
-        # Before Python 3.12 `wait_for`, which redis-py uses, may swallow a cancel: then it must not go on here.
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
-    except NoScriptError:
-        raise
-    except (TimeoutError, RedisError, OSError) as error:
-        raise Unavailable(f"{type(error).__name__}: {error}") from error
-
-
-def connect(settings: Settings, name: str = "inboxd", connections: int = REST_CONNECTIONS) -> Redis:
-    """A client with bytes replies and no retries of its own. Opens nothing yet.
+def connect(settings: Settings, name: str = "inboxd", connections: int = REST_CONNECTIONS) -> Link:
+    """A link with bytes replies and no retries of its own. Opens nothing yet.
 
     Beyond `connections` callers wait for a free one, in turn, instead of failing.
     """
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        settings.redis_url or "redis://127.0.0.1:6379/0",
-        max_connections=connections,
-        timeout=None,
-        socket_timeout=settings.redis_timeout,
-        socket_connect_timeout=min(2.0, settings.redis_timeout),
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-        legacy_responses=False,
-        client_name=name,
-    )
-    return redis.asyncio.Redis.from_pool(pool)
+    return _Maker(settings).link(name, connections)
 
 
 class Clients:
-    """The clients of one worker. `aclose` ends them."""
+    """The links of one worker. `aclose` ends them."""
 
     def __init__(self, settings: Settings, name: str = "inboxd") -> None:
-        self.write = connect(settings, f"{name}-write", 1)
-        self.read = connect(settings, f"{name}-read", 1)
-        self.beat = connect(settings, f"{name}-beat", 1)
-        self.rest = connect(settings, f"{name}-rest")
+        maker = _Maker(settings)
+        self.write = maker.link(f"{name}-write", 1)
+        self.read = maker.link(f"{name}-read", 1)
+        self.rest = maker.link(f"{name}-rest", REST_CONNECTIONS)
+        # The last: it is the one that looks who the primary is, on behalf of the others.
+        self.beat = maker.link(f"{name}-beat", 1)
 
     async def aclose(self) -> None:
-        for client in (self.write, self.read, self.beat, self.rest):
-            await client.aclose()
+        for link in (self.write, self.read, self.rest, self.beat):
+            await link.aclose()
 
 
-async def run(client: Any, *command: Any) -> Any:
-    """One command. Raises Unavailable."""
-    with translated():
-        return await client.execute_command(*command)
+class _Maker:
+    """Links of one address, which share what is known about it."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._address = parse(settings.redis_url)
+        self._timeout = settings.redis_timeout
+        self._slots = Slots(self._address.nodes)
+        self._primaries: list[Primary] = []
 
-async def run_large(client: Any, *command: Any) -> Any:
-    """As `run`, for a command of hundreds of arguments: packed by hiredis instead of in Python, which is a
-    quarter of a busy worker's time. Raises Unavailable.
-    """
-    with translated():
-        pool = client.connection_pool
-        connection = await pool.get_connection()
-        try:
-            await connection.send_packed_command([hiredis.pack_command(command)])
-            return await connection.read_response()
-        finally:
-            await pool.release(connection)
+    def link(self, name: str, connections: int) -> Link:
+        address = self._address
+        if address.kind is Kind.CLUSTER:
+            return Cluster(self._slots, lambda node: self._node(node, name, connections), self._timeout)
+        if address.kind is Kind.SENTINEL:
+            sentinels = Sentinels(address)
+            pool = self._pool(name, connections, connection_class(address), sentinels=sentinels)
+            primary = Primary(pool, sentinels, tuple(self._primaries))
+            self._primaries.append(primary)
+            return primary
+        host, port = address.options.get("host", "127.0.0.1"), address.options.get("port", 6379)
+        shown = address.options.get("path") or f"{host}:{port}"
+        return Single(self._pool(name, connections, address.connection_class), str(shown))
 
+    def _node(self, node: Node, name: str, connections: int) -> Single:
+        host, port = node
+        client = self._pool(name, connections, self._address.connection_class, host=host, port=port)
+        return Single(client, f"{host}:{port}")
 
-async def pipeline(client: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
-    """Several commands down one connection, in order, not atomic. A command's own error stands as an
-    exception in its place; raises Unavailable when the connection fails (any of them may have run).
-    """
-    with translated():
-        async with client.pipeline(transaction=False) as pipe:
-            for command in commands:
-                pipe.execute_command(*command)
-            return list(await pipe.execute(raise_on_error=False))
+    def _pool(self, name: str, connections: int, made_of: type[Any], **more: Any) -> redis.asyncio.Redis:
+        pool = redis.asyncio.BlockingConnectionPool(
+            connection_class=made_of,
+            max_connections=connections,
+            timeout=None,
+            **{
+                "socket_timeout": self._timeout,
+                "socket_connect_timeout": min(2.0, self._timeout),
+                "client_name": name,
+                **self._address.options,
+                **more,
+                "retry": Retry(NoBackoff(), 0),
+                "protocol": 2,
+                "legacy_responses": False,
+            },
+        )
+        return redis.asyncio.Redis.from_pool(pool)

@@ -1,6 +1,7 @@
 """Inboxes: appending, acking, reading pages and history. One typed call per script."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -10,9 +11,10 @@ from service.core.entries import Entry, Missing, read_entry
 from service.core.errors import Unavailable
 from service.core.page import Page
 from service.core.sending import Appended, AppendStatus, Message
-from service.store import client as store
 from service.store import scripts
+from service.store.client import Clients
 from service.store.keys import Keys
+from service.store.link import Wait
 
 HISTORY_CHUNK = 100
 """Entries read at a time while a history is filtered."""
@@ -48,47 +50,109 @@ class Limits:
         return int(self.retention + self.dedupe_window) + 1
 
 
-class Inboxes:
-    """Every call on users' inboxes."""
+CALL_OPS = 128
+"""Appends after which a call is full: a longer one would hold up everybody else's commands."""
 
-    def __init__(self, clients: store.Clients, keys: Keys, limits: Limits) -> None:
+Attempt = list[Appended] | Unavailable
+"""One try to append a message: a result per recipient; or unknown, it may be in some of their inboxes."""
+
+
+class Inboxes:
+    """Every call on users' inboxes. `wait`: how far an append must get before it counts; None: the answer will do."""
+
+    def __init__(self, clients: Clients, keys: Keys, limits: Limits) -> None:
         self._write = clients.write
         self._rest = clients.rest
         self._keys = keys
         self._limits = limits
+        self.wait: Wait | None = None
 
-    async def append(self, messages: Sequence[Message], own_copy: bool) -> list[list[Appended]]:
-        """Appends all of them in one call, each to all its recipients, and the sender's own copy with them.
+    @property
+    def copies_apart(self) -> bool:
+        """Whether the sender's own copy may lie on another server than the recipients' entries: `copy` appends it."""
+        return self._write.many
 
-        Returns, per message, one result per recipient and, with `own_copy` and a sender who is none of
-        them, a last one for the copy. Raises Unavailable: any of them may be in.
+    async def append(self, messages: Sequence[Message], own_copy: bool) -> list[Attempt]:
+        """Appends all of them, each to all its recipients, and the sender's own copy with them.
+
+        One attempt per message: a result per recipient and, with `own_copy` and a sender who is none of them, a last
+        one for the copy. Raises Unavailable: any of them may be in.
         """
-        keys: list[bytes] = []
-        limits = self._limits
-        args: list[Any] = [int(limits.dedupe_window * 1000), limits.kept, limits.max_pending]
+        ops: list[_Op] = []
         shape: list[int] = []
         for message in messages:
             users = targets(message, own_copy)
             for position, user in enumerate(users):
-                keys += self._keys.of(user)[:5]
                 what = "m" if position == 0 else "n" if position < len(message.to) else "o"
-                fields = message.fields(user)
-                args += (what, message.identity, message.print, message.expires_in * 1000, len(fields))
-                args += fields
+                ops.append(_Op(message, user, what, first=position == 0))
             shape.append(len(users))
-        rows = iter(await scripts.call(self._write, scripts.APPEND, keys, args))
-        return [[_appended(next(rows)) for _ in range(count)] for count in shape]
+        rows = iter(await self._append(ops))
+        return [_attempt([next(rows) for _ in range(count)]) for count in shape]
+
+    async def copy(self, messages: Sequence[Message]) -> list[Attempt]:
+        """Appends the senders' own copies of messages that were accepted. Raises Unavailable."""
+        rows = await self._append([_Op(message, message.sender, "c", first=True) for message in messages])
+        return [_attempt([row]) for row in rows]
+
+    async def _append(self, ops: Sequence["_Op"]) -> list[Any]:
+        """One row of `append.lua` for each op, or `Unavailable`."""
+        limits = self._limits
+        head = (int(limits.dedupe_window * 1000), limits.kept, limits.max_pending)
+        parts = list(self._parts(ops))
+        calls = [
+            (
+                scripts.APPEND,
+                [key for n in part for key in self._keys.of(ops[n].user)[:5]],
+                [*head, *(arg for n in part for arg in ops[n].args())],
+            )
+            for part in parts
+        ]
+        rows: list[Any] = [None] * len(ops)
+        for part, reply in zip(parts, await scripts.call_all(self._write, calls, self.wait), strict=True):
+            for place, n in enumerate(part):
+                rows[n] = reply if isinstance(reply, Unavailable) else reply[place]
+        return rows
+
+    def _parts(self, ops: Sequence["_Op"]) -> Iterator[list[int]]:
+        """Which ops share a call: those of one inbox where inboxes lie on many servers, else of whole messages."""
+        if self._write.many:
+            of_user: dict[str, list[int]] = defaultdict(list)
+            for n, op in enumerate(ops):
+                of_user[op.user].append(n)
+            yield from of_user.values()
+            return
+        part: list[int] = []
+        for n, op in enumerate(ops):
+            if op.first and len(part) >= CALL_OPS:
+                yield part
+                part = []
+            part.append(n)
+        if part:
+            yield part
 
     async def ack(self, acks: Sequence[tuple[str, str, Cursor]]) -> list[AckStatus]:
-        """(user, device, cursor) each, one call for all. Raises Unavailable: any of them may have moved."""
-        keys: list[bytes] = []
+        """(user, device, cursor) each, one call for all where that is possible. Raises Unavailable: any of them may
+        have moved.
+        """
         limits = self._limits
-        args: list[Any] = [limits.history, limits.max_pending, int(limits.device_expiry * 1000)]
-        for user, device, cursor in acks:
-            of = self._keys.of(user)
-            keys += (of.state, of.inbox, of.cursors, of.devices)
-            args += (device, cursor.raw())
-        return [AckStatus(row[0]) for row in await scripts.call(self._rest, scripts.ACK, keys, args)]
+        head = (limits.history, limits.max_pending, int(limits.device_expiry * 1000))
+        parts: dict[str, list[int]] = defaultdict(list)
+        for n, (user, _, _) in enumerate(acks):
+            parts[user if self._rest.many else ""].append(n)
+        calls = []
+        for part in parts.values():
+            keys: list[bytes] = []
+            args: list[Any] = [*head]
+            for user, device, cursor in (acks[n] for n in part):
+                of = self._keys.of(user)
+                keys += (of.state, of.inbox, of.cursors, of.devices)
+                args += (device, cursor.raw())
+            calls.append((scripts.ACK, keys, args))
+        statuses = [AckStatus.FAILED] * len(acks)
+        for part, rows in zip(parts.values(), unwrapped(await scripts.call_all(self._rest, calls)), strict=True):
+            for n, row in zip(part, rows, strict=True):
+                statuses[n] = AckStatus(row[0])
+        return statuses
 
     async def ack_position(self, user: str, device: str, cursor: Cursor) -> AckStatus:
         """One ack from a device that nobody watches: it is taken for the nearest position that exists, at or below
@@ -96,9 +160,8 @@ class Inboxes:
         """
         keys = self._keys.of(user)
         last, below = unwrapped(
-            await store.pipeline(
-                self._rest,
-                [("HGET", keys.state, "last"), ("XREVRANGE", keys.inbox, cursor.raw(), "-", "COUNT", 1)],
+            await self._rest.pipeline(
+                [("HGET", keys.state, "last"), ("XREVRANGE", keys.inbox, cursor.raw(), "-", "COUNT", 1)]
             )
         )
         newest = Cursor.of(last) if last else START
@@ -114,9 +177,8 @@ class Inboxes:
         """Up to `count` entries beyond `after`, and whether `after` is still there. Raises Unavailable."""
         keys = self._keys.of(user)
         last, rows = unwrapped(
-            await store.pipeline(
-                self._rest,
-                [("HGET", keys.state, "last"), ("XRANGE", keys.inbox, after.raw(), "+", "COUNT", count + 1)],
+            await self._rest.pipeline(
+                [("HGET", keys.state, "last"), ("XRANGE", keys.inbox, after.raw(), "+", "COUNT", count + 1)]
             )
         )
         found = bool(rows) and Cursor.of(rows[0][0]) == after
@@ -131,10 +193,7 @@ class Inboxes:
         self, inbox: bytes, cursors: bytes, device: str, after: Cursor
     ) -> tuple[Cursor | None, Cursor | None]:
         below, stored = unwrapped(
-            await store.pipeline(
-                self._rest,
-                [("XREVRANGE", inbox, after.raw(), "-", "COUNT", 1), ("HGET", cursors, device)],
-            )
+            await self._rest.pipeline([("XREVRANGE", inbox, after.raw(), "-", "COUNT", 1), ("HGET", cursors, device)])
         )
         return (Cursor.of(below[0][0]) if below else None), (Cursor.of(stored) if stored else None)
 
@@ -151,7 +210,7 @@ class Inboxes:
             return [], False
         upper = f"({before}" if before else "+"
         while True:
-            rows = await store.run(self._rest, "XREVRANGE", inbox, upper, "-", "COUNT", HISTORY_CHUNK)
+            rows = await self._rest.run("XREVRANGE", inbox, upper, "-", "COUNT", HISTORY_CHUNK)
             for id, fields in rows:
                 entry = read_entry(Cursor.of(id), fields, now_ms)
                 if isinstance(entry.tail, Missing) or (peer is not None and not _with(fields, user, peer)):
@@ -166,7 +225,7 @@ class Inboxes:
 
     async def last(self, user: str) -> Cursor:
         """The newest cursor. Raises Unavailable."""
-        last = await store.run(self._rest, "HGET", self._keys.of(user).state, "last")
+        last = await self._rest.run("HGET", self._keys.of(user).state, "last")
         return Cursor.of(last) if last else START
 
     async def heads(self, users: Sequence[str]) -> list[tuple[Cursor, dict[str, str]]]:
@@ -175,15 +234,15 @@ class Inboxes:
         for user in users:
             of = self._keys.of(user)
             commands += [("HGET", of.state, "last"), ("HGETALL", of.presence)]
-        rows = unwrapped(await store.pipeline(self._rest, commands))
+        rows = unwrapped(await self._rest.pipeline(commands))
         return [
             (Cursor.of(last) if last else START, {d.decode(): c.decode() for d, c in presence.items()})
             for last, presence in zip(rows[::2], rows[1::2], strict=True)
         ]
 
     async def ping(self) -> None:
-        """Whether appends have a server to go to. Raises Unavailable."""
-        await store.run(self._write, "PING")
+        """Whether appends have a server to go to: any of many. Raises Unavailable."""
+        await self._write.run("PING")
 
     async def touch(self, devices: Iterable[tuple[str, str]], now_ms: int) -> None:
         """Connected devices (user, device) are seen now, and what is kept for them stays. Raises Unavailable."""
@@ -197,7 +256,30 @@ class Inboxes:
                 ("EXPIRE", of.cursors, kept * 2),
                 ("EXPIRE", of.devices, kept * 2),
             ]
-        unwrapped(await store.pipeline(self._rest, commands))
+        unwrapped(await self._rest.pipeline(commands))
+
+
+@dataclass(frozen=True, slots=True)
+class _Op:
+    """One append: a message into one user's inbox. `first`: of its message."""
+
+    message: Message
+    user: str
+    what: str
+    first: bool
+
+    def args(self) -> list[Any]:
+        """What `append.lua` takes for it."""
+        fields = self.message.fields(self.user)
+        message = self.message
+        return [self.what, message.identity, message.print, message.expires_in * 1000, len(fields), *fields]
+
+
+def _attempt(rows: list[Any]) -> Attempt:
+    for row in rows:
+        if isinstance(row, Unavailable):
+            return row
+    return [_appended(row) for row in rows]
 
 
 def targets(message: Message, own_copy: bool) -> tuple[str, ...]:

@@ -1,11 +1,14 @@
-"""What kind of server this is, and whether its settings keep the promise that was asked for."""
+"""What kind of servers these are, and whether their settings keep the promise that was asked for."""
 
-from dataclasses import dataclass
-from typing import Protocol
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from service.core.errors import Refused, Unavailable
-from service.store import client as store
-from service.store.client import Redis, Settings
+from service.store.address import Kind, parse
+from service.store.client import Settings, connect
+from service.store.durability import Level, ServerFacts, lacking, level
+from service.store.link import Link
 
 OLDEST = (7, 0)
 """The oldest server version that has what the scripts use."""
@@ -18,46 +21,26 @@ class Wanted(Settings, Protocol):
     def durability(self) -> str: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
-    """Live settings of a server. `readable` False: it does not let us read them (CONFIG is denied)."""
-
-    flavour: str
-    version: str
-    role: str
-    history: str  # replication id
-    mode: str  # standalone, sentinel or cluster
-    readable: bool
-    append_only: bool
-    fsync: str
-    rewrite_without_fsync: bool
-    policy: str
-
-    @property
-    def level(self) -> str:
-        """The durability an append has once it is answered, without waiting for more."""
-        return (
-            "fsynced" if self.append_only and self.fsync == "always" and not self.rewrite_without_fsync else "appended"
-        )
-
-
-async def inspect(client: Redis) -> ServerFacts:
-    """Reads the server's live settings. Raises Unavailable."""
-    info = await store.run(client, "INFO")
+async def inspect(link: Link) -> ServerFacts:
+    """Reads one server's live settings. Raises Unavailable."""
+    info = await link.run("INFO")
     wanted = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy")
     try:
-        rows = await store.run(client, "CONFIG", "GET", *wanted)
+        rows = await link.run("CONFIG", "GET", *wanted)
         flat = [part.decode() for part in rows] if isinstance(rows, list) else []
         config = dict(zip(flat[::2], flat[1::2], strict=True))
     except Unavailable:
         config = {}
-    flavour, version = (
-        ("valkey", info["valkey_version"]) if "valkey_version" in info else ("redis", info["redis_version"])
-    )
+    return server_facts(info, config)
+
+
+def server_facts(info: Mapping[str, Any], config: Mapping[str, str]) -> ServerFacts:
+    """What `INFO` and `CONFIG GET` say ({}: it may not be asked)."""
+    flavour = "valkey" if "valkey_version" in info else "redis"
     return ServerFacts(
         flavour=flavour,
-        version=str(version),
-        role=str(info["role"]),
+        version=str(info[f"{flavour}_version"]),
+        role=str(info.get("role", "")),
         history=str(info.get("master_replid", "")),
         mode=str(info.get("redis_mode", info.get("server_mode", "standalone"))),
         readable=bool(config),
@@ -65,16 +48,43 @@ async def inspect(client: Redis) -> ServerFacts:
         fsync=config.get("appendfsync", ""),
         rewrite_without_fsync=config.get("no-appendfsync-on-rewrite") == "yes",
         policy=config.get("maxmemory-policy", str(info.get("maxmemory_policy", ""))),
+        replicas=int(info.get("connected_slaves", 0)),
     )
 
 
-def contradictions(facts: ServerFacts, durability: str) -> list[str]:
-    """What about this server breaks the promise, each with its remedy; [] when nothing does."""
+async def inspect_all(link: Link) -> dict[str, ServerFacts]:
+    """The facts of every primary by its address, those left out that cannot be reached. Raises Unavailable where
+    none can.
+    """
+    primaries = await link.primaries()
+    facts = await asyncio.gather(*(inspect(one) for _, one in primaries), return_exceptions=True)
+    found: dict[str, ServerFacts] = {}
+    for (address, _), fact in zip(primaries, facts, strict=True):
+        if isinstance(fact, ServerFacts):
+            found[address] = fact
+        elif not isinstance(fact, Unavailable) or len(primaries) == 1:
+            raise fact
+    if not found:
+        raise Unavailable("no primary of the Cluster can be reached")
+    return found
+
+
+def contradictions(servers: Sequence[ServerFacts], durability: str, kind: Kind = Kind.ONE) -> list[str]:
+    """What about these servers breaks the promise, each with its remedy; [] when nothing does."""
+    found = dict.fromkeys(line for facts in servers for line in _contradictions(facts, kind))
+    return [*found, *lacking(servers, durability)]
+
+
+def _contradictions(facts: ServerFacts, kind: Kind) -> list[str]:
+    if facts.mode == "sentinel":
+        return ["the server is a sentinel: name it as redis+sentinel://host:port/group"]
     found = []
-    if tuple(int(part) for part in facts.version.split(".")[:2]) < OLDEST:
+    if facts.numbers < OLDEST:
         found.append(f"the server is {facts.flavour} {facts.version}: 7.0 or newer is needed")
-    if facts.mode != "standalone":
-        found.append(f"the server runs in {facts.mode} mode, which this version does not serve: use a single server")
+    if facts.mode == "cluster" and kind is not Kind.CLUSTER:
+        found.append("the server is a node of a Cluster: name it as redis+cluster://host:port")
+    if facts.mode != "cluster" and kind is Kind.CLUSTER:
+        found.append("the server is no node of a Cluster: name it as redis://host:port")
     if facts.role != "master":
         found.append(f"the server is a {facts.role}, not a primary: point INBOXD_REDIS_URL at the primary")
     if facts.policy != "noeviction":
@@ -82,35 +92,27 @@ def contradictions(facts: ServerFacts, durability: str) -> list[str]:
             f"maxmemory-policy is {facts.policy or 'unknown'}: messages could be evicted; "
             "CONFIG SET maxmemory-policy noeviction"
         )
-    if not kept(facts, durability):
-        found.append(
-            "durability fsynced was asked for, but the server does not fsync before it answers: "
-            "CONFIG SET appendonly yes, appendfsync always, no-appendfsync-on-rewrite no"
-        )
     return found
 
 
 async def preflight(settings: Wanted) -> str:
-    """The durability level every acceptance will have. Raises Refused when the server cannot be used."""
-    client = store.connect(settings, "inboxd-preflight", 1)
+    """The durability level every acceptance will have. Raises Refused when the servers cannot be used."""
+    client = connect(settings, "inboxd-preflight", 1)
+    kind = parse(settings.redis_url).kind
     try:
-        facts = await inspect(client)
+        servers = list((await inspect_all(client)).values())
     except Unavailable as error:
         raise Refused(
             f"The server cannot be reached ({error.why}). Is it running, and is INBOXD_REDIS_URL right?"
         ) from error
     finally:
         await client.aclose()
-    if found := contradictions(facts, settings.durability):
+    if found := contradictions(servers, settings.durability, kind):
         raise Refused("The server's settings contradict the promise: " + "; ".join(found) + ".")
-    return level(facts, settings.durability)
+    return judged(servers, settings).name
 
 
-def kept(facts: ServerFacts, durability: str) -> bool:
-    """Whether appends reach the level that was asked for."""
-    return durability != "fsynced" or facts.level == "fsynced"
-
-
-def level(facts: ServerFacts, durability: str) -> str:
-    """What replies name: never more than was asked for, never more than holds."""
-    return "appended" if durability == "appended" else facts.level
+def judged(servers: Sequence[ServerFacts], settings: Wanted) -> Level:
+    """The level these servers give under these settings."""
+    fails_over = parse(settings.redis_url).kind is not Kind.ONE
+    return level(servers, settings.durability, fails_over=fails_over, timeout=settings.redis_timeout)

@@ -5,11 +5,10 @@ from typing import Any
 
 from service.core.cursor import START, Cursor
 from service.core.errors import ClientError, Unavailable
-from service.store import client as store
 from service.store import scripts
-from service.store.client import Redis
 from service.store.inbox import Limits
 from service.store.keys import Keys
+from service.store.link import Link
 from service.store.worker_stream import pulse
 
 SCAN_COUNT = 500
@@ -44,7 +43,7 @@ class Claimed:
 class Presence:
     """Claims of devices and heartbeats of workers."""
 
-    def __init__(self, client: Redis, keys: Keys, limits: Limits) -> None:
+    def __init__(self, client: Link, keys: Keys, limits: Limits) -> None:
         self._client = client
         self._keys = keys
         self._limits = limits
@@ -57,11 +56,16 @@ class Presence:
         ClientError `too_many_devices`.
         """
         member = f"{claim.user}/{claim.device}/{claim.session}"
-        enlist = (scripts.ENLIST, (self._keys.claims(claim.worker),), (member,))
+        enlist: scripts.Call = (scripts.ENLIST, (self._keys.claims(claim.worker),), (member,))
+        claiming = self._claim(claim, "again" if again else "new", deadline_ms)
+        if self._client.many:  # the worker's set may lie elsewhere, and must name the claim first
+            await scripts.call(self._client, *enlist)
+            return _claimed(await scripts.call(self._client, *claiming))
         # In one go: whoever claims first must not be overtaken while it waits for the first of two answers.
-        _, row = await scripts.call_both(
-            self._client, enlist, self._claim(claim, "again" if again else "new", deadline_ms)
-        )
+        enlisted, row = await scripts.call_all(self._client, (enlist, claiming))
+        for reply in (enlisted, row):
+            if isinstance(reply, Unavailable):
+                raise reply
         return _claimed(row)
 
     async def register(self, user: str, device: str) -> Claimed:
@@ -95,18 +99,18 @@ class Presence:
     async def lingers(self, claim: Claim) -> bool:
         """Whether a replaced claim's worker has yet to give it back. Raises Unavailable."""
         member = f"{claim.user}/{claim.device}/{claim.session}"
-        return bool(await store.run(self._client, "SISMEMBER", self._keys.claims(claim.worker), member))
+        return bool(await self._client.run("SISMEMBER", self._keys.claims(claim.worker), member))
 
     async def stored(self, user: str, device: str) -> Cursor | None:
         """The device's cursor. Raises Unavailable."""
-        raw = await store.run(self._client, "HGET", self._keys.of(user).cursors, device)
+        raw = await self._client.run("HGET", self._keys.of(user).cursors, device)
         return Cursor.of(raw) if raw else None
 
     async def release(self, claim: Claim) -> bool:
         """Takes the claim back if it is still this one. Raises Unavailable."""
         released = await self.release_row(claim.user, claim.device, f"{claim.worker}/{claim.session}/")
         member = f"{claim.user}/{claim.device}/{claim.session}"
-        await store.run(self._client, "SREM", self._keys.claims(claim.worker), member)
+        await self._client.run("SREM", self._keys.claims(claim.worker), member)
         return released
 
     async def release_row(self, user: str, device: str, row: str) -> bool:
@@ -120,7 +124,7 @@ class Presence:
 
     async def enter(self, worker: str) -> bool:
         """A new identity. False: it was taken before. Raises Unavailable."""
-        return bool(await store.run(self._client, "HSETNX", self._keys.workers(), worker, 0))
+        return bool(await self._client.run("HSETNX", self._keys.workers(), worker, 0))
 
     async def beat(self, worker: str) -> bool:
         """This worker lives. False: it was called dead, or is forgotten, and must take a new identity."""
@@ -134,7 +138,7 @@ class Presence:
 
     async def counters(self) -> dict[str, str]:
         """Worker → heartbeat counter, or `dead`. Raises Unavailable."""
-        rows = await store.run(self._client, "HGETALL", self._keys.workers())
+        rows = await self._client.run("HGETALL", self._keys.workers())
         return {worker.decode(): counter.decode() for worker, counter in rows.items()}
 
     async def reap(self, worker: str, counter: str) -> bool:
@@ -143,7 +147,7 @@ class Presence:
 
     async def claims_of(self, worker: str) -> list[tuple[str, str, str]]:
         """(user, device, session) of some claims that name this worker; [] when none is left. Raises Unavailable."""
-        members = await store.run(self._client, "SRANDMEMBER", self._keys.claims(worker), SCAN_COUNT)
+        members = await self._client.run("SRANDMEMBER", self._keys.claims(worker), SCAN_COUNT)
         found = []
         for member in members:
             user, device, session = member.decode().split("/")
@@ -154,11 +158,11 @@ class Presence:
         """Deletes what is left of a dead worker, except that it is dead. Raises Unavailable."""
         keys = self._keys
         for key in (keys.claims(worker), keys.worker(worker), keys.about(worker)):
-            await store.run(self._client, "UNLINK", key)
+            await self._client.run("UNLINK", key)
 
     async def sweep(self, worker: str) -> None:
         """Forgets that it was dead: a worker whose row is gone takes a new identity just the same."""
-        await store.run(self._client, "HDEL", self._keys.workers(), worker)
+        await self._client.run("HDEL", self._keys.workers(), worker)
 
 
 def _claimed(row: list[Any]) -> Claimed | None:

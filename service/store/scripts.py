@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from redis.exceptions import NoScriptError
+
 from service.core.errors import Unavailable
-from service.store import client as store
-from service.store.client import NoScript, Redis
+from service.store.link import Link, Wait, unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,36 +34,27 @@ ALL = (APPEND, ACK, ENLIST, CLAIM, RELEASE, BEAT, PULSE, REAP)
 
 
 Call = tuple[Script, Sequence[Any], Sequence[Any]]
-"""A script, its KEYS and its ARGV."""
+"""A script, its KEYS (all in one slot) and its ARGV."""
 
 
-async def call_both(client: Redis, first: Call, second: Call) -> tuple[Any, Any]:
-    """Two scripts down one connection, one behind the other, without waiting between them; not atomic.
+async def call(link: Link, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
+    """Runs a script. Raises Unavailable: the outcome is unknown."""
+    [reply] = await call_all(link, [(script, keys, args)])
+    if isinstance(reply, Unavailable):
+        raise reply
+    return reply
 
-    Raises Unavailable: either may have run.
+
+async def call_all(link: Link, calls: Sequence[Call], wait: Wait | None = None) -> list[Any]:
+    """Runs scripts one behind the other without waiting between them, not atomic: their replies. One whose outcome
+    is unknown, or that did not get as far as `wait` asks, has `Unavailable` in its place. Raises Unavailable: any of
+    them may have run.
     """
-    commands = [("EVALSHA", script.sha, len(keys), *keys, *args) for script, keys, args in (first, second)]
-    replies = await store.pipeline(client, commands)
-    if any(isinstance(reply, NoScript) for reply in replies):
-        for script, _, _ in (first, second):
-            await store.run(client, "SCRIPT", "LOAD", script.text)
-        replies = await store.pipeline(client, commands)
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise Unavailable(f"{type(reply).__name__}: {reply}") from reply
-    return replies[0], replies[1]
-
-
-async def call(client: Redis, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
-    """Runs a script; where the server does not know it, loads it and runs it then (nothing ran before).
-
-    Raises Unavailable: the outcome is unknown.
-    """
-    try:
-        return await store.run_large(client, "EVALSHA", script.sha, len(keys), *keys, *args)
-    except NoScript:
-        await store.run(client, "SCRIPT", "LOAD", script.text)
-    try:
-        return await store.run_large(client, "EVALSHA", script.sha, len(keys), *keys, *args)
-    except NoScript as error:
-        raise Unavailable("the server forgets scripts") from error
+    commands = [("EVALSHA", script.sha, len(keys), *keys, *args) for script, keys, args in calls]
+    replies = await link.exchange(commands, wait)
+    unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+    if unknown:  # the server does not know them: nothing ran, and the text makes it known
+        texts = [("EVAL", calls[n][0].text, *commands[n][2:]) for n in unknown]
+        for n, reply in zip(unknown, await link.exchange(texts, wait), strict=True):
+            replies[n] = reply
+    return [unavailable(reply) if isinstance(reply, Exception) else reply for reply in replies]

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.core.cursor import Cursor
-from service.store import client as store
 from service.store import scripts
-from service.store.client import Redis
 from service.store.keys import Keys
+from service.store.link import Link
 
 IDENTITY_LIFE = 3600
 """Seconds the keys of a worker outlive its last heartbeat, where nobody reaps it."""
@@ -57,7 +56,7 @@ def read_field(name: bytes, value: bytes) -> list[Event]:
     return events
 
 
-async def pulse(client: Redis, keys: Keys, worker: str, about: dict[str, str | int], canary: int) -> tuple[int, str]:
+async def pulse(client: Link, keys: Keys, worker: str, about: dict[str, str | int], canary: int) -> tuple[int, str]:
     """A canary for oneself, `about` ({}: left as it is), and another hour for the worker's keys. The one call that may
     create a worker stream. The server's clock in ms, and the stream's newest id. Raises Unavailable.
     """
@@ -74,7 +73,7 @@ async def pulse(client: Redis, keys: Keys, worker: str, about: dict[str, str | i
 class WorkerStreams:
     """Writing to any worker's stream, reading one's own."""
 
-    def __init__(self, client: Redis, reader: Redis, keys: Keys) -> None:
+    def __init__(self, client: Link, reader: Link, keys: Keys) -> None:
         self._client = client
         self._reader = reader
         self._keys = keys
@@ -87,7 +86,7 @@ class WorkerStreams:
         for worker, pairs in fields:
             flat = [part for pair in pairs for part in pair]
             commands.append(("XADD", self._keys.worker(worker), "NOMKSTREAM", "MAXLEN", "~", CAP, "*", *flat))
-        replies = await store.pipeline(self._client, commands)
+        replies = await self._client.pipeline(commands)
         return [None if reply is None else not isinstance(reply, Exception) for reply in replies]
 
     async def tell(self, worker: str, name: str, value: str | bytes) -> bool:
@@ -106,8 +105,8 @@ class WorkerStreams:
         and how many fields could not be read. Raises Unavailable.
         """
         key = self._keys.worker(worker)
-        reply = await store.run(
-            self._reader, "XREAD", "COUNT", READ_COUNT, "BLOCK", int(block * 1000), "STREAMS", key, position
+        reply = await self._reader.run(
+            "XREAD", "COUNT", READ_COUNT, "BLOCK", int(block * 1000), "STREAMS", key, position
         )
         events: list[Event] = []
         unreadable = 0
@@ -122,4 +121,4 @@ class WorkerStreams:
 
     async def trim(self, worker: str, position: str) -> None:
         """Drops what was read. Raises Unavailable."""
-        await store.run(self._client, "XTRIM", self._keys.worker(worker), "MINID", "~", position)
+        await self._client.run("XTRIM", self._keys.worker(worker), "MINID", "~", position)

@@ -19,7 +19,7 @@ from service.core.sending import Appended, Message, fingerprint
 from service.delivery.committer import Committer
 from service.delivery.connection import Connection
 from service.delivery.worker import Worker
-from service.store.inbox import AckStatus, Inboxes
+from service.store.inbox import AckStatus, Attempt, Inboxes
 from service.store.presence import Claim
 from tests.support.rules import Rules
 
@@ -143,7 +143,15 @@ async def send(worker: Worker, *messages: Message) -> list[Cursor]:
 
 async def store_quietly(worker: Worker, *messages: Message) -> list[Appended]:
     """Appends without telling anybody: every hint is lost."""
-    return [results[0] for results in await worker.inboxes.append(messages, own_copy=False)]
+    return [results[0] for results in known(await worker.inboxes.append(messages, own_copy=False))]
+
+
+def known(attempts: Sequence[Attempt]) -> list[list[Appended]]:
+    """Raises what became of the first message of which nothing is known."""
+    for attempt in attempts:
+        if isinstance(attempt, Unavailable):
+            raise attempt
+    return [attempt for attempt in attempts if not isinstance(attempt, Unavailable)]
 
 
 def accepted(answer: Answer) -> Cursor:
@@ -365,7 +373,7 @@ class Recorder(Inboxes):
         recorder.appends, recorder.acks = [], []
         return recorder
 
-    async def append(self, messages: Sequence[Message], own_copy: bool) -> list[list[Appended]]:
+    async def append(self, messages: Sequence[Message], own_copy: bool) -> list[Attempt]:
         self.appends.append([message.id for message in messages])
         return await super().append(messages, own_copy)
 

@@ -16,7 +16,7 @@ from service.store.inbox import AckStatus, Inboxes, Limits
 from service.store.keys import Keys
 from service.store.presence import Presence
 from service.telemetry import ACKS_STORED
-from tests.delivery.rig import Recorder, Trouble, a_message, ended, quick, total, troubled, until, within
+from tests.delivery.rig import Recorder, Trouble, a_message, ended, known, quick, total, troubled, until, within
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Bench:
     async def fill(self, user: str, count: int) -> list[Cursor]:
         """So many entries for one user; their cursors."""
         messages = [a_message(f"m{n}", user) for n in range(count)]
-        cursors = [results[0].cursor for results in await self.inboxes.append(messages, own_copy=False)]
+        cursors = [results[0].cursor for results in known(await self.inboxes.append(messages, own_copy=False))]
         return [cursor for cursor in cursors if cursor is not None]
 
 

@@ -14,7 +14,7 @@ from service.store.client import Clients
 from service.store.inbox import Inboxes, Limits
 from service.store.keys import Keys
 from service.store.presence import Claim, Presence
-from tests.delivery.rig import NEVER, Trouble, a_message, ended, quick, ticks, troubled, until, within
+from tests.delivery.rig import NEVER, Trouble, a_message, ended, known, quick, ticks, troubled, until, within
 
 PHONE = Claim("bob", "phone", "w-1", "s-1")
 
@@ -36,7 +36,7 @@ class Bench:
 
     async def entry(self) -> Cursor:
         """An entry in Bob's inbox."""
-        [[result]] = await self.inboxes.append([a_message("m1")], own_copy=False)
+        [[result]] = known(await self.inboxes.append([a_message("m1")], own_copy=False))
         assert result.cursor is not None
         return result.cursor
 

@@ -69,10 +69,10 @@ async def running_bench(url: str, own_copy: bool = False, **limits: Any) -> Asyn
     inboxes = Recorder.of(Inboxes(clients, Keys(settings.prefix), bounds))
     told: list[str] = []
 
-    def announce(message: Message, results: Sequence[Appended]) -> None:
+    def announce(message: Message, _users: Sequence[str], _results: Sequence[Appended]) -> None:
         told.append(message.id)
 
-    committer = Committer(inboxes, announce, own_copy)
+    committer = Committer(inboxes, announce, lambda _: None, own_copy)
     trouble = troubled(inboxes, "append")
     task = asyncio.create_task(committer.run())
     yield Bench(committer, inboxes, trouble, told)
@@ -188,7 +188,7 @@ async def test_the_sender_is_answered_before_anybody_is_told(redis_url: str) -> 
 
     async for bench in running_bench(redis_url):
         bench.told = happened
-        bench.committer._announce = lambda message, _: happened.append(f"told {message.id}")
+        bench.committer._announce = lambda message, _users, _results: happened.append(f"told {message.id}")
         await bench.hold()
         for id in ("m1", "m2"):
             bench.committer.submit(a_message(id), noting(f"answered {id}"))

@@ -209,15 +209,44 @@ async def test_settings_that_break_the_promise_make_it_unready_until_they_are_re
 async def test_what_is_no_longer_as_durable_as_asked_for_is_not_accepted(start: Start, store: Any) -> None:
     worker = await start(durability="fsynced")
     assert worker.durability == "fsynced"
-    await store.config_set("appendfsync", "everysec")
+    await store.config_set("appendonly", "no")
     try:
         await until(lambda: any("fsynced" in problem for problem in worker.problems()), "unready")
         assert await within(submit(worker.committer, a_message("m1")), "an answer") is UNAVAILABLE
         assert not await store.exists("chat:inbox:{bob}")
     finally:
-        await store.config_set("appendfsync", "always")
+        await store.config_set("appendonly", "yes")
+
+    async def written() -> bool:
+        return not (await store.info("persistence"))["aof_rewrite_in_progress"]
+
+    await until_stored(written, "the file is written anew")
     await until(lambda: ready(worker), "ready again")
     assert accepted(await within(submit(worker.committer, a_message("m1")), "an answer")).seq == 1
+
+
+async def test_where_the_server_answers_before_it_fsyncs_acceptances_wait_for_that(start: Start, store: Any) -> None:
+    worker = await start(durability="fsynced")
+    assert worker.inboxes.wait is None
+    await store.config_set("appendfsync", "everysec")
+    try:
+        await until(lambda: worker.inboxes.wait is not None, "the wait")
+        assert (worker.durability, ready(worker)) == ("fsynced", True)
+        await store.config_resetstat()
+        answers = [submit(worker.committer, a_message(f"m{n}")) for n in range(500)]
+        cursors = [accepted(answer).seq for answer in await within(asyncio.gather(*answers), "answers")]
+        assert cursors == list(range(1, 501))
+        assert (await store.info("commandstats"))["cmdstat_waitaof"]["calls"] <= 2, "one wait for many batches"
+    finally:
+        await store.config_set("appendfsync", "always")
+    await until(lambda: worker.inboxes.wait is None, "no wait any more")
+
+
+async def test_without_its_replica_nothing_is_accepted_as_replicated(start: Start, store: Any) -> None:
+    worker = await start(durability="replicated:1")
+    assert worker.problems() == ["replicated:1 was asked for, but 0 replicas are connected"]
+    assert await within(submit(worker.committer, a_message("m1")), "an answer") is UNAVAILABLE
+    assert not await store.exists("chat:inbox:{bob}")
 
 
 async def test_with_auto_durability_answers_say_what_the_server_gives_now(worker: Worker, store: Any) -> None:

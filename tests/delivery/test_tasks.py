@@ -6,7 +6,6 @@ import pytest
 
 from scripts.lab.timing import PATIENCE
 from service.delivery.tasks import Tasks
-from service.store import client as store
 from service.store.client import Clients
 from service.telemetry import TASK_DEATHS
 from tests.delivery.rig import ended, quick, ticks, total, until
@@ -107,7 +106,7 @@ async def test_whoever_is_cancelled_while_it_asks_the_server_does_not_go_on(redi
     went_on = []
     for far in range(40):
         clients = Clients(quick(redis_url))
-        asking = asyncio.create_task(store.run(clients.write, "PING"))
+        asking = asyncio.create_task(clients.write.run("PING"))
         await ticks(far)
         in_time = not asking.done()
         asking.cancel()

@@ -256,13 +256,13 @@ async def test_a_drain_without_a_server_ends_in_time(start: Start, proxy: RedisP
 
 
 async def test_it_does_not_start_where_the_settings_break_the_promise(redis_url: str, store: Any) -> None:
-    await store.config_set("appendfsync", "everysec")
-    worker = Worker(quick(redis_url, durability="fsynced"), lambda _: None)
+    await store.config_set("maxmemory-policy", "allkeys-lru")
+    worker = Worker(quick(redis_url), lambda _: None)
     try:
-        with pytest.raises(Refused, match="fsynced was asked for"):
+        with pytest.raises(Refused, match="could be evicted"):
             await worker.start()
     finally:
-        await store.config_set("appendfsync", "always")
+        await store.config_set("maxmemory-policy", "noeviction")
         await worker.stop()
     assert await store.hgetall("chat:workers") == {}
 
@@ -275,7 +275,7 @@ async def test_it_does_not_start_without_a_server() -> None:
 
 
 async def test_the_death_of_any_task_is_reported_and_named_by_readiness(redis_url: str) -> None:
-    names = ("reader", "committer", "announcer", "acker", "releaser", "audit", "reaper", "liveness")
+    names = ("reader", "committer", "copier", "announcer", "acker", "releaser", "audit", "reaper", "liveness")
     deaths: list[str] = []
     worker = Worker(quick(redis_url), deaths.append)
     await worker.start()

@@ -86,10 +86,10 @@ class _Builder:
     async def _unsay_canaries(self, position: str) -> None:
         """The page shows a quiet moment: what lies beyond the position is the hint alone."""
         stream = self.keys.worker(ALIVE)
-        rows: Any = await self.clients.rest.xrange(stream, f"({position}")
+        rows: Any = await self.clients.rest.run("XRANGE", stream, f"({position}", "+")
         for id, fields in rows:
             if b"!canary" in fields:
-                await self.clients.rest.xdel(stream, id)
+                await self.clients.rest.run("XDEL", stream, id)
 
     async def _step(self) -> None:
         """No two times of the example are equal, so that the page can be compared time by time."""
@@ -99,7 +99,9 @@ class _Builder:
         await self._step()
         body = f'{{"text":"{text}"}}'.encode()
         message = Message(f"m-{number}", "alice", ("bob",), body, fingerprint({"text": text}))
-        ((result,),) = await self.inboxes.append([message], own_copy=False)
+        (attempt,) = await self.inboxes.append([message], own_copy=False)
+        assert isinstance(attempt, list)
+        (result,) = attempt
         assert result.cursor is not None
         assert result.prev is not None
         return Hint("bob", result.prev, result.cursor, message.tail("bob"))

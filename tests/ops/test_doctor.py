@@ -11,7 +11,7 @@ from service.ops import doctor
 from service.ops.doctor import Asked, Finding, examine, judge
 from service.ops.facts import Facts
 from service.ops.queries import WorkerView
-from service.store.client import connect, run
+from service.store.client import connect
 from service.store.keys import Keys
 from service.store.preflight import contradictions, inspect
 
@@ -75,7 +75,7 @@ def test_nothing_is_wrong_with_a_good_server() -> None:
             "fail",
             "INBOXD_REDIS_URL=redis://db-1:6379/0",
         ),
-        (with_info(server_mode="cluster"), "mode", "fail", "INBOXD_REDIS_URL=redis://HOST:PORT/0"),
+        (with_info(server_mode="sentinel"), "mode", "fail", "INBOXD_REDIS_URL=redis+sentinel://HOST:PORT/NAME"),
         (
             with_info(aof_enabled=0),
             "appendonly",
@@ -144,9 +144,17 @@ def test_each_thing_that_is_wrong_is_found_with_the_command_that_changes_it(
     assert (finding.check, finding.level, finding.change) == (check, level, change)
 
 
-@pytest.mark.parametrize("facts", (with_config(appendfsync="everysec"), with_config(no_appendfsync_on_rewrite="yes")))
-def test_where_fsynced_was_asked_for_less_is_a_failure(facts: Facts) -> None:
-    assert bad(facts, replace(ASKED, durability="fsynced")).level == "fail"
+def test_where_fsynced_was_asked_for_a_rewrite_without_it_is_a_failure() -> None:
+    assert bad(with_config(no_appendfsync_on_rewrite="yes"), replace(ASKED, durability="fsynced")).level == "fail"
+
+
+@pytest.mark.parametrize(("version", "level"), (("9.1.2", "warn"), ("7.2.5", "fail")))
+def test_where_fsynced_was_asked_for_a_server_that_fsyncs_later_must_be_one_to_wait_for(
+    version: str, level: str
+) -> None:
+    config = with_config(appendfsync="everysec")
+    facts = replace(config, info={**config.info, "valkey_version": version})
+    assert bad(facts, replace(ASKED, durability="fsynced")).level == level
 
 
 def test_settings_that_cannot_be_read_are_a_warning_with_what_to_ask_the_provider_for() -> None:
@@ -195,8 +203,8 @@ async def test_a_poor_server_fails_and_what_the_doctor_says_mends_it(poor_server
         assert set(before) == {"appendonly", "maxmemory-policy"}
         for finding in await examine(client, ASKED):
             if "CONFIG SET" in finding.change:
-                words = finding.change.partition("  #")[0].removeprefix(ASKED.cli).split()
-                await run(client, *words)
+                words = finding.change.partition("  #")[0].partition(" && ")[0].removeprefix(ASKED.cli).split()
+                await client.run(*words)
         assert [f.check for f in await examine(client, ASKED) if f.level != "ok"] == ["workers"]
     finally:
         await client.aclose()
@@ -208,7 +216,7 @@ async def test_what_keeps_the_service_from_starting_is_a_failure_here_too(
 ) -> None:
     client = connect(Settings(redis_url=poor_server.url))
     try:
-        refused = contradictions(await inspect(client), durability)
+        refused = contradictions([await inspect(client)], durability)
         failed = [f for f in await examine(client, replace(ASKED, durability=durability)) if f.level == "fail"]
     finally:
         await client.aclose()

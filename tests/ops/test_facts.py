@@ -3,9 +3,10 @@ import pytest
 from scripts.lab.ports import free_port
 from service.config import Settings
 from service.core.errors import Unavailable
+from service.ops import queries
 from service.ops.facts import _pairs, gather
 from service.store import scripts
-from service.store.client import connect, run
+from service.store.client import connect
 from service.store.keys import Keys
 from tests.ops import example
 
@@ -15,8 +16,8 @@ KEYS = Keys("chat:")
 async def test_scripts_the_server_lacks_are_loaded_and_said_so(redis_url: str) -> None:
     client = connect(Settings(redis_url=redis_url))
     try:
-        await run(client, "SCRIPT", "FLUSH")
-        first, second = await gather(client, KEYS), await gather(client, KEYS)
+        await client.run("SCRIPT", "FLUSH")
+        first, second = await gather(client, []), await gather(client, [])
     finally:
         await client.aclose()
     names = {script.name for script in scripts.ALL}
@@ -29,7 +30,7 @@ async def test_settings_and_workers_are_among_the_facts(redis_url: str) -> None:
     await example.build(redis_url)
     client = connect(Settings(redis_url=redis_url))
     try:
-        facts = await gather(client, KEYS)
+        facts = await gather(client, await queries.workers(client, KEYS))
     finally:
         await client.aclose()
     assert facts.config["appendfsync"] == "always"
@@ -43,7 +44,7 @@ async def test_a_server_that_is_away_has_no_facts() -> None:
     client = connect(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"))
     try:
         with pytest.raises(Unavailable):
-            await gather(client, KEYS)
+            await gather(client, [])
     finally:
         await client.aclose()
 

@@ -9,7 +9,6 @@ from service.config import Settings
 from service.core.errors import Unavailable
 from service.data_dir import STAMP
 from service.ops.reach import NothingRuns, http_url, reached, redis_cli, server_url, settings_of, socket_url
-from service.store.client import run
 
 
 def stamped(folder: Path, port: int) -> Path:
@@ -51,7 +50,7 @@ def test_the_redis_cli_line_reaches_the_same_server_and_shows_no_password(url: s
 async def test_the_embedded_server_is_found_by_its_stamp(redis_server: RedisServer, redis_url: str) -> None:
     folder = stamped(redis_server.folder, redis_server.port)
     async with reached(Settings(data_dir=folder)) as (client, url):
-        assert await run(client, "PING")
+        assert await client.run("PING")
     assert url == redis_url
 
 
@@ -74,7 +73,7 @@ async def test_a_failure_on_the_way_does_not_show_the_password() -> None:
     settings = Settings(redis_url=f"redis://:secret@127.0.0.1:{free_port()}/0")
     with pytest.raises(NothingRuns) as caught:
         async with reached(settings) as (client, _):
-            await run(client, "PING")
+            await client.run("PING")
     assert isinstance(caught.value.__cause__, Unavailable)
     assert "secret" not in str(caught.value)
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from scripts.lab.ports import free_port
 from service.config import Settings
 from service.ops.views import register
-from service.store.client import connect, run
+from service.store.client import connect
 from tests.ops import example
 
 APP = typer.Typer()
@@ -30,7 +30,7 @@ def filled(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 def write(url: str, *command: str) -> None:
     async def once() -> None:
         client = connect(Settings(redis_url=url))
-        await run(client, *command)
+        await client.run(*command)
         await client.aclose()
 
     asyncio.run(once())

@@ -1,6 +1,6 @@
 """The store's calls on fakeredis and on the real server, with limits of the test's own."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,11 +8,14 @@ import pytest
 
 from scripts.lab.timing import PATIENCE
 from service.core.cursor import Cursor
+from service.core.errors import Unavailable
 from service.core.sending import Appended, Message
 from service.store.client import Clients
-from service.store.inbox import Inboxes, Limits
+from service.store.inbox import Attempt, Inboxes, Limits
 from service.store.keys import Keys
+from service.store.link import Command, Wait
 from service.store.presence import Presence
+from service.store.single import Single
 from service.store.worker_stream import WorkerStreams
 from tests.support.fake_redis import fake_client
 
@@ -37,7 +40,7 @@ class Store:
     keys: Keys = field(default_factory=Keys)
 
     def __post_init__(self) -> None:
-        self.raw = self.clients.rest
+        self.raw = self.clients.rest.redis
         self.inboxes = Inboxes(self.clients, self.keys, self.limits)
         self.presence = Presence(self.clients.rest, self.keys, self.limits)
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)
@@ -59,16 +62,28 @@ class Store:
         """The ids (cursors) in an inbox."""
         return [id.decode() for id, _ in await self.do("XRANGE", self.keys.inbox(user), "-", "+")]
 
+    async def append(self, messages: Sequence[Message], *, own_copy: bool) -> list[list[Appended]]:
+        """As `inboxes.append`, where nothing is left unknown. Raises Unavailable."""
+        return known(await self.inboxes.append(messages, own_copy))
+
     async def send(self, id: str = "m1", to: str = "bob", **more: Any) -> Appended:
         """One message from Alice to one user; the recipient's result."""
         own_copy = more.pop("own_copy", False)
-        [results] = await self.inboxes.append([message(id, to, **more)], own_copy)
+        [results] = await self.append([message(id, to, **more)], own_copy=own_copy)
         return results[0]
 
     async def fill(self, count: int, user: str = "bob", prefix: str = "f") -> list[Cursor]:
         """So many messages to a user; their cursors."""
         batch = [message(f"{prefix}{n}", user) for n in range(count)]
-        return [accepted(results[0]) for results in await self.inboxes.append(batch, own_copy=False)]
+        return [accepted(results[0]) for results in await self.append(batch, own_copy=False)]
+
+
+def known(attempts: Sequence[Attempt]) -> list[list[Appended]]:
+    """Raises what became of the first message of which nothing is known."""
+    for attempt in attempts:
+        if isinstance(attempt, Unavailable):
+            raise attempt
+    return [attempt for attempt in attempts if not isinstance(attempt, Unavailable)]
 
 
 def vars_of(limits: Limits) -> dict[str, Any]:
@@ -96,11 +111,19 @@ def accepted(result: Appended) -> Cursor:
     return result.cursor
 
 
+class FakeLink(Single):
+    """fakeredis hands a script's first line `#!lua …` to Lua as it is: here it is a comment."""
+
+    async def raw_exchange(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
+        plain = [(c[0], f"--{c[1]}", *c[2:]) if c[0] == "EVAL" else c for c in commands]
+        return await super().raw_exchange(plain, wait)
+
+
 class FakeClients:
     """As `Clients`, of one fakeredis."""
 
     def __init__(self) -> None:
-        self.write = self.read = self.beat = self.rest = fake_client()
+        self.write = self.read = self.beat = self.rest = FakeLink(fake_client())
 
     async def aclose(self) -> None:
         await self.rest.aclose()

@@ -74,7 +74,7 @@ async def test_expires_is_so_many_seconds_after_the_entrys_own_time(store: Store
 
 async def test_several_recipients_get_one_entry_each_in_the_order_named(store: Store) -> None:
     await store.fill(2, "carol")
-    [results] = await store.inboxes.append([message("m1", "bob", "carol", "dave")], own_copy=False)
+    [results] = await store.append([message("m1", "bob", "carol", "dave")], own_copy=False)
     assert [accepted(result).seq for result in results] == [1, 3, 1]
     for user in ("bob", "carol", "dave"):
         [(_, fields)] = await store.do("XREVRANGE", store.keys.inbox(user), "+", "-", "COUNT", 1)
@@ -83,14 +83,14 @@ async def test_several_recipients_get_one_entry_each_in_the_order_named(store: S
 
 async def test_several_messages_of_one_call_keep_their_order(store: Store) -> None:
     batch = [message(f"m{n}", "bob") for n in range(10)]
-    results = await store.inboxes.append(batch, own_copy=False)
+    results = await store.append(batch, own_copy=False)
     assert [accepted(row[0]).seq for row in results] == list(range(1, 11))
     rows = await store.do("XRANGE", store.keys.inbox("bob"), "-", "+")
     assert [fields[b"id"].decode() for _, fields in rows] == [f"m{n}" for n in range(10)]
 
 
 async def test_messages_of_one_call_to_one_inbox_see_each_other(store: Store) -> None:
-    [[first], [again], [other]] = await store.inboxes.append(
+    [[first], [again], [other]] = await store.append(
         [message("m1"), message("m1"), message("m1", print="p2")], own_copy=False
     )
     assert (first.status, again.status, other.status) == (APPENDED, DUPLICATE, REUSED)
@@ -99,12 +99,12 @@ async def test_messages_of_one_call_to_one_inbox_see_each_other(store: Store) ->
 
 async def test_a_call_of_the_largest_batch_is_taken(store: Store) -> None:
     batch = [message(f"m{n}", *(f"u{r}" for r in range(100)), body=b"1" * 2000) for n in range(8)]
-    results = await store.inboxes.append(batch, own_copy=True)
+    results = await store.append(batch, own_copy=True)
     assert {result.status for row in results for result in row[:-1]} == {APPENDED}
 
 
 async def test_no_message_is_no_trouble(store: Store) -> None:
-    assert await store.inboxes.append([], own_copy=True) == []
+    assert await store.append([], own_copy=True) == []
 
 
 # A full inbox.
@@ -140,7 +140,7 @@ async def test_a_repeat_is_answered_though_the_inbox_is_full(store: Store) -> No
 async def test_a_full_inbox_among_several_recipients_refuses_for_itself_alone(store: Store) -> None:
     small = store.limited(max_pending=2)
     await small.fill(2, "carol")
-    [results] = await small.inboxes.append([message("m1", "bob", "carol", "dave")], own_copy=False)
+    [results] = await small.append([message("m1", "bob", "carol", "dave")], own_copy=False)
     assert [result.status for result in results] == [APPENDED, FULL, APPENDED]
 
 
@@ -196,7 +196,7 @@ async def test_a_state_deleted_by_hand_does_not_take_the_cursors_back(store: Sto
 
 async def test_an_inbox_of_the_wrong_type_is_refused_and_harms_no_neighbour(store: Store) -> None:
     await store.do("SET", store.keys.inbox("bob"), "not a stream")
-    rows = await store.inboxes.append([message("m1", "carol"), message("m2", "bob"), message("m3", "carol")], False)
+    rows = await store.append([message("m1", "carol"), message("m2", "bob"), message("m3", "carol")], own_copy=False)
     assert [row[0].status for row in rows] == [APPENDED, FAILED, APPENDED]
     assert [accepted(rows[0][0]).seq, accepted(rows[2][0]).seq] == [1, 2]
     assert await store.do("GET", store.keys.inbox("bob")) == b"not a stream"
@@ -230,7 +230,7 @@ async def test_any_key_of_the_wrong_type_harms_no_neighbour(store: Store, key: s
     broken = store.keys.seen("bob", turn) if turn else getattr(store.keys, kind)("bob")
     await store.do("DEL", broken)
     await store.do("SET", broken, "broken")
-    rows = await store.inboxes.append([message("m1", "carol"), message("m2", "bob"), message("m3", "carol")], False)
+    rows = await store.append([message("m1", "carol"), message("m2", "bob"), message("m3", "carol")], own_copy=False)
     assert [rows[0][0].status, rows[2][0].status] == [APPENDED, APPENDED]
 
 

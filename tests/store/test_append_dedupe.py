@@ -53,15 +53,15 @@ async def test_ids_of_different_senders_are_different(store: Store) -> None:
 
 
 async def test_only_new_recipients_of_a_repeat_get_it(store: Store) -> None:
-    [[first]] = await store.inboxes.append([message("m1", "bob")], own_copy=False)
-    [results] = await store.inboxes.append([message("m1", "bob", "carol")], own_copy=False)
+    [[first]] = await store.append([message("m1", "bob")], own_copy=False)
+    [results] = await store.append([message("m1", "bob", "carol")], own_copy=False)
     assert [result.status for result in results] == [DUPLICATE, APPENDED]
     assert results[0].cursor == first.cursor
 
 
 async def test_another_body_is_refused_by_those_alone_who_have_the_first(store: Store) -> None:
     await store.send("m1", print="p1")
-    [results] = await store.inboxes.append([message("m1", "bob", "carol", print="p2")], own_copy=False)
+    [results] = await store.append([message("m1", "bob", "carol", print="p2")], own_copy=False)
     assert [result.status for result in results] == [REUSED, APPENDED]
 
 

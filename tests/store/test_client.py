@@ -17,17 +17,32 @@ from service.store import client as store
 from service.store import scripts
 from service.store.client import Clients
 from service.store.inbox import unwrapped
+from service.store.link import Wait, unavailable
 from tests.store.conftest import Server, Store
 from tests.store.scripted_server import OK, ScriptedServer
 
 SHORT = 0.1 * UNIT
 """Seconds; the time-out of clients whose server will not answer."""
 
+
+async def exchanged(link: Any) -> Any:
+    """One reply of `exchange`, in which errors are values."""
+    return known(await link.exchange([("INCR", "n")]))[0]
+
+
+def known(replies: list[Any]) -> list[Any]:
+    """Raises the first that is an error."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise unavailable(reply)
+    return replies
+
+
 Ask = Callable[[Any], Awaitable[Any]]
 ASKS: dict[str, Ask] = {
-    "run": lambda client: store.run(client, "INCR", "n"),
-    "run_large": lambda client: store.run_large(client, "INCR", "n"),
-    "pipeline": lambda client: store.pipeline(client, [("INCR", "n"), ("INCR", "n")]),
+    "run": lambda client: client.run("INCR", "n"),
+    "exchange": exchanged,
+    "pipeline": lambda client: client.pipeline([("INCR", "n"), ("INCR", "n")]),
     "script": lambda client: scripts.call(client, scripts.BEAT, ("workers",), ("w-1",)),
 }
 asks = pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
@@ -86,7 +101,7 @@ REFUSALS = (
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.split()[0])
-@pytest.mark.parametrize("ask", (ASKS["run"], ASKS["run_large"], ASKS["script"]), ids=("run", "run_large", "script"))
+@pytest.mark.parametrize("ask", (ASKS["run"], ASKS["exchange"], ASKS["script"]), ids=("run", "exchange", "script"))
 async def test_a_refusal_of_the_server_is_unavailable(connect: Callable[..., Any], ask: Ask, refusal: str) -> None:
     async with ScriptedServer(lambda _: f"-{refusal}\r\n".encode()) as server:
         with pytest.raises(Unavailable):
@@ -104,7 +119,7 @@ async def test_an_answer_that_is_no_protocol_is_unavailable(connect: Callable[..
 async def test_why_names_what_happened_for_the_log(connect: Callable[..., Any]) -> None:
     async with ScriptedServer(lambda _: b"-READONLY You can't write\r\n") as server:
         with pytest.raises(Unavailable) as caught:
-            await store.run(connect(server.url), "INCR", "n")
+            await connect(server.url).run("INCR", "n")
     assert caught.value.why.startswith("ReadOnlyError: ")
 
 
@@ -147,7 +162,7 @@ async def test_an_answer_lost_in_the_middle_of_a_pipeline_is_unavailable(connect
     answers = iter((b":1\r\n", None))
     async with ScriptedServer(lambda _: next(answers)) as server:
         with pytest.raises(Unavailable):
-            await store.pipeline(connect(server.url), [("INCR", "a"), ("INCR", "b")])
+            await connect(server.url).pipeline([("INCR", "a"), ("INCR", "b")])
         assert server.names == ["INCR", "INCR"]
 
 
@@ -175,11 +190,13 @@ def numbered(command: list[bytes]) -> bytes:
 
 async def ask_number(client: Any, way: str, number: int) -> int:
     if way == "pipeline":
-        return int((await store.pipeline(client, [("GET", number)]))[0])
-    return int(await getattr(store, way)(client, "GET", number))
+        return int((await client.pipeline([("GET", number)]))[0])
+    if way == "exchange":
+        return int(known(await client.exchange([("GET", number)]))[0])
+    return int(await client.run("GET", number))
 
 
-@pytest.mark.parametrize("way", ("run", "run_large", "pipeline"))
+@pytest.mark.parametrize("way", ("run", "exchange", "pipeline"))
 async def test_a_late_answer_is_not_taken_for_that_of_the_next_question(connect: Callable[..., Any], way: str) -> None:
     late: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     async with ScriptedServer(lambda command: late if command[-1] == b"1" else numbered(command)) as server:
@@ -190,7 +207,7 @@ async def test_a_late_answer_is_not_taken_for_that_of_the_next_question(connect:
         assert [await ask_number(client, way, number) for number in (2, 3)] == [2, 3]
 
 
-@pytest.mark.parametrize("way", ("run", "run_large", "pipeline"))
+@pytest.mark.parametrize("way", ("run", "exchange", "pipeline"))
 async def test_a_cancelled_question_leaves_its_answer_to_nobody(connect: Callable[..., Any], way: str) -> None:
     late: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
     async with ScriptedServer(lambda command: late if command[-1] == b"1" else numbered(command)) as server:
@@ -205,7 +222,7 @@ async def test_a_cancelled_question_leaves_its_answer_to_nobody(connect: Callabl
         assert [await answer for answer in answers] == [2, 3]
 
 
-@pytest.mark.parametrize("way", ("run", "run_large", "pipeline"))
+@pytest.mark.parametrize("way", ("run", "exchange", "pipeline"))
 async def test_many_at_once_wait_for_a_connection_and_each_gets_its_own_answer(
     connect: Callable[..., Any], way: str
 ) -> None:
@@ -228,7 +245,7 @@ async def test_a_connection_the_server_has_closed_meanwhile_is_opened_again(real
 
 async def test_a_commands_own_error_stands_in_its_place(real_store: Store) -> None:
     await real_store.do("SET", "text", "a")
-    replies = await store.pipeline(real_store.raw, [("GET", "text"), ("INCR", "text"), ("GET", "text")])
+    replies = await real_store.clients.rest.pipeline([("GET", "text"), ("INCR", "text"), ("GET", "text")])
     assert replies[0] == replies[2] == b"a"
     assert isinstance(replies[1], Exception)
     with pytest.raises(Unavailable):
@@ -237,36 +254,58 @@ async def test_a_commands_own_error_stands_in_its_place(real_store: Store) -> No
 
 async def test_an_empty_pipeline_asks_nothing(connect: Callable[..., Any]) -> None:
     async with ScriptedServer(lambda _: OK) as server:
-        assert await store.pipeline(connect(server.url), []) == []
+        assert await connect(server.url).pipeline([]) == []
         assert server.commands == []
 
 
 # Scripts.
 
 
-async def test_a_server_that_lacks_a_script_is_given_it_and_asked_once_more(connect: Callable[..., Any]) -> None:
-    answers = iter((b"-NOSCRIPT No matching script.\r\n", b"$4\r\nhash\r\n", b":5\r\n"))
+async def test_a_server_that_lacks_a_script_is_given_its_text_which_it_keeps(connect: Callable[..., Any]) -> None:
+    answers = iter((b"-NOSCRIPT No matching script.\r\n", b":5\r\n"))
     async with ScriptedServer(lambda _: next(answers)) as server:
         assert await ASKS["script"](connect(server.url)) == 5
-        assert server.names == ["EVALSHA", "SCRIPT", "EVALSHA"]
-        assert server.commands[1][2] == scripts.BEAT.text.encode()
-        assert server.commands[0] == server.commands[2]
+        assert server.names == ["EVALSHA", "EVAL"]
+        assert server.commands[1][1] == scripts.BEAT.text.encode()
+        assert server.commands[0][2:] == server.commands[1][2:]
 
 
-async def test_a_server_that_forgets_scripts_at_once_is_unavailable(connect: Callable[..., Any]) -> None:
-    async with ScriptedServer(
-        lambda command: b"$4\r\nhash\r\n" if command[0] == b"SCRIPT" else b"-NOSCRIPT No matching script.\r\n"
-    ) as server:
+async def test_of_several_calls_only_those_the_server_does_not_know_are_made_again(real_store: Store) -> None:
+    await real_store.do("SCRIPT", "FLUSH")
+    beat: scripts.Call = (scripts.BEAT, ("workers",), ("w-1",))
+    reap: scripts.Call = (scripts.REAP, ("workers",), ("w-1", "1"))
+    await real_store.do("HSET", "workers", "w-1", "0")
+    assert await scripts.call_all(real_store.clients.rest, [beat]) == [1]
+    assert await scripts.call_all(real_store.clients.rest, [beat, reap, beat]) == [2, 0, 3]
+
+
+async def test_a_text_whose_answer_was_lost_is_not_sent_again(connect: Callable[..., Any]) -> None:
+    async with ScriptedServer(lambda command: None if command[0] == b"EVAL" else b"-NOSCRIPT No\r\n") as server:
         with pytest.raises(Unavailable):
             await ASKS["script"](connect(server.url))
-        assert server.names == ["EVALSHA", "SCRIPT", "EVALSHA"]
+        assert server.names == ["EVALSHA", "EVAL"]
 
 
-async def test_a_script_that_cannot_be_loaded_is_unavailable(connect: Callable[..., Any]) -> None:
-    async with ScriptedServer(lambda command: None if command[0] == b"SCRIPT" else b"-NOSCRIPT No\r\n") as server:
-        with pytest.raises(Unavailable):
-            await ASKS["script"](connect(server.url))
-        assert server.names == ["EVALSHA", "SCRIPT"]
+# Waiting for durability.
+
+
+async def test_what_did_not_get_as_far_as_was_asked_is_unavailable_and_may_be_in(real_store: Store) -> None:
+    real_store.inboxes.wait = Wait(("WAIT", 1, 1), 1)  # there is no replica
+    with pytest.raises(Unavailable, match="not reached in time"):
+        await real_store.send("m1")
+    assert len(await real_store.entries()) == 1
+    real_store.inboxes.wait = Wait(("WAITAOF", 1, 0, 1000), 1)
+    assert (await real_store.send("m1")).status is AppendStatus.DUPLICATE
+
+
+async def test_the_wait_goes_down_the_connection_of_its_appends(connect: Callable[..., Any]) -> None:
+    answers = iter((b"*1\r\n*2\r\n:2\r\n$3\r\n1-1\r\n", b":1\r\n"))
+    async with ScriptedServer(lambda _: next(answers)) as server:
+        call: scripts.Call = (scripts.APPEND, ("k",), ("a",))
+        link = connect(server.url, connections=4)
+        assert await scripts.call_all(link, [call], Wait(("WAIT", 1, 50), 1)) == [[[2, b"1-1"]]]
+        assert server.names == ["EVALSHA", "WAIT"]
+        assert server.connections == 1
 
 
 # The clients.
@@ -275,7 +314,7 @@ async def test_a_script_that_cannot_be_loaded_is_unavailable(connect: Callable[.
 async def test_the_clients_can_be_told_apart_in_client_list(real_store: Store) -> None:
     clients: Clients = real_store.clients
     for client in (clients.write, clients.read, clients.beat, clients.rest):
-        await store.run(client, "PING")
+        await client.run("PING")
     listed = (await real_store.do("CLIENT", "LIST")).decode()
     for name in ("inboxd-write", "inboxd-read", "inboxd-beat", "inboxd-rest"):
         assert f"name={name} " in listed
@@ -284,7 +323,7 @@ async def test_the_clients_can_be_told_apart_in_client_list(real_store: Store) -
 async def test_closing_the_clients_closes_their_connections(redis_url: str, real_redis: Any) -> None:
     clients = Clients(Server(redis_url), "gone")
     for client in (clients.write, clients.read, clients.beat, clients.rest):
-        await store.run(client, "PING")
+        await client.run("PING")
     await clients.aclose()
 
     async def gone() -> bool:

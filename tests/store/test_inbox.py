@@ -146,7 +146,7 @@ async def test_history_with_a_peer_is_the_conversation_of_the_two(store: Store) 
         message("alices-to-both", "bob", "carol", sender="alice"),
         message("to-self", "bob", sender="bob"),
     ]
-    await store.inboxes.append(batch, own_copy=True)
+    await store.append(batch, own_copy=True)
     assert await ids(store, peer="alice") == ["alices-to-both", "to-both", "to-alice", "from-alice"]
     assert await ids(store, peer="carol") == ["to-both", "to-carol", "from-carol"]
     assert await ids(store, peer="bob") == ["to-self"]
@@ -154,7 +154,7 @@ async def test_history_with_a_peer_is_the_conversation_of_the_two(store: Store) 
 
 
 async def test_more_of_a_conversation_means_more_of_that_conversation(store: Store) -> None:
-    await store.inboxes.append([message("a1"), message("c1", sender="carol"), message("a2")], own_copy=False)
+    await store.append([message("a1"), message("c1", sender="carol"), message("a2")], own_copy=False)
     _, more = await store.inboxes.history("bob", None, 2, "alice", now_ms=0)
     assert not more
     _, more = await store.inboxes.history("bob", None, 1, "alice", now_ms=0)

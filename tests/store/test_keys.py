@@ -98,20 +98,13 @@ def test_the_catalogue_names_every_key_that_can_be_built() -> None:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Script, list[Any]]]:
     """Every script call of the test, with its keys."""
     seen: list[tuple[Script, list[Any]]] = []
-    run = scripts.call
+    run = scripts.call_all
 
-    async def call(client: Any, script: Script, keys: Any, args: Any) -> Any:
-        seen.append((script, list(keys)))
-        return await run(client, script, keys, args)
+    async def call_all(link: Any, made: Any, wait: Any = None) -> list[Any]:
+        seen.extend((script, list(keys)) for script, keys, _ in made)
+        return await run(link, made, wait)
 
-    run_both = scripts.call_both
-
-    async def call_both(client: Any, first: scripts.Call, second: scripts.Call) -> tuple[Any, Any]:
-        seen.extend((script, list(keys)) for script, keys, _ in (first, second))
-        return await run_both(client, first, second)
-
-    monkeypatch.setattr(scripts, "call", call)
-    monkeypatch.setattr(scripts, "call_both", call_both)
+    monkeypatch.setattr(scripts, "call_all", call_all)
     return seen
 
 
@@ -124,7 +117,7 @@ async def test_the_keys_of_every_op_of_every_script_lie_in_one_slot(
     claim = Claim("bob", "phone", "w-1", "s-1")
     await store.presence.claim(claim)
     await store.presence.register("alice", "laptop")
-    await store.inboxes.append([message("m1", "bob", "carol"), message("m2", "dave")], own_copy=True)
+    await store.append([message("m1", "bob", "carol"), message("m2", "dave")], own_copy=True)
     await store.inboxes.ack([("bob", "phone", Cursor(1, 1)), ("carol", "phone", Cursor(1, 1))])
     await store.presence.release(claim)
     await store.presence.enter("w-1")

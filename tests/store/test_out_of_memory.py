@@ -28,7 +28,7 @@ async def full(real_store: Store, redis_server: RedisServer) -> AsyncIterator[St
 async def test_a_send_is_unavailable_and_writes_nothing(full: Store) -> None:
     before = await full.entries()
     with pytest.raises(Unavailable, match="OutOfMemory"):
-        await full.inboxes.append([message("m1"), message("m2", "carol")], own_copy=True)
+        await full.append([message("m1"), message("m2", "carol")], own_copy=True)
     assert await full.entries() == before
     assert await full.entries("carol") == []
 

@@ -8,9 +8,12 @@ import pytest
 
 from scripts.lab.ports import free_port
 from scripts.lab.redis_server import RedisServer
+from scripts.lab.timing import eventually
 from service.core.errors import Refused
 from service.store import client as store
-from service.store.preflight import ServerFacts, contradictions, inspect, kept, level, preflight
+from service.store.address import Kind
+from service.store.durability import ServerFacts
+from service.store.preflight import contradictions, inspect, preflight
 from tests.store.conftest import Server
 
 GOOD = ServerFacts(
@@ -39,7 +42,7 @@ class Wanted(Server):
 
 @pytest.mark.parametrize("durability", ("auto", "appended", "fsynced"))
 def test_nothing_contradicts_a_server_as_it_should_be(durability: str) -> None:
-    assert contradictions(GOOD, durability) == []
+    assert contradictions([GOOD], durability) == []
 
 
 @pytest.mark.parametrize(
@@ -48,58 +51,32 @@ def test_nothing_contradicts_a_server_as_it_should_be(durability: str) -> None:
         ({"version": "6.2.14"}, "7.0 or newer"),
         ({"version": "5.0"}, "7.0 or newer"),
         ({"role": "slave"}, "not a primary"),
-        ({"mode": "cluster"}, "cluster mode"),
-        ({"mode": "sentinel"}, "sentinel mode"),
+        ({"mode": "cluster"}, "redis+cluster://"),
+        ({"mode": "sentinel", "role": "", "policy": ""}, "redis+sentinel://"),
         ({"policy": "allkeys-lru"}, "CONFIG SET maxmemory-policy noeviction"),
         ({"policy": "volatile-ttl"}, "CONFIG SET maxmemory-policy noeviction"),
         ({"policy": ""}, "unknown"),
     ),
 )
 def test_what_breaks_the_promise_is_said_with_its_remedy(change: dict[str, Any], words: str) -> None:
-    [found] = contradictions(replace(GOOD, **change), "auto")
+    [found] = contradictions([replace(GOOD, **change)], "auto")
     assert words in found
 
 
 @pytest.mark.parametrize("version", ("7.0.0", "7.0", "7.2.4", "8.0.1", "10.0.0", "255.255.255"))
 def test_versions_compare_as_numbers(version: str) -> None:
-    assert contradictions(replace(GOOD, version=version), "auto") == []
+    assert contradictions([replace(GOOD, version=version)], "auto") == []
 
 
-WEAKER = (
-    {"append_only": False},
-    {"fsync": "everysec"},
-    {"fsync": "no"},
-    {"rewrite_without_fsync": True},
-    {"readable": False, "fsync": ""},
-)
-
-
-@pytest.mark.parametrize("change", WEAKER)
-def test_a_server_that_does_not_fsync_first_cannot_promise_it(change: dict[str, Any]) -> None:
-    weaker = replace(GOOD, **change)
-    assert weaker.level == "appended"
-    assert not kept(weaker, "fsynced")
-    [found] = contradictions(weaker, "fsynced")
-    assert "appendfsync always" in found
-    assert contradictions(weaker, "auto") == contradictions(weaker, "appended") == []
+def test_a_single_server_is_no_cluster() -> None:
+    [found] = contradictions([GOOD], "auto", Kind.CLUSTER)
+    assert "redis://host:port" in found
+    assert contradictions([replace(GOOD, mode="cluster")] * 3, "auto", Kind.CLUSTER) == []
 
 
 def test_several_contradictions_are_all_said() -> None:
-    assert len(contradictions(replace(GOOD, role="slave", policy="allkeys-lru", fsync="no"), "fsynced")) == 3
-
-
-@pytest.mark.parametrize(
-    ("fsync", "durability", "told"),
-    (
-        ("always", "auto", "fsynced"),
-        ("always", "fsynced", "fsynced"),
-        ("always", "appended", "appended"),
-        ("everysec", "auto", "appended"),
-        ("everysec", "appended", "appended"),
-    ),
-)
-def test_replies_name_what_holds_and_never_more_than_was_asked_for(fsync: str, durability: str, told: str) -> None:
-    assert level(replace(GOOD, fsync=fsync), durability) == told
+    servers = [GOOD, replace(GOOD, role="slave", policy="allkeys-lru", fsync="no", version="7.0.15", flavour="redis")]
+    assert len(contradictions(servers, "fsynced")) == 3
 
 
 # Asking a real server.
@@ -119,6 +96,8 @@ def settings(own_server: RedisServer) -> Iterator[Any]:
     """CONFIG SET on it, undone afterwards."""
     with own_server.client() as client:
         yield client
+        client.config_set("appendonly", "yes")
+        eventually(lambda: not client.info("persistence")["aof_rewrite_in_progress"], "the file is written anew")
         client.config_set("appendfsync", "always")
         client.config_set("no-appendfsync-on-rewrite", "no")
         client.config_set("maxmemory-policy", "noeviction")
@@ -144,8 +123,10 @@ async def test_the_facts_are_the_servers_own(own_server: RedisServer) -> None:
 async def test_live_settings_count_not_those_of_the_start(own_server: RedisServer, settings: Any) -> None:
     settings.config_set("appendfsync", "everysec")
     assert await preflight(Wanted(own_server.url)) == "appended"
+    settings.config_set("appendonly", "no")
     with pytest.raises(Refused, match="appendfsync always"):
         await preflight(Wanted(own_server.url, durability="fsynced"))
+    settings.config_set("appendonly", "yes")
     settings.config_set("appendfsync", "always")
     settings.config_set("no-appendfsync-on-rewrite", "yes")
     assert await preflight(Wanted(own_server.url)) == "appended"
@@ -169,6 +150,7 @@ async def test_settings_that_may_not_be_read_promise_no_more_than_appended(
     settings.acl_setuser("guest", enabled=True, passwords=["+word"], commands=["+@all", "-config"], keys=["*"])
     url = own_server.url.replace("127.0.0.1", "guest:word@127.0.0.1")
     assert await preflight(Wanted(url)) == "appended"
+    settings.config_set("appendonly", "no")
     with pytest.raises(Refused, match="fsynced was asked for"):
         await preflight(Wanted(url, durability="fsynced"))
 

@@ -3,7 +3,8 @@
 --
 -- KEYS  five per op: state, inbox, seen:a, seen:b, presence (of one user)
 -- ARGV  1 dedupe window (ms)  2 life of an inbox (s)  3 max_pending (entries), then per op:
---       what      "m" the first recipient of a message, "n" a further one, "o" the sender's own copy
+--       what      "m" the first recipient of a message, "n" a further one, "o" the sender's own copy, "c" its own
+--                 copy where the recipients' inboxes lie elsewhere and the message is known to be accepted
 --       identity  m/<from>/<id>
 --       print     fingerprint of the body
 --       expires   ms from now, "0" for never
@@ -119,6 +120,7 @@ while ARGV[at] do
   if what == 'o' and not accepted then
     results[op + 1] = {5}
   else
+    if what == 'c' then what = 'o' end
     local fine, result = pcall(append, op * 5 + 1, what, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], at + 5, final)
     if fine then
       results[op + 1] = result

@@ -1,0 +1,247 @@
+"""A Cluster: every command goes to the primary that serves its key's slot.
+
+The routing is our own and small, the connections are the client library's: `WAIT` must follow its appends down the
+same connection, `ASKING` must precede its command there, and nothing that may have run may be repeated in secret
+(decision 18). What is repeated is what a node has turned away: `MOVED`, `ASK`, `TRYAGAIN`.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from redis.crc import key_slot
+from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, RedisError, TryAgainError
+
+from service.core.errors import Unavailable
+from service.store.address import Node
+from service.store.link import Command, Link, Wait, translated, unavailable
+from service.store.single import Single
+
+SLOTS = 16384
+KEYLESS = {"PING", "TIME", "INFO", "CONFIG", "ROLE", "SCRIPT", "ACL", "CLIENT", "SCAN", "MEMORY", "LATENCY"}
+"""What any primary may answer; who wants them all asks `primaries`."""
+TRY_AGAIN = 0.05
+"""Seconds between two tries at a slot that is on the move, and at least between two looks at the slots."""
+
+Connect = Callable[[Node], Single]
+
+
+def key_of(command: Command) -> Any:
+    """The key that says where a command goes; None for one without. All keys of one command share a slot."""
+    name = str(command[0]).upper()
+    if name in ("EVALSHA", "EVAL"):
+        return command[3]
+    if name == "XREAD":
+        return command[[str(part).upper() for part in command].index("STREAMS") + 1]
+    return None if name in KEYLESS else command[1]
+
+
+class Slots:
+    """Which node serves which slot, as the nodes tell it. One for all links of a worker."""
+
+    def __init__(self, seeds: Iterable[Node]) -> None:
+        self._seeds = tuple(seeds)
+        self._owners: list[Node | None] = [None] * SLOTS
+        self._looked = -1.0
+        self._looking = asyncio.Lock()
+        self.stale = True
+
+    @property
+    def primaries(self) -> list[Node]:
+        return sorted({owner for owner in self._owners if owner})
+
+    def owner(self, slot: int) -> Node:
+        """Raises Unavailable where nobody serves it."""
+        if (owner := self._owners[slot]) is None:
+            raise Unavailable(f"no node serves slot {slot}")
+        return owner
+
+    def moved(self, slot: int, to: Node) -> None:
+        """As a node said; the whole picture is looked at before the next command."""
+        self._owners[slot] = to
+        self.stale = True
+
+    def _outdated(self) -> bool:
+        return self.stale
+
+    async def fresh(self, connect: Connect) -> None:
+        """Looks again where something said that the picture is old. Raises Unavailable where nobody can tell."""
+        if not self._outdated():
+            return
+        async with self._looking:
+            wait = self._looked + TRY_AGAIN - time.monotonic()
+            if not self._outdated():
+                return
+            if wait > 0:
+                await asyncio.sleep(wait)
+            self._looked = time.monotonic()
+            await self._look(connect)
+
+    async def _look(self, connect: Connect) -> None:
+        why = "it names no node"
+        for node in dict.fromkeys((*self.primaries, *self._seeds)):
+            try:
+                rows = await connect(node).raw("CLUSTER", "SLOTS")
+            except (RedisError, OSError, TimeoutError) as error:
+                why = str(error)
+                continue
+            owners = _owners(rows, node)
+            if any(owners):
+                self._owners = owners
+                self.stale = not all(owners)
+                return
+        raise Unavailable(f"no node of the Cluster tells who serves what: {why}")
+
+
+def _owners(rows: Any, asked: Node) -> list[Node | None]:
+    """`CLUSTER SLOTS`: [first, last, [host, port, id, …], …]. A node that does not know its own name is the one that
+    was asked.
+    """
+    owners: list[Node | None] = [None] * SLOTS
+    for row in _plain(rows):
+        host = row[2][0].decode() if row[2][0] else ""
+        owner = (asked[0] if host in ("", "?") else host, int(row[2][1]))
+        for slot in range(int(row[0]), int(row[1]) + 1):
+            owners[slot] = owner
+    return owners
+
+
+def _plain(rows: Any) -> Any:
+    """The reply as the server sends it; redis-py makes a mapping of it."""
+    if not isinstance(rows, dict):
+        return rows
+    return [[first, last, [_bytes(row["primary"][0]), row["primary"][1]]] for (first, last), row in rows.items()]
+
+
+def _bytes(text: Any) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+Send = Callable[[Single, list[Command]], Awaitable[list[Any]]]
+
+
+class Cluster:
+    """A link to all primaries. `connect` makes the link to one node; each is made once and kept."""
+
+    many = True
+
+    def __init__(self, slots: Slots, connect: Connect, patience: float) -> None:
+        self._slots = slots
+        self._connect = connect
+        self._patience = patience
+        self._nodes: dict[Node, Single] = {}
+
+    def _node(self, node: Node) -> Single:
+        if node not in self._nodes:
+            self._nodes[node] = self._connect(node)
+        return self._nodes[node]
+
+    async def run(self, *command: Any) -> Any:
+        [reply] = await self.pipeline([command])
+        if isinstance(reply, Exception):
+            raise unavailable(reply) from reply
+        return reply
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        replies = await self._everywhere(commands, lambda node, part: node.raw_pipeline(part))
+        for reply in replies:
+            if isinstance(reply, Unavailable):
+                raise reply
+        return replies
+
+    async def exchange(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
+        return await self._everywhere(commands, lambda node, part: node.raw_exchange(part, wait))
+
+    async def _everywhere(self, commands: Sequence[Command], send: Send) -> list[Any]:
+        """Sends each command where it belongs, and again what was turned away, for as long as there is patience."""
+        replies: list[Any] = [None] * len(commands)
+        asking: dict[int, Node] = {}
+        todo = list(range(len(commands)))
+        deadline = time.monotonic() + self._patience
+        while todo:
+            with translated():
+                await self._slots.fresh(self._node)
+            turned_away = await self._round(commands, todo, asking, replies, send)
+            if turned_away and time.monotonic() > deadline:
+                for position in turned_away:
+                    replies[position] = unavailable(replies[position])
+                break
+            todo = turned_away
+        return replies
+
+    async def _round(
+        self, commands: Sequence[Command], todo: list[int], asking: dict[int, Node], replies: list[Any], send: Send
+    ) -> list[int]:
+        """One try at what is to be done; the positions of what was turned away, in their order."""
+        groups: dict[Node, list[int]] = defaultdict(list)
+        for position in todo:
+            try:
+                node = asking.get(position) or self._owner(commands[position])
+                groups[node].append(position)
+            except Unavailable as error:
+                replies[position] = error
+                self._slots.stale = True
+        await asyncio.gather(*(self._ask(node, commands, part, asking, replies, send) for node, part in groups.items()))
+        asking.clear()
+        again = []
+        for position in todo:
+            reply = replies[position]
+            if isinstance(reply, MovedError):
+                self._slots.moved(reply.slot_id, (reply.host, reply.port))
+            elif isinstance(reply, AskError):
+                asking[position] = (reply.host, reply.port)
+            elif not isinstance(reply, TryAgainError):
+                self._slots.stale |= isinstance(reply, (ClusterDownError, ReadOnlyError))
+                continue
+            again.append(position)
+        if any(isinstance(replies[position], TryAgainError) for position in again):
+            await asyncio.sleep(TRY_AGAIN)
+        return again
+
+    def _owner(self, command: Command) -> Node:
+        key = key_of(command)
+        if key is None:
+            return self._slots.primaries[0]
+        return self._slots.owner(key_slot(key.encode() if isinstance(key, str) else key))
+
+    async def _ask(
+        self,
+        node: Node,
+        commands: Sequence[Command],
+        part: list[int],
+        asking: dict[int, Node],
+        replies: list[Any],
+        send: Send,
+    ) -> None:
+        """What one node has to say; where it cannot be reached, `Unavailable` for all it was asked."""
+        sent: list[Command] = []
+        places: list[int] = []
+        for position in part:
+            if position in asking:
+                places.append(-1)
+                sent.append(("ASKING",))
+            places.append(position)
+            sent.append(commands[position])
+        try:
+            with translated():
+                answers = await send(self._node(node), sent)
+        except Unavailable as error:
+            self._slots.stale = True
+            answers = [error] * len(sent)
+        for position, answer in zip(places, answers, strict=True):
+            if isinstance(answer, AskError):
+                answer.host = answer.host or node[0]  # "the host you already talk to"
+            if position >= 0:
+                replies[position] = answer
+
+    async def primaries(self) -> list[tuple[str, Link]]:
+        self._slots.stale = True
+        with translated():
+            await self._slots.fresh(self._node)
+        return [(f"{host}:{port}", self._node((host, port))) for host, port in self._slots.primaries]
+
+    async def aclose(self) -> None:
+        for node in self._nodes.values():
+            await node.aclose()

@@ -1,0 +1,76 @@
+"""A link: one way to the store, whatever stands behind it, and the one place where Redis exceptions are translated.
+
+`Single` leads to one server (or to the primary of a Sentinel group), `Cluster` to many. Both raise `Unavailable` where
+the outcome is unknown, and never repeat by themselves a command that may have run.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from redis.exceptions import RedisError
+
+from service.core.errors import Unavailable
+
+Command = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What must hold before an append counts: `WAIT` or `WAITAOF`, sent behind it down the same connection."""
+
+    command: Command
+    least: int
+
+    def reached(self, reply: Any) -> bool:
+        """`WAIT` answers a number of replicas; `WAITAOF` how many fsynced here, and there."""
+        if isinstance(reply, Exception):
+            return False
+        return int(reply[0] if isinstance(reply, list) else reply) >= self.least
+
+
+class Link(Protocol):
+    """Commands go to where their first key lies; those without a key to any primary."""
+
+    @property
+    def many(self) -> bool:
+        """Whether keys of different users may lie on different servers."""
+
+    async def run(self, *command: Any) -> Any:
+        """One command. Raises Unavailable."""
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """Several, in order as far as they go to one server, not atomic. A command's own error stands as an
+        exception in its place. Raises Unavailable where the connection fails: any of them may have run.
+        """
+
+    async def exchange(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
+        """As `pipeline`, for commands of hundreds of arguments: packed by hiredis, replies as they come. With
+        `wait`, what did not get that far has `Unavailable` in its place. Where there are many servers, so has what
+        was for one that cannot be reached.
+        """
+
+    async def primaries(self) -> "list[tuple[str, Link]]":
+        """Every primary by its address, each for itself. Raises Unavailable."""
+
+    async def aclose(self) -> None: ...
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Every failure to ask the server, or to hear its answer, becomes `Unavailable`."""
+    try:
+        yield
+        # Before Python 3.12 `wait_for`, which redis-py uses, may swallow a cancel: then it must not go on here.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+    except (TimeoutError, RedisError, OSError) as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: Exception) -> Unavailable:
+    """The translation of one error."""
+    return error if isinstance(error, Unavailable) else Unavailable(f"{type(error).__name__}: {error}")

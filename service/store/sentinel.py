@@ -1,0 +1,121 @@
+"""The primary of a Sentinel group: whoever most sentinels name, asked at every connect and every heartbeat."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from service.store.address import Address, Node
+from service.store.link import Link, translated
+from service.store.single import Single
+
+ASK_TIMEOUT = 1.0
+"""Seconds one sentinel has to answer."""
+
+
+class Sentinels:
+    """Asks all of them at once: one that is cut off from the others may name yesterday's primary."""
+
+    def __init__(self, address: Address) -> None:
+        tls = {"ssl": True, **_ssl(address.options)} if address.tls else {}
+        self._group = address.group
+        self._clients = [
+            redis.asyncio.Redis(
+                host=host,
+                port=port,
+                socket_timeout=ASK_TIMEOUT,
+                socket_connect_timeout=ASK_TIMEOUT,
+                retry=Retry(NoBackoff(), 0),
+                protocol=2,
+                max_connections=8,
+                **address.sentinel_options,
+                **tls,
+            )
+            for host, port in address.nodes
+        ]
+
+    async def primary(self) -> Node:
+        """Raises ConnectionError where nobody knows one."""
+        answers = await asyncio.gather(*(self._ask(client) for client in self._clients))
+        named = Counter(answer for answer in answers if answer is not None)
+        if not named:
+            raise redis.exceptions.ConnectionError(f"no sentinel names a primary of {self._group}")
+        return named.most_common(1)[0][0]
+
+    async def _ask(self, client: Any) -> Node | None:
+        try:
+            found = await client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._group)
+        except (RedisError, OSError, TimeoutError):
+            return None
+        if not found:
+            return None
+        host, port = found
+        return (host.decode() if isinstance(host, bytes) else str(host)), int(port)
+
+    async def aclose(self) -> None:
+        for client in self._clients:
+            await client.aclose()
+
+
+def _ssl(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name.startswith("ssl_")}
+
+
+class _ToPrimary(Connection):
+    """Finds out whom to connect to every time, and makes sure that it is a primary."""
+
+    def __init__(self, sentinels: Sentinels, **options: Any) -> None:
+        super().__init__(host="", port=0, **options)
+        self._sentinels = sentinels
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self._sentinels.primary()
+        await super()._connect()  # type: ignore[no-untyped-call]  # the library is typed in part
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        await super().on_connect_check_health(check_health)
+        await self.send_command("ROLE")
+        role = (await self.read_response())[0]
+        if role != b"master":
+            raise redis.exceptions.ConnectionError(f"{self.host}:{self.port} is no primary yet")
+
+
+class _ToPrimaryTls(_ToPrimary, SSLConnection):
+    """The same over TLS."""
+
+
+def connection_class(address: Address) -> type[_ToPrimary]:
+    """For the pool of a client that always talks to the primary."""
+    return _ToPrimaryTls if address.tls else _ToPrimary
+
+
+class Primary(Single):
+    """As `Single`; `primaries` looks whether the sentinels still name the server it is connected to."""
+
+    def __init__(self, redis: Any, sentinels: Sentinels, followers: Sequence["Primary"] = ()) -> None:
+        super().__init__(redis)
+        self._sentinels = sentinels
+        self._followers = followers
+        self._named: Node | None = None
+
+    async def primaries(self) -> list[tuple[str, Link]]:
+        """After a failover that it has not noticed, all connections are dropped: the old primary, cut off, would go
+        on answering. Raises Unavailable.
+        """
+        with translated():
+            named = await self._sentinels.primary()
+        if self._named not in (None, named):
+            for one in (self, *self._followers):
+                await one.redis.connection_pool.disconnect()
+        self._named = named
+        return [(f"{named[0]}:{named[1]}", self)]
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self._sentinels.aclose()

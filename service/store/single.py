@@ -1,0 +1,90 @@
+"""One server, or the primary of a Sentinel group."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import hiredis
+from redis.exceptions import ReadOnlyError, ResponseError
+
+from service.core.errors import Unavailable
+from service.store.link import Command, Link, Wait, translated
+
+
+class Single:
+    """A link over one client, which has no retries of its own: a hidden one would append twice."""
+
+    many = False
+
+    def __init__(self, redis: Any, address: str = "") -> None:
+        self.redis = redis
+        self.address = address
+
+    async def run(self, *command: Any) -> Any:
+        with translated():
+            return await self.raw(*command)
+
+    async def raw(self, *command: Any) -> Any:
+        """As `run`, with the client's own exceptions."""
+        try:
+            return await self.redis.execute_command(*command)
+        except ReadOnlyError:
+            await self._demoted()
+            raise
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        with translated():
+            return await self.raw_pipeline(commands)
+
+    async def raw_pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        """As `pipeline`, with the client's own exceptions."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            replies = list(await pipe.execute(raise_on_error=False))
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+            await self._demoted()
+        return replies
+
+    async def exchange(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
+        with translated():
+            return await self.raw_exchange(commands, wait)
+
+    async def raw_exchange(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
+        """As `exchange`, with the client's own exceptions."""
+        sent = [*commands, wait.command] if wait else commands
+        pool = self.redis.connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command([hiredis.pack_command(command) for command in sent])
+            replies = [await _reply(connection) for _ in sent]
+        except BaseException:
+            await connection.disconnect(nowait=True)  # answers may still be under way
+            raise
+        finally:
+            await pool.release(connection)
+        if wait and not wait.reached(replies.pop()):
+            replies = [reply if isinstance(reply, Exception) else Unavailable(SHORT) for reply in replies]
+        if any(isinstance(reply, ReadOnlyError) for reply in replies):
+            await self._demoted()
+        return replies
+
+    async def _demoted(self) -> None:
+        """What the name stood for is a replica now: the next connection looks again who the primary is."""
+        await self.redis.connection_pool.disconnect()
+
+    async def primaries(self) -> list[tuple[str, Link]]:
+        return [(self.address, self)]
+
+    async def aclose(self) -> None:
+        await self.redis.aclose()
+
+
+SHORT = "the durability asked for was not reached in time"
+
+
+async def _reply(connection: Any) -> Any:
+    """One reply; the server's own errors are values."""
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
