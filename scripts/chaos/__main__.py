@@ -20,7 +20,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="of everything random")
     parser.add_argument("--seconds", type=float, default=25.0, help="of traffic for each scenario, about")
     parser.add_argument("--report", type=Path, help="write a page of Markdown there")
-    parser.add_argument("--keep", type=Path, help="the folder for histories and logs of what failed")
+    parser.add_argument("--keep", type=Path, help="make the folder for histories and logs of what failed there")
     asked = parser.parse_args(arguments)
     if unknown := set(asked.names) - set(SCENARIOS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}; see --list")
@@ -35,7 +35,7 @@ def play(names: list[str], seed: int, seconds: float, folder: Path) -> list[Resu
         print(table(result), flush=True)
         results.append(result)
         if result.passed:
-            shutil.rmtree(folder / name, ignore_errors=True)
+            shutil.rmtree(folder / name, ignore_errors=True)  # it is not there where the scenario was skipped
     return results
 
 
@@ -46,14 +46,19 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name:<22} {one.about}")
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: everything is ended in order
-    folder = asked.keep or Path(tempfile.mkdtemp(prefix="inboxd-chaos-"))
+    folder = Path(tempfile.mkdtemp(prefix="inboxd-chaos-", dir=asked.keep))
     print(f"seed {asked.seed}", flush=True)
-    results = play(asked.names or list(SCENARIOS), asked.seed, asked.seconds, folder)
+    try:
+        results = play(asked.names or list(SCENARIOS), asked.seed, asked.seconds, folder)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        print("interrupted; nothing was left running")
+        return 130
     if asked.report is not None:
         asked.report.write_text(page(results, asked.seed, asked.seconds) + "\n")
     failed = [result.scenario.name for result in results if not result.passed]
     if not failed:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.rmdir()
     print(
         f"{len(results) - len(failed)} of {len(results)} passed" + (f"; failed: {', '.join(failed)}" if failed else "")
     )

@@ -47,15 +47,19 @@ OVER = "over"
 
 @dataclass(frozen=True)
 class Promise:
-    """What a scenario may cost. `gaps`: the reasons that may be told. `may_rewind`: the server may lose its tail."""
+    """What a scenario may cost. `gaps`: the reasons that may be told. `may_rewind`: the server may lose its tail;
+    with `accepted_stays` only what was not accepted yet.
+    """
 
     gaps: frozenset[str] = frozenset({"trimmed", "expired", "deleted", "rewound"})
     may_rewind: bool = False
+    accepted_stays: bool = False
 
 
 ANY_GAP = Promise()
 NOTHING_LOST = Promise(gaps=frozenset())
 MAY_REWIND = Promise(gaps=frozenset({"rewound"}), may_rewind=True)
+ACCEPTED_STAYS = Promise(gaps=frozenset({"rewound"}), may_rewind=True, accepted_stays=True)
 
 
 @dataclass
@@ -203,7 +207,7 @@ def _lost(judge: DeviceJudge, sends: Sends, promise: Promise) -> Iterator[str]:
         if judge.has(record.cursor, identity):
             continue
         gone = kept.get(record.cursor) != identity
-        if promise.may_rewind and gone and (judge.reader[0], identity) not in sends.late:
+        if promise.may_rewind and not promise.accepted_stays and gone and (judge.reader[0], identity) not in sends.late:
             continue  # the server lost it, as it may; what a device had seen of that it was told
         yield f"lost: {identity} was accepted at {record.cursor}, {judge.name} never got it"
 

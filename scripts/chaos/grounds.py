@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import redis
 
 from scripts.chaos.cursors import START, Cursor
 from scripts.chaos.history import Identity
+from scripts.lab.cluster_group import ClusterGroup
+from scripts.lab.netns import Namespace
 from scripts.lab.proxy import RedisProxy
 from scripts.lab.redis_server import RedisServer
+from scripts.lab.sentinel_group import SentinelGroup
 from scripts.lab.service import ROOT, Service
 from scripts.lab.tcp_proxy import TcpProxy
-from scripts.lab.timing import PATIENCE, eventually
+from scripts.lab.timing import PATIENCE
 
 ROOMY = {"HISTORY": 1_000_000, "MAX_PENDING": 1_000_000}
 """Nothing is trimmed, so that whatever is missing at the end is lost."""
@@ -92,20 +96,18 @@ class Ground:
 
     def audit(self) -> list[str]:
         """What `inboxd audit` finds wrong when all is calm. A dead worker's claims take their time to go."""
-        if self._command("audit", "--help").returncode != 0:
+        deadline = time.monotonic() + PATIENCE
+        while (done := self._audit()).returncode != 0 and time.monotonic() < deadline:
+            if "No such command" in done.stderr:
+                return []
+        if done.returncode == 0:
             return []
-        done = self._command("audit")
-        try:
-            eventually(lambda: (self._command("audit")).returncode == 0 or None, "a clean audit", PATIENCE)
-        except AssertionError:
-            done = self._command("audit")
-            return [f"audit: {line}" for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        return []
+        return [f"audit: {line}" for line in (done.stdout + done.stderr).splitlines() if line.strip()]
 
-    def _command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _audit(self) -> subprocess.CompletedProcess[str]:
         named = {f"INBOXD_{name}": value for name, value in self.service.settings.items()}
         return subprocess.run(
-            [sys.executable, "-m", "service.cli", *arguments],
+            [sys.executable, "-m", "service.cli", "audit"],
             cwd=ROOT,
             env={**os.environ, **named, "INBOXD_PORT": str(self.service.port)},
             capture_output=True,
@@ -115,8 +117,15 @@ class Ground:
         )
 
 
+class Clocked(Ground):
+    """The server has a clock of its own, which can be set."""
+
+    def make(self) -> None:
+        self.server = RedisServer(self.folder / "server", clocked=True)
+
+
 class Proxied(Ground):
-    """One server behind a proxy; `client` goes round it."""
+    """The service reaches its server through a proxy; `client` goes round it."""
 
     proxy: RedisProxy
 
@@ -146,15 +155,91 @@ class Fronted(Ground):
     def base(self) -> str:
         return f"http://127.0.0.1:{self.front.port}"
 
+    def make(self) -> None:
+        super().make()
+        self.front = TcpProxy(0)  # where to is known when there is a service
+
     def start(self) -> None:
         super().start()
         self.front.target = self.service.port
         self.front.start()
 
-    def make(self) -> None:
-        super().make()
-        self.front = TcpProxy(0)  # where to is known when there is a service
-
     def close(self) -> list[str]:
         self.front.stop()
         return super().close()
+
+
+class Isolated(Ground):
+    """The server is in a network namespace; `client` goes round its wire."""
+
+    space: Namespace
+
+    def make(self) -> None:
+        self.space = Namespace()
+        self.server = RedisServer(self.folder / "server", namespace=self.space)
+
+    @property
+    def url(self) -> str:
+        return self.server.service_url
+
+    def start_servers(self) -> None:
+        self.space.open()
+        super().start_servers()
+
+    def stop_servers(self) -> None:
+        super().stop_servers()
+        self.space.close()
+
+
+class Grouped(Ground):
+    """Several servers under Sentinel, or in a Cluster."""
+
+    group: SentinelGroup | ClusterGroup
+
+    @property
+    def url(self) -> str:
+        return self.group.service_url
+
+    def start_servers(self) -> None:
+        self.group.start()
+
+    def stop_servers(self) -> None:
+        for server in self.group.servers:
+            if server.is_running:
+                server.resume()
+        self.group.stop()
+
+    def client(self) -> Any:
+        return self.group.client()
+
+
+class Sentinels(Grouped):
+    """A primary, two replicas, three sentinels."""
+
+    group: SentinelGroup
+
+    def make(self) -> None:
+        self.group = SentinelGroup(self.folder / "group")
+
+
+class ClockedSentinels(Sentinels):
+    """Each server has a clock of its own."""
+
+    def make(self) -> None:
+        self.group = SentinelGroup(self.folder / "group", clocked=True)
+
+
+class Cluster(Grouped):
+    """Three primaries and a replica for each."""
+
+    group: ClusterGroup
+
+    def make(self) -> None:
+        self.group = ClusterGroup(self.folder / "group", replicas=1)
+
+
+class BareCluster(Cluster):
+    """Three primaries."""
+
+    def make(self) -> None:
+        self.group = ClusterGroup(self.folder / "group")

@@ -1,8 +1,12 @@
 """One scenario from start to verdict."""
 
 import random
+import signal
+import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +18,9 @@ from scripts.chaos.stage import Scenario, Stage
 
 QUIET = 0.2
 """The part of a scenario's seconds before its fault, and again after everybody has recovered."""
+
+MOST_TEXT = 500
+"""Characters of what went wrong."""
 
 
 @dataclass
@@ -55,13 +62,28 @@ def run(scenario: Scenario, seed: int, seconds: float, folder: Path) -> Result:
     except Exception as failure:  # noqa: BLE001 - a scenario that breaks is a result, and the next one is played
         stage.broken.append(f"broken: {_told(failure)}")
     finally:
-        crowd.end()
-        stage.broken += ground.close()
+        with undisturbed():
+            crowd.end()
+            stage.broken += [brief(fault) for fault in ground.close()]
     _judge(result, stage, complete, steady)
     if not result.passed:
         result.history = folder / "history.ndjson"
         result.history.write_text("".join(f"{line(record)}\n" for record in history.records))
     return result
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Another Ctrl-C waits: what runs is ended first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _perform(scenario: Scenario, stage: Stage, seconds: float) -> set[Reader]:  # type: ignore[type-arg]
@@ -82,10 +104,15 @@ def _perform(scenario: Scenario, stage: Stage, seconds: float) -> set[Reader]:  
     return complete
 
 
+def brief(text: str) -> str:
+    """The end of a long text, which says most."""
+    return text if len(text) <= MOST_TEXT else f"… {text[-MOST_TEXT:]}"
+
+
 def _told(failure: Exception) -> str:
     where = traceback.extract_tb(failure.__traceback__)
     ours = next((frame for frame in reversed(where) if "chaos" in frame.filename), where[-1])
-    return f"{type(failure).__name__} in {ours.name}, line {ours.lineno}: {failure}"
+    return f"{type(failure).__name__} in {ours.name}, line {ours.lineno}: {brief(str(failure))}"
 
 
 def _judge(result: Result, stage: Stage, complete: set[Reader], steady: set[Reader]) -> None:  # type: ignore[type-arg]

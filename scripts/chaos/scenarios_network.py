@@ -1,7 +1,8 @@
 """What happens between the service and its server."""
 
-from scripts.chaos.grounds import Fronted, Proxied
+from scripts.chaos.grounds import Fronted, Isolated, Proxied
 from scripts.chaos.stage import Stage, scenario
+from scripts.lab import netns
 from scripts.lab.tcp_proxy import NONE, Faults
 from scripts.lab.timing import UNIT
 
@@ -78,3 +79,20 @@ def lossy_clients(stage: Stage[Fronted]) -> None:
     stage.prove(front.counts["resets"] > 0, f"{front.counts['resets']} connections were reset")
     stage.prove(front.counts["lost_answers"] > 0, f"{front.counts['lost_answers']} answers were lost")
     stage.prove(stage.duplicates() > 0, f"{stage.duplicates()} repeats were known already: only the answer was lost")
+
+
+@scenario(
+    "packets-dropped",
+    "IP packets between service and server are dropped at random (nftables), and for a moment all of them",
+    ground=Isolated,
+    hindrance=netns.obstacle,
+)
+def packets_dropped(stage: Stage[Isolated]) -> None:
+    space, dropped = stage.ground.space, 0
+    with stage.fault():
+        for percent in (5, 20, 100, 10):
+            space.lose(percent)
+            stage.wait(stage.seconds / 4 if percent < 100 else 3)
+            dropped += space.lost
+        space.heal()
+    stage.prove(dropped > 0, f"{dropped} packets were dropped")

@@ -1,12 +1,14 @@
 """What happens to the one server."""
 
-from scripts.chaos.grounds import PREFIX, Ground
+from typing import Any
+
+from scripts.chaos.grounds import PREFIX, Clocked, Ground
 from scripts.chaos.stage import Stage, scenario
-from scripts.lab import processes
+from scripts.lab import clock, processes
 from scripts.lab.timing import UNIT, eventually
 
 
-def names(stage: Stage[Ground]) -> set[str]:
+def names(stage: Stage[Any]) -> set[str]:
     stage.ground.service.await_ready()
     return {worker.name for worker in stage.ground.service.workers()}
 
@@ -114,3 +116,25 @@ def presence_deleted(stage: Stage[Ground]) -> None:
             key = f"{PREFIX}presence:{{{user}}}"
             eventually(lambda: client.hget(key, "phone"), f"{user}'s phone is claimed again")  # noqa: B023
     stage.prove(deleted >= len(stage.crowd.users), f"{deleted} users' presence was deleted")
+
+
+HOUR = 3_600_000
+
+
+@scenario(
+    "clock-set-back",
+    "the server's clock is set back by an hour, and forth and back again",
+    ground=Clocked,
+    hindrance=clock.obstacle,
+)
+def clock_set_back(stage: Stage[Clocked]) -> None:
+    server, before = stage.ground.server, names(stage)
+    told = server.do("TIME")[0]
+    with stage.fault():
+        server.set_clock(-HOUR)
+        later = server.do("TIME")[0]
+        for offset in (HOUR // 60, -HOUR, 0):
+            stage.wait(stage.seconds / 4)
+            server.set_clock(offset)
+    stage.prove(int(later) < int(told) - HOUR // 2000, f"the server's clock went from {told} to {later}")
+    stage.expect(names(stage) == before, "no worker is called dead for it")

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.chaos.checker import ANY_GAP, MAY_REWIND, NOTHING_LOST, OVER, Promise, lost_with_the_server, violations
+from scripts.chaos.checker import (
+    ACCEPTED_STAYS,
+    ANY_GAP,
+    MAY_REWIND,
+    NOTHING_LOST,
+    OVER,
+    Promise,
+    lost_with_the_server,
+    violations,
+)
 from scripts.chaos.history import Delivered, History, Kept, Tried, line, load
 from tests.scripts.chaos.runs import BOB, Fair, acked, at, ended, frame, gap, got, hello, kept, live, sent
 
@@ -318,6 +327,10 @@ def test_a_lost_tail_that_was_told_is_no_violation_where_it_may_happen() -> None
 
 def test_a_lost_tail_is_a_violation_where_it_may_not_happen() -> None:
     assert "gap" in kinds(rewound(), NOTHING_LOST)
+
+
+def test_what_was_accepted_may_be_asked_to_stay_though_the_server_loses_the_rest() -> None:
+    assert kinds(rewound(), ACCEPTED_STAYS) == {"lost"}
 
 
 def test_a_lost_tail_that_nobody_told_is_found() -> None:
