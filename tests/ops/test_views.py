@@ -12,4 +12,5 @@ def test_all_commands_are_registered_under_their_names() -> None:
         "inbox",
         "workers",
         "doctor",
+        "audit",
     ]

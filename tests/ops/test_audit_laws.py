@@ -1,0 +1,136 @@
+"""The laws, without a server: what is off, what is explained, what may be."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from service.core.cursor import START, Cursor
+from service.ops.audit_laws import (
+    Asked,
+    Entries,
+    Stream,
+    User,
+    Worker,
+    dropped,
+    gone,
+    judge_user,
+    judge_worker,
+    missing,
+)
+from service.store.keys import Keys
+
+KEYS = Keys("chat:")
+ASKED = Asked(KEYS, max_pending=100, retention=60, device_expiry=60, dead_after=10)
+NOW = 1_000_000
+STREAM = Stream(3, Cursor(900_000, 8), Cursor(900_000, 10), Cursor(900_000, 10), START, 10)
+STATE = {"last": "900000-10", "best": "900000-9", "floor": "900000-9", "trimmed": "7", "devices": "1", "judged": "1"}
+BOB = User(
+    name="bob",
+    now_ms=NOW,
+    state=STATE,
+    stream=STREAM,
+    cursors={"phone": "900000-9"},
+    devices={"phone": str(NOW - 1000)},
+    presence={},
+    enlisted={},
+    lives={},
+)
+
+
+def found(user: User, **counters: str) -> list[tuple[str, str]]:
+    return [(one.law, one.level) for one in judge_user(user, counters, ASKED)]
+
+
+def with_state(**changed: str) -> User:
+    return replace(BOB, state={**STATE, **changed})
+
+
+def test_what_adds_up_is_clean() -> None:
+    assert found(BOB) == []
+    assert (dropped(BOB), gone(STREAM), missing(STREAM)) == (0, 7, 0)
+
+
+# Conservation.
+
+
+def test_entries_may_be_gone_up_to_what_was_trimmed_acked_or_dropped_and_no_further() -> None:
+    assert found(with_state(trimmed="6", floor="900000-7")) == []
+    assert found(with_state(trimmed="6", floor="900000-6")) == [("conservation", "off")]
+    later = replace(BOB, stream=replace(STREAM, added=3), state={**STATE, "trimmed": "0", "floor": "0-0"})
+    assert found(later) == [], "seven went with the stream before this one"
+    assert dropped(later) == 7
+
+
+def test_a_hole_is_explained_by_what_was_deleted_behind_it_only() -> None:
+    holed = replace(STREAM, length=2)
+    entries = Entries(holes=[(Cursor(900_000, 8), Cursor(900_000, 10))])
+    assert found(replace(BOB, stream=holed, entries=entries)) == [("conservation", "off")]
+    by_hand = replace(holed, deleted=Cursor(900_000, 9))
+    assert found(replace(BOB, stream=by_hand, entries=entries)) == [("deleted", "note")]
+    assert missing(holed) == 1
+
+
+def test_the_newest_entry_is_there_unless_it_was_deleted_by_hand() -> None:
+    shorter = replace(STREAM, length=2, last=Cursor(900_000, 9))
+    assert found(replace(BOB, stream=shorter)) == [("newest", "off")]
+    assert found(replace(BOB, stream=replace(shorter, deleted=Cursor(900_000, 10)))) == [("deleted", "note")]
+
+
+def test_no_more_entries_are_added_than_numbers_given_out() -> None:
+    assert found(replace(BOB, stream=replace(STREAM, added=11))) == [("conservation", "off")]
+
+
+def test_an_inbox_may_be_gone_once_its_retention_is_over() -> None:
+    assert found(replace(BOB, stream=None)) == []
+    assert found(replace(BOB, stream=None, now_ms=950_000, devices={})) == [("conservation", "off")]
+
+
+# Cursors.
+
+
+def test_devices_without_a_say_are_not_held_against_floor_and_best() -> None:
+    low = replace(BOB, cursors={**BOB.cursors, "laptop": "900000-1"}, devices={**BOB.devices, "laptop": str(NOW)})
+    assert found(low) == [("floor", "off")]
+    silent = replace(low, devices={**BOB.devices, "laptop": str(NOW - 60_001)})
+    assert found(silent) == []
+    assert found(replace(low, devices=BOB.devices)) == []
+    far = [one.law for one in judge_user(low, {}, replace(ASKED, max_pending=8))]
+    assert far == [], "nine behind"
+
+
+def test_one_that_has_just_come_back_is_judged_with_the_next_ack() -> None:
+    state = {name: value for name, value in STATE.items() if name != "judged"}
+    low = replace(BOB, state=state, cursors={"laptop": "900000-1"}, devices={"laptop": str(NOW)})
+    assert found(low) == []
+
+
+def test_too_many_counted_devices_are_a_note() -> None:
+    assert found(with_state(devices="2")) == [("devices", "note")]
+    assert found(replace(with_state(devices="2"), cursors={})) == [], "all rows have expired"
+
+
+# Workers.
+
+
+@pytest.mark.parametrize(
+    ("worker", "laws"),
+    (
+        (Worker("w", "7", 100, frozenset({"worker", "about"})), []),
+        (Worker("w", "7", 20_001, frozenset({"worker", "about"})), [("silent", "off")]),
+        (Worker("w", "7", None, frozenset({"worker"})), [("silent", "off")]),
+        (Worker("w", "7", 100, frozenset({"about"})), [("deaf", "off")]),
+        (Worker("w", None, None, frozenset({"claims", "worker"})), [("no worker", "off")] * 2),
+        (Worker("w", "dead", None, frozenset({"claims"})), [("dead worker", "note")]),
+    ),
+)
+def test_workers(worker: Worker, laws: Any) -> None:
+    assert [(one.law, one.level) for one in judge_worker(worker, ASKED)] == laws
+
+
+def test_a_claim_names_a_worker_that_lives_and_knows_of_it() -> None:
+    online = replace(with_state(online="1"), presence={"phone": "w/s-1/0"}, enlisted={"phone": True})
+    assert found(online, w="3") == []
+    assert found(online, w="dead") == [("claim", "off")]
+    assert found(online) == [("claim", "off")]
+    assert found(replace(online, enlisted={"phone": False}), w="3") == [("claim", "off")]
