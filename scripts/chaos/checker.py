@@ -48,12 +48,14 @@ OVER = "over"
 @dataclass(frozen=True)
 class Promise:
     """What a scenario may cost. `gaps`: the reasons that may be told. `may_rewind`: the server may lose its tail;
-    with `accepted_stays` only what was not accepted yet.
+    with `accepted_stays` only what was not accepted yet. `copies_in_order`: the sender's own copies stand in the order
+    of its sends (in a Cluster they are appended apart, and may not).
     """
 
     gaps: frozenset[str] = frozenset({"trimmed", "expired", "deleted", "rewound"})
     may_rewind: bool = False
     accepted_stays: bool = False
+    copies_in_order: bool = True
 
 
 ANY_GAP = Promise()
@@ -126,7 +128,7 @@ def violations(records: Collection[Record], complete: Iterable[Reader] = (), pro
         *_deliveries(records, sends),
         *_thrown_out(records),
         *(line for judge in devices.values() for line in judge.faults),
-        *(line for judge in devices.values() for line in (*judge.holes(), *_places(judge, sends))),
+        *(line for judge in devices.values() for line in (*judge.holes(), *_places(judge, sends, promise))),
         *_inboxes(() if promise.may_rewind else devices.values(), sends),
         *(line for judge in judges for line in _lost(judge, sends, promise)),
         *(line for judge in judges for line in _kept(judge, sends)),
@@ -172,7 +174,7 @@ def _beats(rival: Hello, own: Hello | None) -> bool:
     return rival.attempt >= own.attempt
 
 
-def _places(judge: DeviceJudge, sends: Sends) -> Iterator[str]:
+def _places(judge: DeviceJudge, sends: Sends, promise: Promise) -> Iterator[str]:
     """Where a device got messages, against where they were accepted and in which order they were sent."""
     latest: dict[str, tuple[int, Identity]] = {}
     for cursor, identity in sorted(judge.seen.items()):
@@ -180,7 +182,8 @@ def _places(judge: DeviceJudge, sends: Sends) -> Iterator[str]:
         if told is not None and told.cursor != cursor:
             yield f"moved: {identity} was accepted at {told.cursor}, {judge.name} got it at {cursor}"
         number = sends.order.get(identity[0], {}).get(identity[1])
-        if number is None or identity in sends.given_up:
+        copy = identity[0] == judge.reader[0] and not promise.copies_in_order
+        if number is None or copy or identity in sends.given_up:
             continue
         before = latest.get(identity[0])
         if before is not None and number < before[0]:

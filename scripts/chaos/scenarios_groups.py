@@ -1,6 +1,8 @@
 """Several servers: what is lost with one of them, and what must not be."""
 
 import threading
+import time
+from dataclasses import replace
 
 from redis.crc import key_slot
 
@@ -57,6 +59,8 @@ def sentinel_lost_tail(stage: Stage[ClockedSentinels]) -> None:
         replicas = group.replicas
         for replica in replicas:
             replica.pause()
+        # What is on its way to them already would still be read.
+        group.server(group.primary).do("CLIENT", "KILL", "TYPE", "replica")
         stage.wait(1)
         before = stage.ground.heads(users)
         old = group.kill_primary()
@@ -67,8 +71,8 @@ def sentinel_lost_tail(stage: Stage[ClockedSentinels]) -> None:
     lost = sum(max(0, before[user].seq - after[user].seq) for user in users)
     stage.prove(old != new, f"the primary was at {old} and is at {new}")
     stage.prove(lost > 0, f"at least {lost} entries were lost with the old primary")
-    behind = abs(int(group.server(new).do("TIME")[0]) * 1000 + HOUR - now_ms(stage))
-    stage.prove(behind < HOUR / 2, "the new primary's clock is an hour behind")
+    behind = time.time() - int(group.server(new).do("TIME")[0])
+    stage.prove(behind > HOUR / 2000, f"the new primary's clock is {behind:.0f} s behind")
     stage.recover()
     eventually(lambda: rewound(stage), "devices are told", PATIENCE)
     stage.prove(rewound(stage) > 0, f"{rewound(stage)} times a device was told `rewound`")
@@ -78,17 +82,12 @@ def rewound(stage: Stage[ClockedSentinels]) -> int:
     return sum(gap.reason == "rewound" for gap in stage.since_fault(Gap))
 
 
-def now_ms(stage: Stage[ClockedSentinels]) -> int:
-    """By a sentinel, whose clock is this machine's."""
-    return int(stage.ground.group.sentinels[0].do("TIME")[0]) * 1000
-
-
 @scenario(
     "cluster-failover",
     "a primary of a Cluster is killed (`kill -9`); every acceptance is on its replica",
     ground=Cluster,
     cast=KNOWING,
-    promise=ACCEPTED_STAYS,
+    promise=replace(ACCEPTED_STAYS, copies_in_order=False),
     settings={"DURABILITY": "replicated:1"},
 )
 def cluster_failover(stage: Stage[Cluster]) -> None:

@@ -286,6 +286,16 @@ def test_what_was_given_up_has_no_place_in_its_senders_order() -> None:
     assert kinds(history) == set()
 
 
+def test_own_copies_out_of_order_are_found_where_they_have_one() -> None:
+    history = run(1, 2, 3, 4, 5)
+    for number in (7, 6):
+        history.attempted("bob", f"m{number}", number)
+    for number in (6, 7):
+        history.delivered(*BOB, frame(number, sender="bob"))
+    assert kinds(history) == {"reordered"}
+    assert kinds(history, Promise(copies_in_order=False)) == set()
+
+
 def test_a_successor_may_take_the_place_of_a_connection() -> None:
     history = run(1, 2, 3, 4, 5)
     hello(history, "s2", start=0, attempt=2)
