@@ -76,14 +76,17 @@ def _show(out: Out, report: Report) -> None:
     if report.left_out:
         out.line(f"and {report.left_out} more notes")
     totals = report.totals
+    counted = ((totals.users, "user"), (totals.connected, "connected device"), (totals.workers, "living worker"))
+    out.line(f"{_many(totals.keys, 'key')}: {', '.join(_many(*one) for one in counted)}")
+    expired = "" if totals.expired is None else f", {totals.expired} of them expired"
     out.line(
-        f"{totals.keys} keys: {totals.users} users, {totals.connected} connected devices, "
-        f"{totals.workers} living workers"
-    )
-    out.line(
-        f"{totals.given} entries = {totals.dropped} dropped + {totals.trimmed} trimmed + {totals.deleted} deleted "
-        f"+ {totals.present} present{'' if totals.expired is None else f', {totals.expired} of them expired'}"
+        f"{_many(totals.given, 'entry', 'entries')} = {totals.dropped} dropped + {totals.trimmed} trimmed "
+        f"+ {totals.deleted} deleted + {totals.present} present{expired}"
     )
     if not report.complete:
         out.line("too much is off: the walk was ended early", "bold red")
     out.line(f"{report.off} off" if report.off else "clean", "bold red" if report.off else "green")
+
+
+def _many(count: int, one: str, several: str = "") -> str:
+    return f"{count} {one}" if count == 1 else f"{count} {several or one + 's'}"

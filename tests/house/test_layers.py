@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "child": {"leash"},
     "embedded": {"core", "child", "data_dir", "server_binary"},
     "listening": {"core"},
-    "worker_slot": {"core", "child", "config"},
+    "worker_process": {"child", "config"},
+    "worker_slot": {"core", "child", "config", "worker_process"},
     "welcome": {"config", "ops"},
 }
 

@@ -124,7 +124,7 @@ def test_too_many_counted_devices_are_a_note() -> None:
         (Worker("w", "dead", None, frozenset({"claims"})), [("dead worker", "note")]),
     ),
 )
-def test_workers(worker: Worker, laws: Any) -> None:
+def test_a_worker_that_lives_beats_and_hears_and_of_others_nothing_is_left(worker: Worker, laws: Any) -> None:
     assert [(one.law, one.level) for one in judge_worker(worker, ASKED)] == laws
 
 
