@@ -161,7 +161,10 @@ class SentinelGroup:
 
     @staticmethod
     def _follows(server: RedisServer, primary: int | None = None) -> bool:
-        state = server.info("replication")
+        try:
+            state = server.info("replication")
+        except redis.exceptions.RedisError:
+            return False  # who is made a replica has its clients sent away
         return state.get("master_link_status") == "up" and primary in {None, state["master_port"]}
 
     # For those who look behind the service

@@ -44,14 +44,12 @@ class Asked:
 
 async def examine(client: Link, asked: Asked) -> list[Finding]:
     """Every check, in the order of the page, for every primary. Raises Unavailable when one cannot be asked."""
-    found: list[Finding] = []
     workers = await queries.workers(client, asked.keys)
-    servers = await client.primaries()
-    for address, server in servers:
-        facts = await gather(server, workers)
-        about = judge_server(facts, asked)
-        found += about if len(servers) == 1 else [_of(address, finding) for finding in about]
-    return [*found, *_heartbeats(facts, asked)]
+    facts = [(address, await gather(server, workers)) for address, server in await client.primaries()]
+    if len(facts) == 1:
+        return judge(facts[0][1], asked)
+    found = [_of(address, finding) for address, one in facts for finding in judge_server(one, asked)]
+    return [*found, *_heartbeats(facts[0][1], asked)]
 
 
 def _of(address: str, finding: Finding) -> Finding:

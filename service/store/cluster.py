@@ -58,11 +58,6 @@ class Slots:
             raise Unavailable(f"no node serves slot {slot}")
         return owner
 
-    def moved(self, slot: int, to: Node) -> None:
-        """As a node said; the whole picture is looked at before the next command."""
-        self._owners[slot] = to
-        self.stale = True
-
     def _outdated(self) -> bool:
         return self.stale
 
@@ -157,47 +152,48 @@ class Cluster:
     async def _everywhere(self, commands: Sequence[Command], send: Send) -> list[Any]:
         """Sends each command where it belongs, and again what was turned away, for as long as there is patience."""
         replies: list[Any] = [None] * len(commands)
-        asking: dict[int, Node] = {}
+        sent_on: dict[int, Node] = {}
         todo = list(range(len(commands)))
         deadline = time.monotonic() + self._patience
         while todo:
             with translated():
                 await self._slots.fresh(self._node)
-            turned_away = await self._round(commands, todo, asking, replies, send)
-            if turned_away and time.monotonic() > deadline:
-                for position in turned_away:
+            await self._round(commands, todo, sent_on, replies, send)
+            todo = self._turned_away(todo, sent_on, replies)
+            if todo and time.monotonic() > deadline:
+                for position in todo:
                     replies[position] = unavailable(replies[position])
                 break
-            todo = turned_away
+            if any(isinstance(replies[position], TryAgainError) for position in todo):
+                await asyncio.sleep(TRY_AGAIN)
         return replies
 
     async def _round(
-        self, commands: Sequence[Command], todo: list[int], asking: dict[int, Node], replies: list[Any], send: Send
-    ) -> list[int]:
-        """One try at what is to be done; the positions of what was turned away, in their order."""
+        self, commands: Sequence[Command], todo: list[int], sent_on: dict[int, Node], replies: list[Any], send: Send
+    ) -> None:
+        """One try at what is to be done: all nodes at once."""
         groups: dict[Node, list[int]] = defaultdict(list)
         for position in todo:
             try:
-                node = asking.get(position) or self._owner(commands[position])
-                groups[node].append(position)
+                groups[sent_on.get(position) or self._owner(commands[position])].append(position)
             except Unavailable as error:
                 replies[position] = error
                 self._slots.stale = True
-        await asyncio.gather(*(self._ask(node, commands, part, asking, replies, send) for node, part in groups.items()))
-        asking.clear()
+        await asyncio.gather(*(self._ask(node, commands, part, replies, send) for node, part in groups.items()))
+
+    def _turned_away(self, todo: list[int], sent_on: dict[int, Node], replies: list[Any]) -> list[int]:
+        """The positions of what has not run, in their order, and where a node sent it on to."""
+        sent_on.clear()
         again = []
         for position in todo:
             reply = replies[position]
-            if isinstance(reply, MovedError):
-                self._slots.moved(reply.slot_id, (reply.host, reply.port))
-            elif isinstance(reply, AskError):
-                asking[position] = (reply.host, reply.port)
+            if isinstance(reply, AskError):  # MOVED, too
+                sent_on[position] = (reply.host, reply.port)
             elif not isinstance(reply, TryAgainError):
                 self._slots.stale |= isinstance(reply, (ClusterDownError, ReadOnlyError))
                 continue
+            self._slots.stale |= isinstance(reply, MovedError)
             again.append(position)
-        if any(isinstance(replies[position], TryAgainError) for position in again):
-            await asyncio.sleep(TRY_AGAIN)
         return again
 
     def _owner(self, command: Command) -> Node:
@@ -207,19 +203,13 @@ class Cluster:
         return self._slots.owner(key_slot(key.encode() if isinstance(key, str) else key))
 
     async def _ask(
-        self,
-        node: Node,
-        commands: Sequence[Command],
-        part: list[int],
-        asking: dict[int, Node],
-        replies: list[Any],
-        send: Send,
+        self, node: Node, commands: Sequence[Command], part: list[int], replies: list[Any], send: Send
     ) -> None:
         """What one node has to say; where it cannot be reached, `Unavailable` for all it was asked."""
         sent: list[Command] = []
         places: list[int] = []
         for position in part:
-            if position in asking:
+            if isinstance(replies[position], AskError) and not isinstance(replies[position], MovedError):
                 places.append(-1)
                 sent.append(("ASKING",))
             places.append(position)

@@ -10,7 +10,9 @@ ELSEWHERE = {
     "edge/http": "edge/test_sending.py",
     "edge/legacy": "edge/test_older_protocol.py",
     "edge/ws_protocol": "edge/test_ws_frames.py",
+    "store/link": "store/test_client.py",
     "store/presence": "store/test_claim.py",
+    "store/single": "store/test_client.py",
 }
 
 

@@ -40,7 +40,7 @@ class Store:
     keys: Keys = field(default_factory=Keys)
 
     def __post_init__(self) -> None:
-        self.raw = self.clients.rest.redis
+        self.raw: Any = getattr(self.clients.rest, "redis", None)
         self.inboxes = Inboxes(self.clients, self.keys, self.limits)
         self.presence = Presence(self.clients.rest, self.keys, self.limits)
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)

@@ -1,0 +1,247 @@
+"""A Cluster: every command finds its node, wherever its slot goes; what may have run is never repeated in secret."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from redis.crc import key_slot
+from redis.exceptions import AskError, MovedError, TryAgainError
+
+from scripts.lab.cluster_group import ClusterGroup
+from scripts.lab.ports import free_port
+from scripts.lab.timing import PATIENCE
+from service.core.errors import Unavailable
+from service.core.sending import AppendStatus
+from service.store import scripts
+from service.store.address import Node
+from service.store.client import Clients
+from service.store.cluster import SLOTS, Cluster, Slots, key_of
+from service.store.keys import Keys
+from service.store.link import Command, Wait
+from service.store.single import Single
+from tests.store.conftest import Server, Store, message
+
+USERS = ("bob", "carol", "heidi", "erin", "mallory")  # of several slots, on all three nodes
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterGroup]:
+    group = ClusterGroup(tmp_path_factory.mktemp("cluster"), primaries=3, replicas=0)
+    group.start()
+    yield group
+    group.stop()
+
+
+@pytest.fixture
+async def store(group: ClusterGroup) -> AsyncIterator[Store]:
+    group.flush()
+    clients = Clients(Server(group.url))
+    yield Store(clients, real=True)
+    await clients.aclose()
+
+
+def slot_of(store: Store, user: str) -> int:
+    return key_slot(store.keys.inbox(user).encode())
+
+
+async def test_every_inbox_is_on_its_own_node(store: Store, group: ClusterGroup) -> None:
+    rows = await store.append([message("m1", *USERS), message("m2", *USERS)], own_copy=False)
+    assert [[result.status for result in row] for row in rows] == [[AppendStatus.APPENDED] * 5] * 2
+    assert len({group.node_of(store.keys.inbox(user)) for user in USERS}) == 3
+    for user in USERS:
+        last = await store.clients.rest.run("HGET", store.keys.state(user), "last")
+        assert last.endswith(b"-2")
+
+
+async def test_one_pipeline_asks_all_nodes_and_answers_in_its_order(store: Store) -> None:
+    rest = store.clients.rest
+    await rest.pipeline([("SET", user, number) for number, user in enumerate(USERS)])
+    assert await rest.pipeline([("GET", user) for user in reversed(USERS)]) == [b"4", b"3", b"2", b"1", b"0"]
+
+
+async def test_every_primary_can_be_asked_for_itself(store: Store, group: ClusterGroup) -> None:
+    primaries = await store.clients.rest.primaries()
+    assert [address for address, _ in primaries] == [f"127.0.0.1:{port}" for port in group.primaries()]
+    for address, one in primaries:
+        assert f":{(await one.run('INFO', 'server'))['tcp_port']}" in address
+
+
+async def test_scripts_are_known_again_to_every_node_that_forgot_them(store: Store, group: ClusterGroup) -> None:
+    await store.append([message("m1", *USERS)], own_copy=False)
+    for port in group.primaries():
+        group.server(port).do("SCRIPT", "FLUSH")
+    [row] = await store.append([message("m2", *USERS)], own_copy=False)
+    assert {result.status for result in row} == {AppendStatus.APPENDED}
+
+
+async def test_a_moved_slot_is_followed_and_the_command_runs_once(store: Store, group: ClusterGroup) -> None:
+    await store.send("m1", "bob")
+    slot = slot_of(store, "bob")
+    home = group.owner(slot)
+    away = next(port for port in group.primaries() if port != home)
+    try:
+        assert group.move_slot(slot, away) >= 3
+        second = await store.send("m2", "bob")
+        assert (second.status, str(second.cursor).partition("-")[2]) == (AppendStatus.APPENDED, "2")
+        assert group.node_of(store.keys.inbox("bob")) == away
+    finally:
+        group.move_slot(slot, home)
+
+
+async def test_while_a_slot_moves_key_by_key_nothing_is_lost_or_doubled(store: Store, group: ClusterGroup) -> None:
+    await store.send("m0", "bob")
+    slot = slot_of(store, "bob")
+    home = group.owner(slot)
+    away = next(port for port in group.primaries() if port != home)
+    steps: list[str] = []
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    sent = 0
+
+    async def go_on_sending() -> None:
+        nonlocal sent
+        while not stop.is_set():
+            await store.send(f"m{sent + 1}", "bob")
+            sent += 1
+
+    def between(step: str) -> None:
+        """The move waits until a message was sent; not while keys are missing on either side: a script names keys
+        that do not exist yet, and is told to try again until the slot has one owner.
+        """
+        steps.append(step)
+        before = sent
+
+        async def another() -> None:
+            while sent == before:  # noqa: ASYNC110 - the sender does not tell
+                await asyncio.sleep(0.005)
+
+        if step in ("importing", "told"):
+            asyncio.run_coroutine_threadsafe(another(), loop).result(PATIENCE)
+
+    sending = asyncio.create_task(go_on_sending())
+    try:
+        await asyncio.to_thread(group.move_slot, slot, away, between)
+    finally:
+        stop.set()
+        await sending
+        await asyncio.to_thread(group.move_slot, slot, home)
+    assert {"importing", "migrating", "key", "emptied", "told"} <= set(steps)
+    rows = await store.clients.rest.run("XRANGE", store.keys.inbox("bob"), "-", "+")
+    assert [id.partition(b"-")[2] for id, _ in rows] == [b"%d" % n for n in range(1, sent + 2)]
+
+
+async def test_a_node_that_is_gone_takes_only_its_own_inboxes_with_it(store: Store, group: ClusterGroup) -> None:
+    await store.append([message("m1", *USERS)], own_copy=False)
+    lost = group.node_of(store.keys.inbox("bob"))
+    group.server(lost).do("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    for port in group.primaries():
+        group.server(port).do("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    group.kill(lost)
+    try:
+        attempts = await store.inboxes.append([message(f"m-{user}", user) for user in USERS], own_copy=False)
+        unknown = {user for user, attempt in zip(USERS, attempts, strict=True) if isinstance(attempt, Unavailable)}
+        assert unknown == {user for user in USERS if group_node(store, group, user, lost)}
+        assert "bob" in unknown
+    finally:
+        group.server(lost).start()
+        await asyncio.to_thread(group.await_ok)
+    assert (await store.send("m-bob", "bob")).status in (AppendStatus.APPENDED, AppendStatus.DUPLICATE)
+
+
+def group_node(store: Store, group: ClusterGroup, user: str, port: int) -> bool:
+    """Whether a user's inbox lies on the node that was at `port`: nobody else may have its slots."""
+    try:
+        return group.owner(slot_of(store, user)) == port
+    except LookupError:
+        return True
+
+
+async def test_durability_is_waited_for_on_every_node(store: Store) -> None:
+    store.inboxes.wait = Wait(("WAITAOF", 1, 0, 2000), 1)
+    [row] = await store.append([message("m1", *USERS)], own_copy=False)
+    assert len(row) == 5
+    store.inboxes.wait = Wait(("WAIT", 1, 1), 1)
+    attempts = await store.inboxes.append([message("m2", "bob"), message("m3", "carol")], own_copy=False)
+    assert all(isinstance(attempt, Unavailable) for attempt in attempts)
+
+
+async def test_without_any_node_it_is_unavailable() -> None:
+    clients = Clients(Server(f"redis+cluster://127.0.0.1:{free_port()}"))
+    with pytest.raises(Unavailable, match="no node of the Cluster"):
+        await clients.rest.run("GET", "a")
+    await clients.aclose()
+
+
+# Routing, with nodes that answer as the test tells them to.
+
+
+class Node7(Single):
+    """Answers from a list, and notes what it was asked."""
+
+    def __init__(self, answers: list[Any]) -> None:
+        super().__init__(None)
+        self.answers = answers
+        self.asked: list[str] = []
+
+    async def raw(self, *command: Any) -> Any:
+        return [[0, SLOTS - 1, [b"here", 1]]] if command[:2] == ("CLUSTER", "SLOTS") else None
+
+    async def raw_pipeline(self, commands: Any) -> list[Any]:
+        self.asked += [" ".join(map(str, command)) for command in commands]
+        return [b"OK" if command[0] == "ASKING" else self.answers.pop(0) for command in commands]
+
+
+async def routed(here: list[Any], there: list[Any], *commands: Command) -> tuple[list[Any], Node7, Node7]:
+    nodes: dict[Node, Node7] = {("here", 1): Node7(here), ("there", 2): Node7(there)}
+    cluster = Cluster(Slots([("here", 1)]), nodes.__getitem__, PATIENCE)
+    return await cluster.pipeline(commands), nodes["here", 1], nodes["there", 2]
+
+
+async def test_who_is_sent_elsewhere_goes_there_once() -> None:
+    replies, here, there = await routed([MovedError("5 there:2"), b"one"], [b"two"], ("GET", "a"), ("GET", "b"))
+    assert replies == [b"two", b"one"]
+    assert (here.asked, there.asked) == (["GET a", "GET b"], ["GET a"])
+
+
+async def test_who_is_to_ask_says_so_first_down_the_same_connection() -> None:
+    replies, _, there = await routed([AskError("5 there:2")], [b"two"], ("GET", "a"))
+    assert replies == [b"two"]
+    assert there.asked == ["ASKING", "GET a"]
+
+
+async def test_who_is_to_try_again_does() -> None:
+    replies, here, _ = await routed([TryAgainError("later"), b"one"], [], ("GET", "a"))
+    assert replies == [b"one"]
+    assert here.asked == ["GET a", "GET a"]
+
+
+async def test_an_unnamed_host_is_the_one_that_was_asked() -> None:
+    moved = AskError("5 :1")
+    replies, here, _ = await routed([moved, b"one"], [], ("GET", "a"))
+    assert replies == [b"one"]
+    assert here.asked == ["GET a", "ASKING", "GET a"]
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    (
+        (("GET", "a"), "a"),
+        (("EVALSHA", "sha", 2, "k1", "k2", "arg"), "k1"),
+        (("XREAD", "COUNT", 1, "BLOCK", 5, "STREAMS", "s", "0-0"), "s"),
+        (("TIME",), None),
+        (("SCRIPT", "EXISTS", "sha"), None),
+    ),
+)
+def test_the_first_key_says_where_a_command_goes(command: Command, key: str | None) -> None:
+    assert key_of(command) == key
+
+
+def test_all_keys_of_a_user_share_a_slot_whatever_the_name() -> None:
+    for user in (*USERS, "a:b@c+d", "x" * 128):
+        assert len({key_slot(key) for key in Keys().of(user)}) == 1
+
+
+async def test_two_scripts_of_different_slots_can_go_together(store: Store) -> None:
+    calls: list[scripts.Call] = [(scripts.BEAT, (f"w{n}",), ("w-1",)) for n in range(10)]
+    assert await scripts.call_all(store.clients.rest, calls) == [0] * 10
