@@ -156,11 +156,11 @@ class Socket(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         self._unread = self._unread[self._at :] + data
         self._at = 0
+        self._frames = 0
         self._digest()
 
     def _digest(self) -> None:
         """Takes apart what has come, as far as it is wanted now; reads on when that is all."""
-        self._frames = 0
         self.read_paused = True  # or uvicorn would pause and resume with every frame
         while self._at < len(self._unread) and not self.transport.is_closing() and self._wanted():
             if self._frames >= FRAMES_A_TICK:
@@ -188,6 +188,7 @@ class Socket(WebSocketsSansIOProtocol):
 
     def _digest_on(self) -> None:
         self._scheduled = False
+        self._frames = 0
         if self.read_paused:
             self._digest()
 

@@ -8,6 +8,7 @@ ELSEWHERE = {
     "edge/bodies": "edge/test_limits.py",
     "edge/health": "test_app.py",
     "edge/http": "edge/test_sending.py",
+    "edge/http_protocol": "hostile/test_slow.py",
     "edge/legacy": "edge/test_older_protocol.py",
     "edge/ws_protocol": "edge/test_ws_frames.py",
     "store/link": "store/test_client.py",
