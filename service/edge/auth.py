@@ -14,9 +14,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.config import Settings, is_loopback
 from service.core.errors import ClientError, Fault
+from service.core.identity import CHAT, NAME, OPS, SEND_ANY, Identity
 from service.edge.configured_keys import keys_of
 from service.edge.problems import Denied, problem_response
-from service.edge.tokens import CHAT, NAME, OPS, SEND_ANY, Identity, Tokens, forbidden, unauthenticated
+from service.edge.tokens import Tokens, forbidden, unauthenticated
 
 USER_HEADER = "x-inboxd-user"
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}

@@ -5,10 +5,10 @@ from starlette.responses import Response
 
 from service import telemetry
 from service.core.errors import Fault
+from service.core.identity import OPS
 from service.edge.auth import EVERYBODY, Gate, Rule
 from service.edge.bodies import worker_of
 from service.edge.problems import problem_response
-from service.edge.tokens import OPS
 
 router = APIRouter(tags=["health"])
 

@@ -10,6 +10,7 @@ from service.core.cursor import Cursor
 from service.core.entries import frame
 from service.core.errors import ClientError
 from service.core.frames import CursorText, Name, Send, Strict, validate
+from service.core.identity import Identity
 from service.core.sending import Message, Outcome, message_of
 from service.delivery.poll import poll
 from service.delivery.worker import Worker
@@ -17,7 +18,6 @@ from service.edge.auth import Asking, AskingToSend, sender_of
 from service.edge.bodies import commit, commit_all, new_id, read_json, read_model, worker_of
 from service.edge.problems import problem, problem_response
 from service.edge.rates import Rates
-from service.edge.tokens import Identity
 from service.store.inbox import AckStatus
 
 router = APIRouter()

@@ -19,6 +19,7 @@ from service.core.cursor import Cursor
 from service.core.errors import ClientError, Fault
 from service.core.frames import Hello, Name, Strict, read_object, validate
 from service.core.frames import Send as SendBody
+from service.core.identity import CHAT, SEND_ANY, Identity
 from service.core.sending import Appended, Message, message_of, outcome
 from service.delivery.connection import Connection
 from service.delivery.worker import Worker
@@ -28,7 +29,6 @@ from service.edge.expiry import Expiry
 from service.edge.http import described, rates_of
 from service.edge.problems import Denied
 from service.edge.rates import Rates
-from service.edge.tokens import CHAT, SEND_ANY, Identity
 from service.edge.ws import TOKEN_EXPIRED, code_of, texts
 from service.edge.ws_protocol import Socket, socket_of
 

@@ -13,8 +13,8 @@ from fastapi import Request
 from service.config import Settings
 from service.core.bucket import Bucket, Buckets, Rate
 from service.core.errors import ClientError
+from service.core.identity import SEND_ANY, Identity
 from service.edge import headers
-from service.edge.tokens import SEND_ANY, Identity
 from service.telemetry import REQUESTS_LIMITED, SOCKETS_SLOWED
 
 MOST_BUCKETS = 100_000

@@ -6,11 +6,9 @@ signature. Refused ones are not: whoever sends many of them could push the good 
 
 import hashlib
 import math
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jwt
@@ -25,13 +23,10 @@ from jwt.exceptions import (
 )
 
 from service.core.errors import ClientError
+from service.core.identity import CHAT, NAME, SCOPES, Identity
 from service.edge.key_sources import KeySource
 from service.edge.problems import Denied
 from service.edge.signing_keys import ALGORITHMS
-
-NAME = re.compile(r"[A-Za-z0-9._\-@:+]{1,128}", re.ASCII)
-CHAT, SEND_ANY, OPS = "chat", "send:any", "ops"
-SCOPES = frozenset((CHAT, SEND_ANY, OPS))
 
 LONGEST = 8192
 """Characters of a token; those of real issuers have one or two thousand."""
@@ -48,20 +43,6 @@ _DETAILS: dict[type[Exception], str] = {
     InvalidIssuerError: "the token is of another issuer",
     InvalidSignatureError: "the token's signature does not fit",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who asks. `expires`: seconds since 1970, None for never. `token`: a hash that names the token; none: no token."""
-
-    user: str
-    scopes: frozenset[str] = SCOPES
-    expires: float | None = None
-    token: str | None = None
-
-    def may(self, *scopes: str) -> bool:
-        """Whether it has one of them."""
-        return not self.scopes.isdisjoint(scopes)
 
 
 def unauthenticated(detail: str) -> Denied:

@@ -25,13 +25,13 @@ from service.core.frames import (
     read_frame,
 )
 from service.core.frames import read_object as parse
+from service.core.identity import Identity
 from service.core.sending import message_of
 from service.delivery.connection import Connection
 from service.delivery.worker import Worker
 from service.edge.auth import CHATTERS, Gate, named, origin_allowed, sender_of
 from service.edge.expiry import Expiry
 from service.edge.rates import Rates
-from service.edge.tokens import Identity
 from service.edge.ws_protocol import Socket, socket_of
 
 log = logging.getLogger("inboxd.ws")

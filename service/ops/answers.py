@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import ValidationError
 
-from service.config import explain
+from service.config import TOKEN, explain
 from service.ops.reach import NothingRuns
 from service.ops.show import Out, ReaderGoneError, printable
 
@@ -28,6 +28,15 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Of the embedde
 Prefix = Annotated[str | None, typer.Option("--prefix", help="Of every key; else INBOXD_PREFIX, else chat:.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for machines.")]
 Url = Annotated[str | None, typer.Option("--url", help="The service; else by INBOXD_HOST and INBOXD_PORT.")]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar=TOKEN,
+        show_envvar=False,
+        help=f"Who asks, where tokens are wanted; better in {TOKEN}: other users of this machine see command lines.",
+    ),
+]
 
 
 @contextlib.contextmanager

@@ -12,8 +12,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from service.config import TOKEN
 from service.ops import sending
-from service.ops.answers import BAD_NEWS, NO_ANSWER, WRONG_USE, Json, Url, plain_errors, stop
+from service.ops.answers import BAD_NEWS, NO_ANSWER, WRONG_USE, Json, Token, Url, plain_errors, stop
 from service.ops.reach import http_url, settings_of, socket_url
 from service.ops.show import Out, printable, to_json
 from service.ops.tailing import Tail, follow
@@ -25,7 +26,9 @@ STDOUT = 1
 def send(  # noqa: PLR0913, PLR0917 - one parameter for each option
     to: Annotated[str, typer.Argument(help="A user, or several separated by commas.")],
     text: Annotated[str, typer.Argument(help="The text; `-` reads it from standard input.")],
-    sender: Annotated[str, typer.Option("--from", help="The user who sends.")],
+    sender: Annotated[
+        str | None, typer.Option("--from", help="The user who sends; else the token's (others need send:any).")
+    ] = None,
     message_id: Annotated[
         str | None, typer.Option("--id", help="Its id; the same one again is no second message.")
     ] = None,
@@ -36,6 +39,7 @@ def send(  # noqa: PLR0913, PLR0917 - one parameter for each option
     patience: Annotated[
         float, typer.Option("--patience", help="Seconds to go on trying while the service is away.")
     ] = 30.0,
+    token: Token = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -50,9 +54,20 @@ def send(  # noqa: PLR0913, PLR0917 - one parameter for each option
     }
     if expires_in is not None:
         message["expires_in"] = expires_in
-    answer = sending.send(base, sender, message, patience)
+    answer = sending.send(base, _asking(sender, token, message), message, patience)
     with plain_errors():
         _show_answer(answer, as_json=as_json)
+
+
+def _asking(sender: str | None, token: str | None, message: dict[str, Any]) -> dict[str, str]:
+    """Headers that say who sends. With a token another sender stands in the message."""
+    if token is not None:
+        if sender is not None:
+            message["from"] = sender
+        return {"Authorization": f"Bearer {token}"}
+    if sender is None:
+        stop(f"who sends? Name a user (--from), or give a token ({TOKEN})", WRONG_USE)
+    return {"X-Inboxd-User": sender}
 
 
 def _body(text: str, *, as_body: bool) -> object:
@@ -106,6 +121,7 @@ def tail(
         bool, typer.Option("--no-ack", help="Ack nothing: all comes again next time; ends at a full window.")
     ] = False,
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="End after so many messages.")] = None,
+    token: Token = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -115,6 +131,7 @@ def tail(
     # A device of our own keeps `attempt`s, by the clock; where a borrowed one stands only it knows.
     attempt = time.time_ns() // 1_000_000 if device is None else None
     follower = Tail(user, device or "tail", Out(), Out(sys.stderr), from_cursor, not no_ack, as_json, count, attempt)
+    follower.token = token
     with plain_errors():
         if not until_stopped(follow(follower, socket_url(base))):
             raise typer.Exit(BAD_NEWS)

@@ -3,7 +3,7 @@
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,18 +46,18 @@ def new_id() -> str:
 
 def send(
     base: str,
-    sender: str,
+    headers: Mapping[str, str],
     message: dict[str, Any],
     patience: float,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Answer:
-    """Posts `message` as `sender`, and again for `patience` seconds while the answer is unknown."""
+    """Posts `message` as whom `headers` name, and again for `patience` seconds while the answer is unknown."""
     backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
     deadline = time.monotonic() + patience
     # Loopback needs no proxy, and a proxy of the environment would not reach it.
-    with httpx2.Client(base_url=base, timeout=ANSWER_TIMEOUT, trust_env=False) as client:
+    with httpx2.Client(base_url=base, headers=headers, timeout=ANSWER_TIMEOUT, trust_env=False) as client:
         while True:
-            answer, told = _once(client, sender, message)
+            answer, told = _once(client, message)
             # S311 looks for secrets; this only spreads the tries of several senders.
             wait = max(told, backoff.wait(random.random()))
             if not answer.unknown or time.monotonic() + wait > deadline:
@@ -65,10 +65,10 @@ def send(
             sleep(wait)
 
 
-def _once(client: httpx2.Client, sender: str, message: dict[str, Any]) -> tuple[Answer, float]:
+def _once(client: httpx2.Client, message: dict[str, Any]) -> tuple[Answer, float]:
     """The answer and the `Retry-After` in seconds (0: none)."""
     try:
-        response = client.post("/v1/messages", json=message, headers={"X-Inboxd-User": sender})
+        response = client.post("/v1/messages", json=message)
     except httpx2.TransportError as error:
         return Answer(message["id"], None, {"detail": f"{client.base_url}: {str(error) or type(error).__name__}"}), 0.0
     told = response.headers.get("Retry-After", "")

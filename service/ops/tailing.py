@@ -34,7 +34,8 @@ class Tail:
     """One device. `cursor` is where the next `hello` asks to start; None: where the server left it.
 
     `left`: messages still to be shown, None for no end. Of the connection at hand: `window` and `unacked`
-    count entries, `lasting` says that it became live, `told` how many seconds to wait after it.
+    count entries, `lasting` says that it became live, `told` how many seconds to wait after it. `token`: who it is,
+    where tokens are wanted.
     """
 
     user: str
@@ -46,6 +47,7 @@ class Tail:
     as_json: bool = False
     left: int | None = None
     attempt: int | None = None
+    token: str | None = field(default=None, repr=False)
     window: int = 0
     unacked: int = 0
     lasting: bool = False
@@ -61,6 +63,8 @@ class Tail:
         frame: dict[str, Any] = {"type": "hello", "device": self.device}
         if self.cursor is not None:
             frame["cursor"] = self.cursor
+        if self.token is not None:
+            frame["token"] = self.token
         if self.attempt is not None:
             frame["attempt"] = self.attempt
             self.attempt += 1
@@ -185,7 +189,7 @@ async def _connection(tail: Tail, url: str) -> Ended:
         async with connect(
             url,
             subprotocols=[Subprotocol("inboxd.v1")],
-            additional_headers={"X-Inboxd-User": tail.user},
+            additional_headers={} if tail.token else {"X-Inboxd-User": tail.user},
             max_size=LARGEST_FRAME,
             close_timeout=2,
             proxy=None,

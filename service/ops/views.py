@@ -4,6 +4,7 @@ import typer
 
 from service.ops.audit_view import audit_
 from service.ops.client_views import send, tail
+from service.ops.minting import token
 from service.ops.store_views import doctor_, inbox, workers
 
 
@@ -16,5 +17,6 @@ def register(app: typer.Typer) -> None:
         ("workers", workers),
         ("doctor", doctor_),
         ("audit", audit_),
+        ("token", token),
     ):
         app.command(name)(command)

@@ -11,8 +11,8 @@ from scripts.lab.service import Service
 from scripts.lab.timing import eventually_async
 from service.config import Settings
 from service.core.errors import ClientError
+from service.core.identity import Identity
 from service.edge.rates import Rates
-from service.edge.tokens import Identity
 from tests.support.api import Api, problem
 from tests.support.issuer import Issuer
 from tests.support.wire import Wire

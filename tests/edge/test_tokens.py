@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.errors import ClientError
+from service.core.identity import CHAT, OPS, SEND_ANY
 from service.edge.key_sources import OneKey
 from service.edge.problems import Denied
 from service.edge.signing_keys import public_key, shared_secret
-from service.edge.tokens import CHAT, LEEWAY, LONGEST, OPS, SEND_ANY, Identity, Tokens
+from service.edge.tokens import LEEWAY, LONGEST, Tokens
 from tests.support.issuer import HOUR, SECRET, Issuer, confused, encoded, pem, private_key, raw, unsigned
 
 ALL_KINDS = ("HS256", "RS256", "ES256", "EdDSA")
@@ -286,10 +287,3 @@ async def test_other_keys_make_everything_forgotten() -> None:
     keys.generation += 1
     await checker.identify(token)
     assert keys.asked == 2
-
-
-def test_an_identity_may_what_one_of_its_scopes_allows() -> None:
-    assert Identity("bob", frozenset((CHAT,))).may(CHAT, SEND_ANY)
-    assert not Identity("bob", frozenset((CHAT,))).may(OPS)
-    assert not Identity("bob", frozenset()).may(CHAT)
-    assert Identity("bob").may(OPS)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -25,10 +26,14 @@ class Sender:
     def __init__(self, status: int | None, body: dict[str, Any]) -> None:
         self.status, self.body = status, body
         self.base, self.user = "", ""
+        self.headers: Mapping[str, str] = {}
         self.message: dict[str, Any] = {}
 
-    def __call__(self, base: str, sender: str, message: dict[str, Any], patience: float) -> sending.Answer:
-        self.base, self.user, self.message = base, sender, message
+    def __call__(
+        self, base: str, headers: Mapping[str, str], message: dict[str, Any], patience: float
+    ) -> sending.Answer:
+        self.base, self.headers, self.message = base, headers, message
+        self.user = headers.get("X-Inboxd-User", "")
         return sending.Answer(message["id"], self.status, self.body)
 
 
@@ -43,6 +48,37 @@ def test_a_text_is_sent_and_the_answer_shown(monkeypatch: pytest.MonkeyPatch) ->
     assert (result.exit_code, result.stdout) == (0, "m-1  bob: accepted at 5-1, fsynced\n")
     assert (sender.base, sender.user) == ("http://h:1", "alice")
     assert sender.message == {"id": "m-1", "to": "bob", "body": {"text": "hi"}, "expires_in": 60}
+
+
+@pytest.mark.parametrize("by", ("option", "environment"))
+def test_a_token_says_who_sends_and_another_sender_stands_in_the_message(
+    monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    sender = Sender(202, ACCEPTED)
+    monkeypatch.setattr(sending, "send", sender)
+    words = ("send", "bob", "hi") + (("--token", "t.o.k") if by == "option" else ())
+    given = {"INBOXD_TOKEN": "t.o.k"} if by == "environment" else {}
+    result = CliRunner().invoke(APP, words, env=given)
+    assert sender.headers == {"Authorization": "Bearer t.o.k"}
+    assert "from" not in sender.message
+    CliRunner().invoke(APP, (*words, "--from", "carol"), env=given)
+    assert sender.message["from"] == "carol"
+    assert "t.o.k" not in result.output
+
+
+def test_a_token_of_the_environment_is_not_shown_by_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("send", "tail"):
+        shown = CliRunner().invoke(APP, (name, "--help"), env={"INBOXD_TOKEN": "t.o.k"}).output
+        assert "--token" in shown
+        assert "t.o.k" not in shown
+
+
+def test_nobody_who_sends_is_wrong_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("INBOXD_TOKEN", raising=False)
+    monkeypatch.setattr(sending, "send", Sender(202, ACCEPTED))
+    result = CliRunner().invoke(APP, ("send", "bob", "hi"))
+    assert result.exit_code == 2
+    assert "who sends?" in result.stderr
 
 
 def test_several_recipients_json_bodies_and_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +156,12 @@ def test_tail_is_a_device_of_its_own_that_keeps_attempts(monkeypatch: pytest.Mon
     assert (follower.user, follower.device, follower.acking, follower.cursor) == ("bob", "tail", True, None)
     assert follower.attempt is not None
     assert url == "ws://127.0.0.1:8000/v1/ws"
+
+
+def test_tail_takes_a_token_along_and_hides_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, follower, _ = tail(monkeypatch, "bob", "--token", "t.o.k")
+    assert follower.hello()["token"] == "t.o.k"
+    assert "t.o.k" not in repr(follower)
 
 
 def test_tail_of_a_borrowed_device_leaves_its_attempts_alone(monkeypatch: pytest.MonkeyPatch) -> None:

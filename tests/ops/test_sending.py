@@ -9,6 +9,7 @@ import pytest
 from scripts.lab.ports import free_port
 from service.ops.sending import FIRST_WAIT, Answer, send
 
+ALICE = {"X-Inboxd-User": "alice"}
 MESSAGE = {"id": "m-1", "to": "bob", "body": {"text": "hi"}}
 ACCEPTED = {
     "id": "m-1",
@@ -26,7 +27,7 @@ class Service(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.requests.append((self.path, self.headers["X-Inboxd-User"], sent))
+        self.requests.append((self.path, self.headers["X-Inboxd-User"] or self.headers["Authorization"], sent))
         status, headers, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         text = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
@@ -52,16 +53,22 @@ def service() -> Iterator[str]:
 
 def test_a_message_is_posted_as_its_sender(service: str) -> None:
     Service.answers = [(202, {}, ACCEPTED)]
-    answer = send(service, "alice", MESSAGE, 1)
+    answer = send(service, ALICE, MESSAGE, 1)
     assert answer == Answer("m-1", 202, ACCEPTED)
     assert answer.accepted
     assert Service.requests == [("/v1/messages", "alice", MESSAGE)]
 
 
+def test_a_token_goes_along_with_every_try(service: str) -> None:
+    Service.answers = [(503, {}, {}), (202, {}, ACCEPTED)]
+    assert send(service, {"Authorization": "Bearer x"}, MESSAGE, 30, lambda _: None).accepted
+    assert [who for _, who, _ in Service.requests] == ["Bearer x"] * 2
+
+
 def test_unavailable_is_tried_again_with_the_same_id(service: str) -> None:
     waits: list[float] = []
     Service.answers = [(503, {"Retry-After": "2"}, {}), (503, {}, {}), (200, {}, ACCEPTED)]
-    answer = send(service, "alice", MESSAGE, 30, waits.append)
+    answer = send(service, ALICE, MESSAGE, 30, waits.append)
     assert answer.status == 200
     assert [sent["id"] for _, _, sent in Service.requests] == ["m-1"] * 3
     assert waits[0] == 2
@@ -70,7 +77,7 @@ def test_unavailable_is_tried_again_with_the_same_id(service: str) -> None:
 
 def test_patience_ends_with_an_unknown_outcome(service: str) -> None:
     Service.answers = [(503, {}, {"code": "unavailable"})]
-    answer = send(service, "alice", MESSAGE, 0)
+    answer = send(service, ALICE, MESSAGE, 0)
     assert answer.unknown
     assert not answer.accepted
     assert len(Service.requests) == 1
@@ -78,7 +85,7 @@ def test_patience_ends_with_an_unknown_outcome(service: str) -> None:
 
 def test_a_refusal_is_final(service: str) -> None:
     Service.answers = [(507, {}, {"code": "inbox_full"})]
-    answer = send(service, "alice", MESSAGE, 30)
+    answer = send(service, ALICE, MESSAGE, 30)
     assert (answer.unknown, answer.accepted) == (False, False)
     assert len(Service.requests) == 1
 
@@ -86,12 +93,12 @@ def test_a_refusal_is_final(service: str) -> None:
 def test_one_refused_recipient_of_several_is_no_full_acceptance(service: str) -> None:
     rows = [{"to": "bob", "cursor": "5-1"}, {"to": "carol", "error": "inbox_full"}]
     Service.answers = [(202, {}, ACCEPTED | {"recipients": rows})]
-    assert not send(service, "alice", MESSAGE, 1).accepted
+    assert not send(service, ALICE, MESSAGE, 1).accepted
 
 
 def test_nobody_listening_is_tried_again_and_then_unknown() -> None:
     waits: list[float] = []
-    answer = send(f"http://127.0.0.1:{free_port()}", "alice", MESSAGE, 0.3, waits.append)
+    answer = send(f"http://127.0.0.1:{free_port()}", ALICE, MESSAGE, 0.3, waits.append)
     # The clock does not move while nothing sleeps: what counts is that it was tried, and said to be unknown.
     assert waits
     assert answer.status is None
@@ -102,4 +109,4 @@ def test_nobody_listening_is_tried_again_and_then_unknown() -> None:
 @pytest.mark.parametrize("text", (b"<html>", b"[]", b"\xff"))
 def test_an_answer_that_is_no_problem_document_is_shown_as_it_is(service: str, text: bytes) -> None:
     Service.answers = [(404, {}, text)]
-    assert send(service, "alice", MESSAGE, 1).body["detail"]
+    assert send(service, ALICE, MESSAGE, 1).body["detail"]

@@ -13,4 +13,5 @@ def test_all_commands_are_registered_under_their_names() -> None:
         "workers",
         "doctor",
         "audit",
+        "token",
     ]
