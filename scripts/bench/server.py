@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ import psutil
 
 from scripts.bench.usage import Pids, family
 from scripts.bench.ws_client import Endpoint
+from scripts.lab.redis_server import RedisServer
+from scripts.lab.timing import eventually
 
 START_TIMEOUT = 60.0  # s
 STOP_TIMEOUT = 30.0  # s
@@ -30,16 +32,22 @@ OK = 200
 LOOPBACK = "127.0.0.1"
 
 
+EMBEDDED, EVERYSEC, REPLICAS = "the embedded server", "AOF everysec", "AOF always and two replicas"
+
+
 @dataclass(frozen=True)
 class Setup:
     """How the service is to run."""
 
     workers: int = 2
     own_copy: bool = True
+    durability: str = "auto"
+    store: str = EMBEDDED
 
     def __str__(self) -> str:
         count = "1 worker" if self.workers == 1 else f"{self.workers} workers"
-        return f"{count}, own copy {'on' if self.own_copy else 'off'}"
+        plain = f"{count}, own copy {'on' if self.own_copy else 'off'}"
+        return plain if self.store == EMBEDDED else f"{plain}, {self.durability} on {self.store}"
 
 
 @dataclass(frozen=True)
@@ -55,16 +63,22 @@ class StartError(Exception):
     """The service did not get ready; the text holds what it printed."""
 
 
-def environment(setup: Setup, port: int, data_dir: Path) -> dict[str, str]:
-    """The caller's settings, but the benchmark's own place, embedded Redis and subject."""
+def environment(setup: Setup, port: int, data_dir: Path, redis_url: str | None) -> dict[str, str]:
+    """The caller's settings, but the benchmark's own place, server and subject."""
     inherited = {key: value for key, value in os.environ.items() if key != "INBOXD_REDIS_URL"}
-    return inherited | {
-        "INBOXD_HOST": LOOPBACK,
-        "INBOXD_PORT": str(port),
-        "INBOXD_WORKERS": str(setup.workers),
-        "INBOXD_DATA_DIR": str(data_dir),
-        "INBOXD_OWN_COPY": "on" if setup.own_copy else "off",
-    }
+    named = {} if redis_url is None else {"INBOXD_REDIS_URL": redis_url}
+    return (
+        inherited
+        | named
+        | {
+            "INBOXD_DURABILITY": setup.durability,
+            "INBOXD_HOST": LOOPBACK,
+            "INBOXD_PORT": str(port),
+            "INBOXD_WORKERS": str(setup.workers),
+            "INBOXD_DATA_DIR": str(data_dir),
+            "INBOXD_OWN_COPY": "on" if setup.own_copy else "off",
+        }
+    )
 
 
 @contextmanager
@@ -73,18 +87,19 @@ def started(setup: Setup, data_root: Path | None) -> Iterator[Service]:
     folder = Path(tempfile.mkdtemp(prefix="inboxd-bench-", dir=data_root))
     port, log = free_port(), folder / "service.log"
     try:
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "service.cli", "serve"],
-                env=environment(setup, port, folder / "data"),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            wait_ready(port, process, log)
-            yield describe(port, process.pid)
-        finally:
-            stop(process)
+        with stored(setup, folder) as server:
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "service.cli", "serve"],
+                    env=environment(setup, port, folder / "data", server.url if server else None),
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            try:
+                wait_ready(port, process, log)
+                yield describe(port, process.pid, server)
+            finally:
+                stop(process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -97,8 +112,33 @@ def running(url: str, redis_url: str | None) -> Service:
     return Service(endpoint, worker_pids(endpoint) if local else Pids(), redis_url)
 
 
-def describe(port: int, parent: int) -> Service:
+@contextmanager
+def stored(setup: Setup, folder: Path) -> Iterator[RedisServer | None]:
+    """The server a setup asks for, with its replicas; None: the service starts its own."""
+    if setup.store == EMBEDDED:
+        yield None
+        return
+    options = ("--appendfsync", "everysec" if setup.store == EVERYSEC else "always")
+    servers = [RedisServer(folder / f"server-{n}", *options) for n in range(3 if setup.store == REPLICAS else 1)]
+    try:
+        for server in servers:
+            server.start()
+        for replica in servers[1:]:
+            replica.do("REPLICAOF", "127.0.0.1", servers[0].port)
+        eventually(
+            lambda: servers[0].info("replication")["connected_slaves"] == len(servers) - 1, "replicas that follow"
+        )
+        yield servers[0]
+    finally:
+        for server in servers:
+            if server.is_running:
+                server.kill()
+
+
+def describe(port: int, parent: int, server: RedisServer | None = None) -> Service:
     pids = family(parent)
+    if server is not None:
+        return Service(Endpoint(LOOPBACK, port), replace(pids, server=server.pid), server.url)
     redis_port = listening_port(pids.server) if pids.server else None
     redis_url = f"redis://{LOOPBACK}:{redis_port}/0" if redis_port else None
     return Service(Endpoint(LOOPBACK, port), pids, redis_url)

@@ -23,7 +23,7 @@ from scripts.bench.measure import (
 )
 from scripts.bench.pairs import IN_FLIGHT, PAIRS, PairsLoad
 from scripts.bench.replay import ReplayLoad
-from scripts.bench.server import Setup
+from scripts.bench.server import EVERYSEC, REPLICAS, Setup
 from scripts.bench.stats import percentile, ratio
 from scripts.bench.usage import resident
 from scripts.bench.ws_load import CONNECTIONS, WsSends
@@ -171,4 +171,15 @@ SUBJECTS = (
     Subject("ws-one-worker", ONE, ws_sends_one_worker),
     Subject("ws-no-copy", NO_COPY, ws_sends),
     Subject("pairs-no-copy", NO_COPY, pairs),
+    # What each durability costs, beside `ws` and `latency` on the embedded server (fsynced without waiting).
+    *(
+        Subject(f"{load.__name__.partition('_')[0]}-{name}", Setup(durability=durability, store=store), load)
+        for name, durability, store in (
+            ("appended", "appended", EVERYSEC),
+            ("waitaof", "fsynced", EVERYSEC),
+            ("replicated-1", "replicated:1", REPLICAS),
+            ("replicated-2", "replicated:2", REPLICAS),
+        )
+        for load in (ws_sends, latency)
+    ),
 )

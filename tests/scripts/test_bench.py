@@ -357,7 +357,7 @@ def test_the_started_service_has_an_embedded_server_and_a_folder_of_its_own(
 ) -> None:
     monkeypatch.setenv("INBOXD_REDIS_URL", "redis://somebody-elses")
     monkeypatch.setenv("INBOXD_DURABILITY", "fsynced")
-    settings = environment(Setup(workers=1, own_copy=False), 4711, Path("data"))
+    settings = environment(Setup(workers=1, own_copy=False), 4711, Path("data"), None)
     assert "INBOXD_REDIS_URL" not in settings
     assert settings["INBOXD_DURABILITY"] == "fsynced"
     assert settings["INBOXD_WORKERS"] == "1"
