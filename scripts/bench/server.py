@@ -66,19 +66,16 @@ class StartError(Exception):
 def environment(setup: Setup, port: int, data_dir: Path, redis_url: str | None) -> dict[str, str]:
     """The caller's settings, but the benchmark's own place, server and subject."""
     inherited = {key: value for key, value in os.environ.items() if key != "INBOXD_REDIS_URL"}
-    named = {} if redis_url is None else {"INBOXD_REDIS_URL": redis_url}
-    return (
-        inherited
-        | named
-        | {
-            "INBOXD_DURABILITY": setup.durability,
-            "INBOXD_HOST": LOOPBACK,
-            "INBOXD_PORT": str(port),
-            "INBOXD_WORKERS": str(setup.workers),
-            "INBOXD_DATA_DIR": str(data_dir),
-            "INBOXD_OWN_COPY": "on" if setup.own_copy else "off",
-        }
-    )
+    ours = {
+        "INBOXD_HOST": LOOPBACK,
+        "INBOXD_PORT": str(port),
+        "INBOXD_WORKERS": str(setup.workers),
+        "INBOXD_DATA_DIR": str(data_dir),
+        "INBOXD_OWN_COPY": "on" if setup.own_copy else "off",
+    }
+    if redis_url is not None:
+        ours |= {"INBOXD_REDIS_URL": redis_url, "INBOXD_DURABILITY": setup.durability}
+    return inherited | ours
 
 
 @contextmanager
