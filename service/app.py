@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 
 from service.delivery.worker import Worker
-from service.edge import access, health, http, legacy, ops, problems
+from service.edge import access, docs_page, health, http, legacy, ops, problems
 from service.edge.auth import Gate, LoopbackGuard
 from service.edge.intake import MOST_HELD, Intake
 from service.edge.legacy import LegacyEndpoint
@@ -20,12 +20,14 @@ def create_app(worker: Worker) -> FastAPI:
         summary="Chat delivery: an accepted message is a delivered message.",
         version=worker.version,
         redirect_slashes=False,
+        docs_url=None,  # those load scripts from the internet; service/edge/docs_page.py is the page
+        redoc_url=None,
     )
     app.state.worker = worker
     app.state.gate = gate
     app.state.rates = rates = Rates(worker.settings)
     problems.install(app)
-    for router in (http.router, ops.router, health.router, legacy.router):
+    for router in (http.router, ops.router, health.router, legacy.router, docs_page.router):
         app.include_router(router)
     app.router.routes.append(WebSocketRoute("/v1/ws", WebSocketEndpoint(worker, gate, rates), name="ws"))
     legacy_endpoint = LegacyEndpoint(worker, gate, rates)

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Mount, WebSocketRoute
 
 from service.edge.auth import EVERYBODY, Rule
 
-BESIDE = dict.fromkeys(("/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"), EVERYBODY)
+BESIDE = {"/openapi.json": EVERYBODY}
 """Routes that the framework, or a folder of pages, brings along: there is no place at them to declare a rule."""
 
 

@@ -21,11 +21,9 @@ CHAT, SENDING, OPS, NOBODY = {"chat"}, {"chat", "send:any"}, {"ops"}, set[str]()
 
 WANTED = {
     "GET /docs": NOBODY,
-    "GET /docs/oauth2-redirect": NOBODY,
     "GET /healthz": NOBODY,
     "GET /openapi.json": NOBODY,
     "GET /readyz": NOBODY,
-    "GET /redoc": NOBODY,
     "GET /metrics": OPS,
     "POST /v1/messages": SENDING,
     "POST /v1/messages/batch": SENDING,
