@@ -18,13 +18,12 @@ def section(page: str) -> str:
 
 
 def line(page: str) -> str:
-    """The `user …` line of the page, with the words for a Cluster at its end. Raises AttributeError."""
+    """The `user …` line of the page, with the words for a Cluster and for the audit at its end."""
     text = section(page)
     user = re.search(rf"^user {USER} (?:.*\\\n)*.*$", text, re.MULTILINE)
-    more = re.search(r"^(\+cluster\|.*)$", text, re.MULTILINE)
+    more = re.findall(r"^\+.*$", text, re.MULTILINE)
     assert user is not None, f"no user line below {HEADING}"
-    assert more is not None, f"no words for a Cluster below {HEADING}"
-    return " ".join((user[0].replace("\\\n", " ") + " " + more[0]).split())
+    return " ".join(f"{user[0]} {' '.join(more)}".replace("\\\n", " ").split())
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,11 @@ def test_every_command_that_is_granted_is_one_the_code_sends(word: str) -> None:
         assert re.search(rf"[\"']{part}[\"']", TEXT), f"nothing sends {word}"
 
 
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"\b(?:call|try)\('([A-Z]+)'", TEXT))))
+def test_every_command_of_a_script_is_granted(command: str) -> None:
+    assert f"+{command.lower()}" in Rights().words.split()
+
+
 def test_its_own_keys_are_open_to_it(user: Any) -> None:
     assert user.hset("chat:state:{bob}", "last", "0-0") == 1
 
