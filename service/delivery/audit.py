@@ -13,8 +13,10 @@ from typing import Protocol
 from service.core.backoff import Backoff
 from service.core.cursor import Cursor
 from service.core.errors import Unavailable
+from service.delivery.ghosts import Ghosts
 from service.delivery.hub import Hub, Subscriber, safely
 from service.store.inbox import Inboxes
+from service.store.presence import Presence
 from service.telemetry import AUDIT_FOUND, AUDIT_RECLAIMED
 
 SLICE = 200
@@ -36,9 +38,12 @@ class Host(Protocol):
 class Audit:
     """`interval`: seconds in which every user here is looked at once. `device_expiry`: seconds as well."""
 
-    def __init__(self, host: Host, inboxes: Inboxes, hub: Hub, interval: float, device_expiry: float) -> None:
+    def __init__(
+        self, host: Host, inboxes: Inboxes, presence: Presence, hub: Hub, interval: float, device_expiry: float
+    ) -> None:
         self._host = host
         self._inboxes = inboxes
+        self._ghosts = Ghosts(host, presence, hub)
         self._hub = hub
         self._interval = interval
         self._now = asyncio.Event()
@@ -47,6 +52,7 @@ class Audit:
 
     def recheck(self) -> None:
         """Everybody at once, without waiting for the interval."""
+        self._ghosts.suspected = True
         self._now.set()
 
     async def run(self) -> None:
@@ -75,6 +81,7 @@ class Audit:
             if not urgent:
                 await self._pause(self._interval / len(slices) * random.uniform(0.7, 1.0))
                 urgent = self._now.is_set()
+        await self._ghosts.look()
         if touching:
             self._touch_due = time.monotonic() + self._touch_every
 

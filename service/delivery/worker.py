@@ -79,9 +79,8 @@ class Worker:
         self.acker = Acker(self.inboxes, settings.ack_delay)
         self.releaser = Releaser(self.presence, self.acker)
         self.reader = Reader(self, self.streams, self.hub, settings.reader_block)
-        self.audit = Audit(
-            self, self.inboxes, self.hub, settings.audit_interval, min(settings.device_expiry, settings.retention)
-        )
+        expiry = min(settings.device_expiry, settings.retention)
+        self.audit = Audit(self, self.inboxes, self.presence, self.hub, settings.audit_interval, expiry)
         self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat)
         beating = Presence(self.clients.beat, self.keys, limits)
         self.liveness = Liveness(self, beating, settings.heartbeat, self.version)

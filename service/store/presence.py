@@ -154,6 +154,19 @@ class Presence:
             found.append((user, device, session))
         return found
 
+    async def noted(self, worker: str) -> set[tuple[str, str, str]]:
+        """(user, device, session) of all claims that name this worker. Raises Unavailable."""
+        found: set[tuple[str, str, str]] = set()
+        position: Any = None
+        while position != 0:
+            command = ("SSCAN", self._keys.claims(worker), position or 0, "COUNT", SCAN_COUNT)
+            position, members = await self._client.run(*command)
+            position = int(position)
+            for member in members:
+                user, device, session = member.decode().split("/")
+                found.add((user, device, session))
+        return found
+
     async def forget(self, worker: str) -> None:
         """Deletes what is left of a dead worker, except that it is dead. Raises Unavailable."""
         keys = self._keys

@@ -153,7 +153,7 @@ class Bench:
         self.hub = Hub()
         self.slices: list[list[str]] = []
         self.head: tuple[Cursor, dict[str, str]] | None = None
-        self.audit = Audit(self, worker.inboxes, self.hub, interval, NEVER)
+        self.audit = Audit(self, worker.inboxes, worker.presence, self.hub, interval, NEVER)
         worker.inboxes.heads = self.heads  # type: ignore[method-assign]
         worker.inboxes.touch = self.touch  # type: ignore[method-assign]
 
