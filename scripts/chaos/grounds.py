@@ -107,7 +107,7 @@ class Ground:
     def _audit(self) -> subprocess.CompletedProcess[str]:
         named = {f"INBOXD_{name}": value for name, value in self.service.settings.items()}
         return subprocess.run(
-            [sys.executable, "-m", "service.cli", "audit"],
+            [sys.executable, "-m", "service.cli", "audit", "--entries"],
             cwd=ROOT,
             env={**os.environ, **named, "INBOXD_PORT": str(self.service.port)},
             capture_output=True,

@@ -144,7 +144,9 @@ class SentinelGroup:
             port = self.announced()
             if port in {None, old}:
                 return None
-            return port if self.server(port or 0).do("ROLE")[0] == "master" else None
+            with contextlib.suppress(redis.exceptions.RedisError):  # it drops its clients when it is promoted
+                return port if self.server(port or 0).do("ROLE")[0] == "master" else None
+            return None
 
         return eventually(another, f"a primary other than {old}", 2 * PATIENCE)
 
