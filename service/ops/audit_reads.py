@@ -115,7 +115,7 @@ def _parts(keys: Keys, name: str) -> list[Command]:
         ("TTL", inbox),
         ("TTL", seen_a),
         ("TTL", seen_b),
-        ("XINFO STREAM", inbox),
+        ("XINFO", "STREAM", inbox),
         ("HGETALL", keys.state(name)),
     ]
 
@@ -143,7 +143,9 @@ async def _user(link: Link, keys: Keys, name: str, rows: Sequence[Any], now_ms: 
     )
 
 
-def _stream(info: Mapping[str, Any]) -> Stream:
+def _stream(reply: Sequence[Any]) -> Stream:
+    """The reply is flat: name, value, name, value …"""
+    info = dict(zip(map(text, reply[::2]), reply[1::2], strict=True))
     first, last = info["first-entry"], info["last-entry"]
     return Stream(
         length=int(info["length"]),

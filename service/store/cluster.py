@@ -33,6 +33,8 @@ def key_of(command: Command) -> Any:
     name = str(command[0]).upper()
     if name in ("EVALSHA", "EVAL"):
         return command[3]
+    if name == "XINFO":
+        return command[2]
     if name == "XREAD":
         return command[[str(part).upper() for part in command].index("STREAMS") + 1]
     return None if name in KEYLESS else command[1]

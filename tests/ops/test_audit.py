@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts.lab.cluster_group import ClusterGroup
+from scripts.lab.redis_server import RedisServer
+from scripts.lab.rights import Rights
 from scripts.lab.service import Service
 from scripts.lab.timing import eventually_async
 from service.config import Settings
@@ -299,6 +303,36 @@ async def test_many_users_are_walked_page_by_page(filled: Link, monkeypatch: pyt
     assert report.totals.users == 131
     assert [one.law for one in report.findings] == ["seen"]
     assert told[-1] == report.totals.keys == 140
+
+
+async def test_in_a_cluster_the_walk_goes_over_every_primary(tmp_path: Path, no_pause: None) -> None:
+    group = ClusterGroup(tmp_path, primaries=3, replicas=0)
+    group.start()
+    try:
+        await example.build(group.url)
+        async with aclosing(connect(Settings(redis_url=group.url))) as link:
+            report = await audit(link, ASKED, entries=True)
+            assert report.findings == []
+            assert (report.totals.keys, report.totals.present) == (10, 4)
+            planted = {f"chat:unheard-of:{{{user}}}" for user in ("bob", "carol", "heidi", "erin", "mallory")}
+            assert len({group.node_of(key) for key in planted}) == 3
+            for key in planted:
+                await link.run("SET", key, 1)
+            assert {one.key for one in (await audit(link, ASKED)).findings} == planted
+    finally:
+        group.stop()
+
+
+async def test_the_least_rights_of_the_operators_page_are_enough(tmp_path: Path, no_pause: None) -> None:
+    server = RedisServer(tmp_path, rights=Rights())
+    server.start()
+    try:
+        await example.build(server.url)
+        async with aclosing(connect(Settings(redis_url=server.service_url))) as link:
+            assert (await audit(link, ASKED, entries=True)).findings == []
+        assert server.refusals() == []
+    finally:
+        server.stop()
 
 
 async def test_the_walk_ends_when_too_much_is_off(filled: Link, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,6 @@ async def test_a_dedupe_hash_that_grows_while_it_is_read_is_no_finding(
 
 async def test_another_type_is_nothing_and_any_other_error_is_unavailable(link: Link) -> None:
     await link.run("SET", "s", 1)
-    assert await ask(link, ("HGETALL", "s"), ("XINFO STREAM", "nothing"), ("GET", "s")) == [None, None, b"1"]
+    assert await ask(link, ("HGETALL", "s"), ("XINFO", "STREAM", "nothing"), ("GET", "s")) == [None, None, b"1"]
     with pytest.raises(Unavailable):
         await ask(link, ("NOSUCHCOMMAND", "s"))
