@@ -229,6 +229,7 @@ async def test_an_unnamed_host_is_the_one_that_was_asked() -> None:
         (("GET", "a"), "a"),
         (("EVALSHA", "sha", 2, "k1", "k2", "arg"), "k1"),
         (("XREAD", "COUNT", 1, "BLOCK", 5, "STREAMS", "s", "0-0"), "s"),
+        (("XINFO", "STREAM", "s"), "s"),
         (("TIME",), None),
         (("SCRIPT", "EXISTS", "sha"), None),
     ),
