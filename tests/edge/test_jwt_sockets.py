@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from scripts.lab.service import Service
+from scripts.lab.timing import PATIENCE
 from tests.support.api import Api
 from tests.support.device import Device, RefusedError
 from tests.support.issuer import Issuer, unsigned
@@ -224,18 +225,19 @@ async def test_an_expired_token_closes_with_4002_and_loses_nothing(guarded: Serv
     phone.acking = True
     await phone.connect()
     sent: list[str] = []
+    first = phone.wire
 
     async def keep_sending() -> None:
-        while phone.wire.is_open or len(sent) < 20:
+        while first.is_open or len(sent) < 20:
             sent.append(f"m-{len(sent)}")
             await alices.send(bob, sent[-1], sent[-1])
 
     sending = asyncio.create_task(keep_sending())
-    assert await phone.wire.ended() == 4002
+    assert await first.ended() == 4002
     await phone.close()
     phone.token = token(bob)
     await phone.connect()
-    await sending
+    await asyncio.wait_for(sending, PATIENCE)
     await phone.wire.until(lambda: phone.log[-1]["body"] == sent[-1] if phone.log else None, "the last message")
     seen = list(dict.fromkeys(entry["body"] for entry in phone.log))
     assert seen == sent
