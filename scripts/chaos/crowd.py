@@ -35,7 +35,7 @@ class Cast:
     single: int = 2
     batches: int = 1
     sockets: int = 3
-    rate: float = 12.0
+    rate: float = 18.0
     others: tuple[str, ...] = ("laptop", "tablet", "watch", "car", "laptop")
     names_cursor: bool = False
 

@@ -64,6 +64,7 @@ def lossy_network(stage: Stage[Proxied]) -> None:
     with stage.fault():
         proxy.faults = Faults(jitter=0.02, reset=0.01, lose_answer=0.01)
         stage.wait(stage.seconds)
+        stage.wait_for(lambda: min(proxy.counts["resets"], proxy.counts["lost_answers"]) > 0)
         proxy.faults = NONE
     stage.prove(proxy.counts["resets"] > 0, f"{proxy.counts['resets']} connections were reset")
     stage.prove(proxy.counts["lost_answers"] > 0, f"{proxy.counts['lost_answers']} answers were lost")
@@ -75,6 +76,7 @@ def lossy_clients(stage: Stage[Fronted]) -> None:
     with stage.fault():
         front.faults = Faults(jitter=0.1, piece=700, reset=0.02, lose_answer=0.02)
         stage.wait(stage.seconds)
+        stage.wait_for(lambda: stage.duplicates() > 0 and front.counts["resets"] > 0)
         front.faults = NONE
     stage.prove(front.counts["resets"] > 0, f"{front.counts['resets']} connections were reset")
     stage.prove(front.counts["lost_answers"] > 0, f"{front.counts['lost_answers']} answers were lost")

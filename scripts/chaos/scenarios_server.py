@@ -36,7 +36,7 @@ def server_stopped(stage: Stage[Ground]) -> None:
     before = names(stage)
     with stage.fault():
         stage.ground.server.pause()
-        stage.wait(min(15.0, stage.seconds * 0.8))
+        stage.wait(min(15.0, stage.seconds))
         stage.prove(processes.is_stopped(stage.ground.server.pid), "the server is stopped")
         stage.ground.server.resume()
     stage.prove(stage.refusals() > 0, f"sends were refused meanwhile ({stage.refusals()})")

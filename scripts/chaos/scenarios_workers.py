@@ -57,6 +57,21 @@ def rolling_restart(stage: Stage[Ground]) -> None:
         gone.append(worker.pid)
         stage.ground.service.await_ready()
         stage.wait(stage.seconds / 4)
+    restarted(stage, gone)
+
+
+@scenario("renewal", "the parent is told to make every worker new (SIGHUP), under load")
+def renewal(stage: Stage[Ground]) -> None:
+    service = stage.ground.service
+    gone = [worker.pid for worker in service.workers()]
+    with stage.fault():
+        os.kill(service.pid, signal.SIGHUP)
+        eventually(lambda: not any(processes.is_alive(pid) for pid in gone), "the former workers end", 2 * PATIENCE)
+    restarted(stage, gone)
+
+
+def restarted(stage: Stage[Ground], gone: list[int]) -> None:
+    """What must hold when workers ended in order: everybody was told, and nobody waited for long."""
     whole(stage, gone)
     ends = [end.code for end in stage.history.records if isinstance(end, Ended)]
     stage.prove(1012 in ends, f"connections were closed with 1012 ({ends.count(1012)} of them)")

@@ -1,6 +1,7 @@
 """What a scenario is, and what it may do while it plays."""
 
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,12 @@ class Stage(Generic[G]):
     def wait(self, units: float) -> None:
         """Lets the crowd go on; fails where a client has failed."""
         self.crowd.wait(units * UNIT)
+
+    def wait_for(self, seen: Callable[[], bool]) -> None:
+        """Lets the crowd go on until something random has shown, or for as long as patience lasts."""
+        deadline = time.monotonic() + PATIENCE
+        while not seen() and time.monotonic() < deadline:
+            self.wait(0.1)
 
     @contextmanager
     def fault(self) -> Iterator[None]:
