@@ -22,6 +22,8 @@ from service.telemetry import CONNECTIONS_REFUSED, REQUESTS_TOO_SLOW
 MOST_HEAD = 64 << 10
 """Bytes of a request's line and fields, trailers included; a token with many claims needs a few of them."""
 MOST_FIELDS = 128
+SLICE = 4 << 10
+"""Bytes that are taken apart at a time: they may be hundreds of requests."""
 PACE = 4 << 10
 """Bytes a second at which a body must come, once the first time-out is over: slower than any modem."""
 OVERFLOW = 256
@@ -57,6 +59,7 @@ class HttpConnection(HttpToolsProtocol):
         self._fields = 0
         self._in_head = True
         self._excess = False  # more than the bounds of a head
+        self._unread = b""  # what came behind requests that wait for their turn
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -73,6 +76,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
+        self._unread = b""
         super().connection_lost(exc)
 
     @property
@@ -86,15 +90,34 @@ class HttpConnection(HttpToolsProtocol):
     # What comes.
 
     def data_received(self, data: bytes) -> None:
+        self._unread = self._unread + data if self._unread else data
+        self._digest()
+
+    def _digest(self) -> None:
+        """Takes apart what has come, until a request has to wait for the one before: each is an object, and thousands
+        of them may come at once.
+        """
         if self._deadline is None and self._answered():
             self._in_head = True  # or what may become one, such as empty lines
             self._start_clock()
-        self._came += len(data)
-        if self._in_head and self._came > MOST_HEAD + len(data):
-            self._excess = True  # of a field that has no end the parser tells nothing
-            self.send_400_response("")
-            return
-        super().data_received(data)
+        while self._unread and not self.pipeline and not self.transport.is_closing():
+            piece, self._unread = self._unread[:SLICE], self._unread[SLICE:]
+            self._came += len(piece)
+            if self._in_head and self._came > MOST_HEAD + len(piece):
+                self._excess = True  # of a field that has no end the parser tells nothing
+                self.send_400_response("")
+                return
+            super().data_received(piece)
+            if self.transport.get_protocol() is not self:
+                return  # a WebSocket now
+        if self._unread:
+            self.flow.pause_reading()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._unread:
+            self._unset_keepalive_if_required()
+            self.loop.call_soon(self._digest)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
