@@ -180,12 +180,20 @@ def _beyond(value: str, last: str | None) -> bool:
 
 
 async def _enlisted(link: Link, keys: Keys, name: str, presence: Mapping[str, str]) -> dict[str, bool]:
-    """Whether the worker that holds a device has noted so."""
+    """Whether the worker that holds a device has noted so. The note outlives the claim: only where it is missing and
+    the claim is there afterwards, something is off.
+    """
     commands: list[Command] = []
     for device, row in presence.items():
         worker, _, rest = row.partition("/")
         commands.append(("SISMEMBER", keys.claims(worker), f"{name}/{device}/{rest.partition('/')[0]}"))
-    return dict(zip(presence, map(bool, await ask(link, *commands)), strict=True))
+    commands += [("HGET", keys.presence(name), device) for device in presence]
+    answers = await ask(link, *commands)
+    noted, rows = answers[: len(presence)], answers[len(presence) :]
+    return {
+        device: bool(found) or text(now or b"") != row
+        for (device, row), found, now in zip(presence.items(), noted, rows, strict=True)
+    }
 
 
 async def _entries(link: Link, key: str, now_ms: int) -> Entries:

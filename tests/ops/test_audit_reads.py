@@ -80,6 +80,19 @@ async def test_a_dedupe_hash_that_grows_while_it_is_read_is_no_finding(
     assert user.seen == []
 
 
+async def test_a_claim_given_back_while_it_is_read_is_no_finding(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    await link.run("HSET", KEYS.presence("bob"), "phone", "w-1/s-1/0", "laptop", "w-1/s-2/0")
+
+    async def released(link: Link, *commands: tuple[object, ...]) -> list[object]:
+        if commands and commands[0][0] == "SISMEMBER":
+            await link.run("HDEL", KEYS.presence("bob"), "phone")
+        return await ask(link, *commands)
+
+    monkeypatch.setattr(audit_reads, "ask", released)
+    (user,) = await users(link, KEYS, ["bob"], entries=False)
+    assert user.enlisted == {"phone": True, "laptop": False}
+
+
 async def test_another_type_is_nothing_and_any_other_error_is_unavailable(link: Link) -> None:
     await link.run("SET", "s", 1)
     assert await ask(link, ("HGETALL", "s"), ("XINFO", "STREAM", "nothing"), ("GET", "s")) == [None, None, b"1"]
