@@ -9,7 +9,7 @@ from scripts.chaos.runner import run
 from scripts.chaos.scenarios import SCENARIOS
 
 SEED = 20
-SECONDS = 5
+SECONDS = 4
 SHORT = ("worker-killed", "worker-paused", "server-killed", "replies-dropped", "lossy-clients")
 
 
