@@ -3,12 +3,16 @@
 import itertools
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-import redis.asyncio
 
+from scripts.lab import flavours
+from scripts.lab.cluster_group import ClusterGroup
 from scripts.lab.redis_server import RedisServer
+from scripts.lab.rights import Rights
+from scripts.lab.sentinel_group import SentinelGroup
 from scripts.lab.service import Service, close_all
 from tests.support.fake_redis import fake_client
 
@@ -19,27 +23,76 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+Backend = RedisServer | SentinelGroup | ClusterGroup
+
+BACKENDS = ("one", "oldest", "sentinel", "cluster")
+"""What the service's store may be: one server, one of the oldest kind that is served, and the two kinds of groups."""
+
+
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Backend]]:
+    """By name, each started when it is first asked for. The service may do there what the operators' page grants it,
+    and at the end it must not have tried more.
+    """
+    started: dict[str, Backend] = {}
+
+    def backend(name: str) -> Backend:
+        if name not in started:
+            started[name] = made(name, tmp_path_factory.mktemp(name))
+            started[name].start()
+        return started[name]
+
+    yield backend
+    refusals = [refusal for one in started.values() for refusal in one.refusals()]
+    for one in started.values():
+        one.stop()
+    assert not refusals, f"docs/operators.md, Least rights, does not grant: {refusals}"
+
+
+def made(name: str, folder: Path) -> Backend:
+    """Not yet started. Skips what cannot be had here."""
+    if name == "sentinel":
+        return SentinelGroup(folder, rights=Rights())
+    if name == "cluster":
+        return ClusterGroup(folder, rights=Rights())
+    if name == "oldest" and not flavours.oldest():
+        pytest.skip("no Redis 7.0 on the PATH (Debian 12: apt install redis-server)")
+    return RedisServer(folder, binary=flavours.oldest() if name == "oldest" else "", rights=Rights())
+
+
+@pytest.fixture(scope="session")
+def redis_server(backends: Callable[[str], Backend]) -> RedisServer:
     """One real server with AOF for the whole run."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.stop()
+    server = backends("one")
+    assert isinstance(server, RedisServer)
+    return server
 
 
 @pytest.fixture
-def redis_url(redis_server: RedisServer) -> str:
-    """The real server's URL; the server is empty when the test begins."""
-    with redis_server.client() as client:
-        client.flushall()
+def backend(request: pytest.FixtureRequest, backends: Callable[[str], Backend]) -> Backend:
+    """One server, empty when the test begins; or what a test's parameter (of `BACKENDS`) asks for."""
+    backend = backends(getattr(request, "param", "one"))
+    backend.flush()
+    return backend
+
+
+@pytest.fixture
+def redis_url(backend: Backend) -> str:
+    """The backend's URL for the service, which has the least rights there."""
+    return backend.service_url
+
+
+@pytest.fixture
+def admin_url(redis_server: RedisServer) -> str:
+    """The one, empty server's URL for whoever looks behind the service."""
+    redis_server.flush()
     return redis_server.url
 
 
 @pytest.fixture
-async def real_redis(redis_url: str) -> AsyncIterator[Any]:
-    """An asyncio client with bytes replies of the real, empty server."""
-    client = redis.asyncio.Redis.from_url(redis_url, protocol=2)
+async def real_redis(backend: Backend) -> AsyncIterator[Any]:
+    """An asyncio client with bytes replies and all rights of the empty backend."""
+    client = backend.async_client()
     yield client
     await client.aclose()
 
@@ -55,10 +108,7 @@ async def fake_redis() -> AsyncIterator[Any]:
 @pytest.fixture(params=("fake", "real"))
 async def any_redis(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     """For contract tests: the test runs twice, on fakeredis and on the real server."""
-    if request.param == "fake":
-        client = fake_client()
-    else:
-        client = redis.asyncio.Redis.from_url(request.getfixturevalue("redis_url"), protocol=2)
+    client = fake_client() if request.param == "fake" else request.getfixturevalue("backend").async_client()
     yield client
     await client.aclose()
 

@@ -26,7 +26,7 @@ async def service(redis_url: str) -> AsyncIterator[Served]:
 @pytest.fixture
 def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[RedisProxy]:
     """A way to the server that can be cut."""
-    with proxied(redis_server.port) as proxy:
+    with proxied(redis_server) as proxy:
         yield proxy
 
 

@@ -5,29 +5,38 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-import redis.asyncio
 
 from scripts.lab.proxy import RedisProxy
 from scripts.lab.redis_server import RedisServer
 from service.delivery.worker import Worker
+from tests.conftest import BACKENDS, Backend
 from tests.delivery.rig import proxied, quick, running
 
 Start = Callable[..., Awaitable[Worker]]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test runs on every backend, but for those that break the one server, or the way to it."""
+    if "backend" in metafunc.fixturenames:
+        one = "redis_server" in metafunc.fixturenames
+        metafunc.parametrize("backend", ("one",) if one else BACKENDS, indirect=True)
+
+
 @pytest.fixture
-async def store(redis_url: str) -> AsyncIterator[Any]:
-    """An asyncio client of the server, text replies."""
-    client = redis.asyncio.Redis.from_url(redis_url, protocol=2, decode_responses=True)
+async def store(backend: Backend) -> AsyncIterator[Any]:
+    """An asyncio client of the backend with all rights, text replies."""
+    client = backend.async_client(decode_responses=True)
     yield client
     await client.aclose()
 
 
 @pytest.fixture
-async def start(redis_url: str, proxy: RedisProxy) -> AsyncIterator[Start]:
+async def start(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator[Start]:
     """Starts workers that live until the test is over, but no longer than `proxy`. `url`: of the proxy; `may_die`:
     its tasks; else settings.
     """
+    if "proxy" in request.fixturenames:
+        request.getfixturevalue("proxy")
     async with AsyncExitStack() as stack:
 
         async def start(url: str = redis_url, may_die: bool = False, **settings: Any) -> Worker:
@@ -51,5 +60,5 @@ async def other(start: Start) -> Worker:
 @pytest.fixture
 def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[RedisProxy]:
     """A way to the server that can be cut."""
-    with proxied(redis_server.port) as proxy:
+    with proxied(redis_server) as proxy:
         yield proxy

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from prometheus_client import Counter
 
 from scripts.lab.proxy import RedisProxy
+from scripts.lab.redis_server import RedisServer
 from scripts.lab.timing import PATIENCE, UNIT
 from service.config import Settings
 from service.core.cursor import Cursor
@@ -292,9 +293,9 @@ async def connect(worker: Worker, user: str = "bob", device: str = "phone", **he
 
 
 @contextmanager
-def proxied(port: int) -> Iterator[RedisProxy]:
+def proxied(server: RedisServer) -> Iterator[RedisProxy]:
     """A way to the server that can be cut."""
-    proxy = RedisProxy(port)
+    proxy = RedisProxy(server.port, login=server.rights.login if server.rights else "")
     proxy.start()
     yield proxy
     proxy._run(_last_visitors_gone(proxy))

@@ -157,6 +157,7 @@ async def test_a_call_carries_at_most_64_messages_and_order_holds_across_calls(b
     assert list(chain(*bench.calls[1:])) == ids == await entries(store)
 
 
+@pytest.mark.usefixtures("redis_server")  # several servers share the appends
 async def test_a_call_carries_about_128_appends_and_own_copies_count(copying: Bench) -> None:
     await copying.hold()
     answers = copying.submit(*(a_message(f"m{n}", ("bob", "carol")) for n in range(60)))

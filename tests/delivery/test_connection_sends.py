@@ -37,7 +37,7 @@ async def test_accepted_names_the_cursor_and_a_repeat_gets_the_same(worker: Work
     first = await alice.answer("m1")
     [(cursor, _)] = await store.xrange("chat:inbox:{bob}")
     assert first["recipients"] == [{"to": "bob", "cursor": cursor}]
-    assert (first["type"], first["duplicate"], first["durability"]) == ("accepted", False, "fsynced")
+    assert (first["type"], first["duplicate"], first["durability"]) == ("accepted", False, worker.durability)
     alice.say(mine("m1"))
     await answered(alice, 2)
     again = answers(alice)[1]

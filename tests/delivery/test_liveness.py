@@ -124,6 +124,7 @@ async def test_while_the_server_is_away_it_is_unready_and_then_catches_up(start:
     assert client.closes == []
 
 
+@pytest.mark.usefixtures("redis_server")
 async def test_a_server_that_has_become_a_replica_makes_the_worker_unready_and_a_new_history_is_noticed(
     worker: Worker, store: Any
 ) -> None:
@@ -225,6 +226,7 @@ async def test_what_is_no_longer_as_durable_as_asked_for_is_not_accepted(start: 
     assert accepted(await within(submit(worker.committer, a_message("m1")), "an answer")).seq == 1
 
 
+@pytest.mark.usefixtures("redis_server")
 async def test_where_the_server_answers_before_it_fsyncs_acceptances_wait_for_that(start: Start, store: Any) -> None:
     worker = await start(durability="fsynced")
     assert worker.inboxes.wait is None
@@ -242,6 +244,7 @@ async def test_where_the_server_answers_before_it_fsyncs_acceptances_wait_for_th
     await until(lambda: worker.inboxes.wait is None, "no wait any more")
 
 
+@pytest.mark.usefixtures("redis_server")
 async def test_without_its_replica_nothing_is_accepted_as_replicated(start: Start, store: Any) -> None:
     worker = await start(durability="replicated:1")
     assert worker.problems() == ["replicated:1 was asked for, but 0 replicas are connected"]
@@ -249,6 +252,7 @@ async def test_without_its_replica_nothing_is_accepted_as_replicated(start: Star
     assert not await store.exists("chat:inbox:{bob}")
 
 
+@pytest.mark.usefixtures("redis_server")
 async def test_with_auto_durability_answers_say_what_the_server_gives_now(worker: Worker, store: Any) -> None:
     assert worker.durability == "fsynced"
     await store.config_set("appendfsync", "everysec")

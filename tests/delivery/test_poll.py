@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scripts.lab.timing import PATIENCE
+from scripts.lab.timing import PATIENCE, UNIT
 from service.core.cursor import START, Cursor
 from service.core.errors import Unavailable
 from service.delivery import poll as module
@@ -248,7 +248,7 @@ async def test_a_poll_whose_claim_is_lost_takes_it_again(worker: Worker, store: 
 
 async def test_a_poll_that_is_over_takes_no_claim_again(start: Start, store: Any) -> None:
     worker = await start(audit_interval=NEVER)
-    answer = asking(worker, wait=0.05)
+    answer = asking(worker, wait=0.3 * UNIT)
     waiting = await waits(worker)
     await answer
     await within(worker.releaser.drained(), "the release")

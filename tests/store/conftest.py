@@ -1,7 +1,7 @@
 """The store's calls on fakeredis and on the real server, with limits of the test's own."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from service.store.link import Command, Wait
 from service.store.presence import Presence
 from service.store.single import Single
 from service.store.worker_stream import WorkerStreams
+from tests.conftest import Backend
 from tests.support.fake_redis import fake_client
 
 LIMITS = Limits(max_pending=1000, history=1000, retention=3600, device_expiry=600, dedupe_window=60)
@@ -38,16 +39,17 @@ class Store:
     real: bool
     limits: Limits = LIMITS
     keys: Keys = field(default_factory=Keys)
+    admin: Any = None  # a client with all rights, where the service's own have fewer
 
     def __post_init__(self) -> None:
-        self.raw: Any = getattr(self.clients.rest, "redis", None)
+        self.raw: Any = self.admin or getattr(self.clients.rest, "redis", None)
         self.inboxes = Inboxes(self.clients, self.keys, self.limits)
         self.presence = Presence(self.clients.rest, self.keys, self.limits)
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)
 
     def limited(self, **changes: float) -> "Store":
         """The same server with other limits."""
-        return Store(self.clients, self.real, Limits(**{**vars_of(self.limits), **changes}))
+        return replace(self, limits=Limits(**{**vars_of(self.limits), **changes}))
 
     async def do(self, *command: Any) -> Any:
         return await self.raw.execute_command(*command)
@@ -129,21 +131,32 @@ class FakeClients:
         await self.rest.aclose()
 
 
-@pytest.fixture(params=("fake", "real"))
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    """An empty server; the test runs twice, on fakeredis and on the real one."""
-    real = request.param == "real"
-    clients: Any = Clients(Server(request.getfixturevalue("redis_url"))) if real else FakeClients()
-    yield Store(clients, real)
+async def on_real(backend: Backend) -> AsyncIterator[Store]:
+    clients, admin = Clients(Server(backend.service_url)), backend.async_client()
+    yield Store(clients, real=True, admin=admin)
     await clients.aclose()
+    await admin.aclose()
+
+
+@pytest.fixture(params=("fake", "real", "oldest"))
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    """An empty server; the test runs on fakeredis, on a real one, and on the oldest that is served."""
+    if request.param == "fake":
+        clients: Any = FakeClients()
+        yield Store(clients, real=False)
+        await clients.aclose()
+        return
+    backend = request.getfixturevalue("backends")("one" if request.param == "real" else request.param)
+    backend.flush()
+    async for store in on_real(backend):
+        yield store
 
 
 @pytest.fixture
-async def real_store(redis_url: str) -> AsyncIterator[Store]:
+async def real_store(backend: Backend) -> AsyncIterator[Store]:
     """An empty real server, for what fakeredis cannot follow."""
-    clients = Clients(Server(redis_url))
-    yield Store(clients, real=True)
-    await clients.aclose()
+    async for store in on_real(backend):
+        yield store
 
 
 @pytest.fixture

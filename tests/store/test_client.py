@@ -244,8 +244,9 @@ async def test_a_connection_the_server_has_closed_meanwhile_is_opened_again(real
 
 
 async def test_a_commands_own_error_stands_in_its_place(real_store: Store) -> None:
-    await real_store.do("SET", "text", "a")
-    replies = await real_store.clients.rest.pipeline([("GET", "text"), ("INCR", "text"), ("GET", "text")])
+    await real_store.do("HSET", "chat:text", "f", "a")
+    get, add = ("HGET", "chat:text", "f"), ("HINCRBY", "chat:text", "f", 1)
+    replies = await real_store.clients.rest.pipeline([get, add, get])
     assert replies[0] == replies[2] == b"a"
     assert isinstance(replies[1], Exception)
     with pytest.raises(Unavailable):
@@ -272,9 +273,9 @@ async def test_a_server_that_lacks_a_script_is_given_its_text_which_it_keeps(con
 
 async def test_of_several_calls_only_those_the_server_does_not_know_are_made_again(real_store: Store) -> None:
     await real_store.do("SCRIPT", "FLUSH")
-    beat: scripts.Call = (scripts.BEAT, ("workers",), ("w-1",))
-    reap: scripts.Call = (scripts.REAP, ("workers",), ("w-1", "1"))
-    await real_store.do("HSET", "workers", "w-1", "0")
+    beat: scripts.Call = (scripts.BEAT, ("chat:workers",), ("w-1",))
+    reap: scripts.Call = (scripts.REAP, ("chat:workers",), ("w-1", "1"))
+    await real_store.do("HSET", "chat:workers", "w-1", "0")
     assert await scripts.call_all(real_store.clients.rest, [beat]) == [1]
     assert await scripts.call_all(real_store.clients.rest, [beat, reap, beat]) == [2, 0, 3]
 
