@@ -8,6 +8,7 @@ import time
 from typing import Protocol
 
 from service.core.errors import Unavailable
+from service.core.server_clock import ServerClock
 from service.store.presence import Presence
 
 log = logging.getLogger("inboxd.liveness")
@@ -50,7 +51,7 @@ class Liveness:
         self._presence = presence
         self._interval = interval
         self._about: dict[str, str | int] = {"host": socket.gethostname(), "pid": os.getpid(), "version": version}
-        self._offset = 0.0  # the server's clock minus the monotonic one, ms
+        self.clock = ServerClock()
         self._sent = 0
         self._heard = 0
         self._waiting_since: float | None = None
@@ -59,7 +60,11 @@ class Liveness:
 
     def now_ms(self) -> int:
         """The server's clock, as far as this worker knows it (ms)."""
-        return int(time.monotonic() * 1000 + self._offset)
+        return self.clock.now(time.monotonic())
+
+    def least_ms(self) -> int:
+        """What the next entry's `ms` must reach: time never goes back, whichever server answers."""
+        return self.clock.least(time.monotonic())
 
     def on_canary(self, count: int) -> None:
         """One's own sign has come through one's own stream."""
@@ -99,7 +104,7 @@ class Liveness:
         about = {**self._about, "connections": self._host.connections, "position": self._host.position}
         self._send_canary()
         now, _ = await self._presence.pulse(self._host.id, about, self._sent)
-        self._offset = now - time.monotonic() * 1000
+        self.clock.read(now, time.monotonic())
         await self._look_at_server()
         self._host.beaten(True)
 

@@ -84,6 +84,7 @@ class Worker:
         self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat)
         beating = Presence(self.clients.beat, self.keys, limits)
         self.liveness = Liveness(self, beating, settings.heartbeat, self.version)
+        self.inboxes.least_ms = self.liveness.least_ms
         self.tasks = Tasks(on_death)
 
     # Life.

@@ -1,7 +1,7 @@
 """Inboxes: appending, acking, reading pages and history. One typed call per script."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -58,7 +58,11 @@ Attempt = list[Appended] | Unavailable
 
 
 class Inboxes:
-    """Every call on users' inboxes. `wait`: how far an append must get before it counts; None: the answer will do."""
+    """Every call on users' inboxes.
+
+    `wait`: how far an append must get before it counts; None: the answer will do. `least_ms`: what the `ms` of a new
+    entry must reach, even where the server's clock is behind.
+    """
 
     def __init__(self, clients: Clients, keys: Keys, limits: Limits) -> None:
         self._write = clients.write
@@ -66,6 +70,7 @@ class Inboxes:
         self._keys = keys
         self._limits = limits
         self.wait: Wait | None = None
+        self.least_ms: Callable[[], int] = lambda: 0
 
     @property
     def copies_apart(self) -> bool:
@@ -97,7 +102,7 @@ class Inboxes:
     async def _append(self, ops: Sequence["_Op"]) -> list[Any]:
         """One row of `append.lua` for each op, or `Unavailable`."""
         limits = self._limits
-        head = (int(limits.dedupe_window * 1000), limits.kept, limits.max_pending)
+        head = (int(limits.dedupe_window * 1000), limits.kept, limits.max_pending, self.least_ms())
         parts = list(self._parts(ops))
         calls = [
             (

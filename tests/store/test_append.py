@@ -254,3 +254,14 @@ async def test_a_retention_below_a_second_does_not_delete_what_was_just_accepted
     brief = store.limited(retention=0.5)
     await brief.send()
     assert len(await brief.entries()) == 1
+
+
+async def test_no_entry_is_older_than_what_the_servers_clock_is_known_to_have_reached(store: Store) -> None:
+    """Else a server that took over with a clock behind, and without the newest entries, gives cursors out twice."""
+    first = accepted(await store.send("m1"))
+    reached = first.ms + 3_600_000
+    store.inboxes.least_ms = lambda: reached
+    assert accepted(await store.send("m2")) == Cursor(reached, 2)
+    store.inboxes.least_ms = lambda: 0
+    assert accepted(await store.send("m3")) == Cursor(reached, 3), "the inbox itself never goes back"
+    assert accepted(await store.send("m4", "carol")).ms < reached

@@ -2,7 +2,9 @@
 -- append: puts messages into inboxes. A message that this script appended is accepted.
 --
 -- KEYS  five per op: state, inbox, seen:a, seen:b, presence (of one user)
--- ARGV  1 dedupe window (ms)  2 life of an inbox (s)  3 max_pending (entries), then per op:
+-- ARGV  1 dedupe window (ms)  2 life of an inbox (s)  3 max_pending (entries)
+--       4 what the server's clock is known to have reached (ms): entries are not older, whichever server this is
+--       then per op:
 --       what      "m" the first recipient of a message, "n" a further one, "o" the sender's own copy, "c" its own
 --                 copy where the recipients' inboxes lie elsewhere and the message is known to be accepted
 --       identity  m/<from>/<id>
@@ -24,7 +26,7 @@ local match, format, floor = string.match, string.format, math.floor
 
 local window, retention, max_pending = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local time = call('TIME')
-local now = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
+local now = math.max(tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000), tonumber(ARGV[4]))
 local accepted = false -- of the message whose ops are being handled
 
 local function repeated(was, what, print, state)
@@ -113,7 +115,7 @@ local function append(k, what, identity, print, expires, first, final)
 end
 
 local results = {}
-local at, op = 4, 0
+local at, op = 5, 0
 while ARGV[at] do
   local what, final = ARGV[at], at + 4 + tonumber(ARGV[at + 4])
   if what == 'm' then accepted = false end
