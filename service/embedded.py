@@ -37,6 +37,12 @@ _POLL = 0.02  # seconds between two questions whether it answers
 _SILENCE = 30.0  # seconds without any answer until a start counts as failed
 
 
+def _environment() -> dict[str, str]:
+    """Ours without the service's settings, some of which are secret; an unknown locale would keep it from starting."""
+    clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("INBOXD_")}
+    return {**clean, "LC_ALL": "C"}
+
+
 class EmbeddedServer:
     """One server process at a time, always on the same data and the same port.
 
@@ -61,7 +67,7 @@ class EmbeddedServer:
         """Starts the process and waits until it answers. Raises Refused with its last log lines otherwise."""
         self.process = await spawn(
             self._command(),
-            env={**os.environ, "LC_ALL": "C"},  # an unknown locale would keep it from starting
+            env=_environment(),
             fds=(self.data.lock_fd,),
             stdout=asyncio.subprocess.DEVNULL,  # it writes to its log file
         )

@@ -1,5 +1,6 @@
 """What is said when the service is ready: where everything is, and lines to copy."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 from service.config import VERSION, Settings
 from service.ops.reach import redis_cli
 
+_IN_QUERY = re.compile(r"([?&]\w*password=)[^&#]*", re.IGNORECASE)
 _TEMPLATE = """\
 ready, version {version}: {workers} on {server}, acceptances are {level}.
 
@@ -18,13 +20,17 @@ ready, version {version}: {workers} on {server}, acceptances are {level}.
 
 Receive as bob:
   {tail} tail bob
-  curl -s '{http}/v1/inbox?device=phone&wait=30' -H 'X-Inboxd-User: bob'
+  curl -s '{http}/v1/inbox?device=phone&wait=30' -H {bob}
 
 Send to bob:
-  curl -s -X POST {http}/v1/messages -H 'X-Inboxd-User: alice' -H 'Content-Type: application/json' \
+  curl -s -X POST {http}/v1/messages -H {alice} -H 'Content-Type: application/json' \
 -d '{{"to":"bob","body":{{"text":"hi"}}}}'
 
-Ctrl-C stops it.
+{tokens}Ctrl-C stops it.
+"""
+_TOKENS = """\
+INBOXD_TOKEN: a token of the one who asks{made}.
+
 """
 
 
@@ -44,10 +50,21 @@ def welcome(settings: Settings, level: str, data: Path | None) -> str:
         ws=f"ws://{host}:{settings.port}",
         cli=redis_cli(settings.redis_url),
         tail=_command(settings),
+        **_asking(settings),
     )
 
 
+def _asking(settings: Settings) -> dict[str, str]:
+    """How the lines to copy say who asks."""
+    if settings.auth == "off":
+        return {"bob": "'X-Inboxd-User: bob'", "alice": "'X-Inboxd-User: alice'", "tokens": ""}
+    made = f", such as `{_command(settings)} token --user bob` makes" if settings.jwt_secret is not None else ""
+    header = '"Authorization: Bearer $INBOXD_TOKEN"'
+    return {"bob": header, "alice": header, "tokens": _TOKENS.format(made=made)}
+
+
 def _without_password(url: str) -> str:
+    url = _IN_QUERY.sub(r"\1***", url)
     parts = urlsplit(url)
     if parts.password is None:
         return url

@@ -38,6 +38,26 @@ def test_the_line_to_receive_waits_for_a_device() -> None:
     assert words[-1] == "X-Inboxd-User: bob"
 
 
+def test_with_tokens_the_lines_take_one_from_the_environment_and_show_no_secret() -> None:
+    secret = "a-secret-of-the-tests-with-enough-bytes"
+    settings = Settings(redis_url="redis://127.0.0.1:24001/0", auth="jwt", jwt_secret=secret)
+    said = welcome(settings, "fsynced", Path("/some/data"))
+    assert said.count('-H "Authorization: Bearer $INBOXD_TOKEN"') == 2
+    assert "X-Inboxd-User" not in said
+    assert "token --user bob" in said
+    assert secret not in said
+
+
+def test_where_others_sign_tokens_no_command_is_named_for_it() -> None:
+    settings = Settings(
+        redis_url="redis://127.0.0.1:24001/0", auth="jwt", jwks_url="https://user:hunter2@issuer.example"
+    )
+    said = welcome(settings, "fsynced", Path("/some/data"))
+    assert "$INBOXD_TOKEN" in said
+    assert "token --user" not in said
+    assert "hunter2" not in said
+
+
 def test_the_command_is_written_as_it_can_be_typed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv/bin/python"))
@@ -66,6 +86,7 @@ def test_an_ipv6_address_stands_in_brackets() -> None:
     (
         ("redis://127.0.0.1:6390/2", "redis://127.0.0.1:6390/2", "redis-cli -p 6390 -n 2"),
         ("redis://ops:hunter2@127.0.0.1:6390", "redis://ops:***@127.0.0.1:6390", "redis-cli -p 6390 --user ops"),
+        ("redis://db?db=1&password=hunter2", "redis://db?db=1&password=***", "redis-cli -h db -p 6379"),
         ("redis://:hunter2@db", "redis://:***@db", "redis-cli -h db -p 6379"),
         ("unix:///run/redis.sock", "unix:///run/redis.sock", "redis-cli -s /run/redis.sock"),
     ),

@@ -110,12 +110,13 @@ async def test_nothing_that_is_said_or_written_holds_a_secret(
 
 
 def test_a_service_that_does_not_start_says_why_without_the_secret(tmp_path: Path) -> None:
-    for settings, words in (
+    cases: tuple[tuple[dict[str, Any], str], ...] = (
         ({"auth": "jwt", "jwt_secret": "hunter2-hunter2"}, "INBOXD_JWT_SECRET will not do"),
         ({"jwt_secret": SECRET}, "INBOXD_JWT_SECRET is set"),
         ({"auth": "jwt", "jwt_secret": SECRET, "redis_url": f"redis://:{PASSWORD}@127.0.0.1:1"}, "cannot be reached"),
         ({"host": "0.0.0.0"}, "INBOXD_AUTH=jwt"),
-    ):
+    )
+    for settings, words in cases:
         service = Service(tmp_path, **settings)
         with pytest.raises(AssertionError, match="the service ended"):
             service.start()
