@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.lab.processes import is_alive
+from scripts.lab.processes import is_alive, pause
 from scripts.lab.timing import PATIENCE, eventually_async
 from service import worker_slot
 from service.core.errors import Refused
@@ -174,7 +174,7 @@ async def test_a_renewal_starts_the_successor_first_and_drains_the_old_one_after
         first = pid(one)
         gauge = tmp_path / f"gauge_livesum_{first}.db"
         gauge.touch()
-        os.kill(first, signal.SIGSTOP)  # it cannot drain, and yet its successor serves
+        pause(first)  # it cannot drain, and yet its successor serves
         renewal = asyncio.create_task(one.renew())
         assert await one_answer(listener) == pid(one) != first
         assert is_alive(first)
