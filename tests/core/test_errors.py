@@ -33,7 +33,8 @@ def test_a_fault_of_every_code_has_all_its_fields(code: str) -> None:
 
 def test_what_may_succeed_with_the_same_id_is_retryable() -> None:
     retryable = {code for code in CODES if Fault(code, "").retryable}
-    assert retryable == {"out_of_order", "internal", "unavailable", "inbox_full"}
+    of_limits = {"too_slow", "rate_limited", "too_many_connections", "overloaded"}
+    assert retryable == {"out_of_order", "internal", "unavailable", "inbox_full"} | of_limits
 
 
 def test_a_client_error_carries_its_fault() -> None:
