@@ -62,10 +62,18 @@ def test_flags_win_over_the_environment_and_the_rest_stays(monkeypatch: pytest.M
 
 
 def test_bad_settings_are_told_by_name_without_a_stack_trace() -> None:
-    done = inboxd("serve", "--host", "0.0.0.0", INBOXD_HEARTBEAT="soon")
+    done = inboxd("serve", "--port", "70000", INBOXD_HEARTBEAT="soon")
+    assert done.returncode == 2
+    assert "INBOXD_PORT: " in done.stderr
+    assert "INBOXD_HEARTBEAT: 'soon' is not a duration" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_listening_to_others_without_authentication_is_refused_by_name() -> None:
+    done = inboxd("serve", "--host", "0.0.0.0")
     assert done.returncode == 2
     assert "INBOXD_HOST: " in done.stderr
-    assert "INBOXD_HEARTBEAT: 'soon' is not a duration" in done.stderr
+    assert "INBOXD_AUTH=jwt" in done.stderr
     assert "Traceback" not in done.stderr
 
 
