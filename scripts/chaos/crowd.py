@@ -135,7 +135,10 @@ class Crowd:
 
     def end(self) -> None:
         """Ends everybody and the thread. Safe at any time."""
+        if self._loop.is_closed():
+            return
         if not self._thread.is_alive():
+            self._loop.close()
             return
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -39,7 +39,8 @@ def rows(result: Result) -> list[tuple[str, str]]:
     ]
     if found.reconnected is not None:
         told.append(("reconnected after", f"{seconds(found.reconnected)} more than `closing` asked for, at most"))
-    if result.scenario.promise.may_rewind:
+    promise = result.scenario.promise
+    if promise.may_rewind and not promise.accepted_stays:
         told.append(("lost with the server", f"{result.lost_with_server}: may happen at this durability"))
     return [*told, *(("fault" if happened else "NO FAULT", text) for text, happened in result.proofs)]
 

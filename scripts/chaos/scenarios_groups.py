@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 from redis.crc import key_slot
 
@@ -52,25 +53,11 @@ def sentinel_failover(stage: Stage[Sentinels]) -> None:
     hindrance=clock.obstacle,
 )
 def sentinel_lost_tail(stage: Stage[ClockedSentinels]) -> None:
-    group, users = stage.ground.group, stage.crowd.users
+    group = stage.ground.group
     for replica in group.replicas:
         replica.set_clock(-HOUR)
     with stage.fault():
-        replicas = group.replicas
-        for replica in replicas:
-            replica.pause()
-        # What is on its way to them already would still be read.
-        group.server(group.primary).do("CLIENT", "KILL", "TYPE", "replica")
-        stage.wait(1)
-        before = stage.ground.heads(users)
-        old = group.kill_primary()
-        for replica in replicas:
-            replica.resume()
-        new = group.await_failover(old)
-        after = stage.ground.heads(users)
-    lost = sum(max(0, before[user].seq - after[user].seq) for user in users)
-    stage.prove(old != new, f"the primary was at {old} and is at {new}")
-    stage.prove(lost > 0, f"at least {lost} entries were lost with the old primary")
+        _, new = fail_over_without_tail(stage)
     behind = time.time() - int(group.server(new).do("TIME")[0])
     stage.prove(behind > HOUR / 2000, f"the new primary's clock is {behind:.0f} s behind")
     stage.recover()
@@ -78,8 +65,44 @@ def sentinel_lost_tail(stage: Stage[ClockedSentinels]) -> None:
     stage.prove(rewound(stage) > 0, f"{rewound(stage)} times a device was told `rewound`")
 
 
+def fail_over_without_tail(stage: Stage[Any]) -> tuple[int, int]:
+    """Kills the primary after its replicas have not followed for a second; its port, and the new one's."""
+    group, users = stage.ground.group, stage.crowd.users
+    replicas = group.replicas
+    for replica in replicas:
+        replica.pause()
+    # What is on its way to them already would still be read.
+    group.server(group.primary).do("CLIENT", "KILL", "TYPE", "replica")
+    stage.wait(1)
+    before = stage.ground.heads(users)
+    old = group.kill_primary()
+    for replica in replicas:
+        replica.resume()
+    new = group.await_failover(old)
+    after = stage.ground.heads(users)
+    lost = sum(max(0, before[user].seq - after[user].seq) for user in users)
+    stage.prove(old != new, f"the primary was at {old} and is at {new}")
+    stage.prove(lost > 0, f"at least {lost} entries were lost with the old primary")
+    return old, new
+
+
 def rewound(stage: Stage[ClockedSentinels]) -> int:
     return sum(gap.reason == "rewound" for gap in stage.since_fault(Gap))
+
+
+@scenario(
+    "sentinel-unreplicated",
+    "the primary is killed while its replicas do not follow; nothing was accepted meanwhile",
+    ground=Sentinels,
+    cast=KNOWING,
+    promise=ACCEPTED_STAYS,
+    settings={"DURABILITY": "replicated:2"},
+)
+def sentinel_unreplicated(stage: Stage[Sentinels]) -> None:
+    with stage.fault():
+        old, _ = fail_over_without_tail(stage)
+        stage.ground.group.restart(old)
+    stage.prove(stage.refusals() > 0, f"sends were refused meanwhile ({stage.refusals()})")
 
 
 @scenario(
