@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import httpx2
 import pytest
 
 from scripts.lab.redis_server import RedisServer
@@ -77,6 +78,7 @@ async def worker(listener: socket.socket, url: str, hook: str = "", **settings: 
 
 async def status(listener: socket.socket, path: str) -> int:
     host, port = listener.getsockname()
+    async with httpx2.AsyncClient(base_url=f"http://{host}:{port}", trust_env=False, timeout=PATIENCE) as client:
         return (await client.get(path)).status_code
 
 
@@ -135,16 +137,16 @@ async def test_it_refuses_to_start_where_the_settings_break_the_promise_and_says
     listener: socket.socket, redis_url: str, redis_server: RedisServer
 ) -> None:
     with redis_server.client() as store:
-        store.config_set("appendfsync", "everysec")
+        store.config_set("maxmemory-policy", "allkeys-lru")
         try:
-            async with worker(listener, redis_url, durability="fsynced") as process:
+            async with worker(listener, redis_url) as process:
                 assert await process.says() == b""
                 code, said = await process.ends()
         finally:
-            store.config_set("appendfsync", "always")
+            store.config_set("maxmemory-policy", "noeviction")
         assert store.hgetall("chat:workers") == {}
     assert code == REFUSES
-    assert "appendfsync always" in said
+    assert "CONFIG SET maxmemory-policy noeviction" in said
     assert len(said.strip().splitlines()) == 1
 
 
