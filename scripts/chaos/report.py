@@ -117,7 +117,8 @@ def summary(results: Iterable[Result]) -> list[str]:
 
 def section(result: Result) -> list[str]:
     """One scenario, lines of Markdown."""
-    lines = [f"## `{result.scenario.name}`", "", f"{result.scenario.about}.", ""]
+    about = result.scenario.about
+    lines = [f"## `{result.scenario.name}`", "", f"{about[:1].upper()}{about[1:]}.", ""]
     if result.skipped:
         return [*lines, f"Skipped: {result.skipped}", ""]
     lines += ["| what | figure |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows(result)), ""]
