@@ -4,11 +4,12 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Query, Request
+from pydantic import WithJsonSchema
 from starlette.responses import Response
 
 from service.core.cursor import Cursor
 from service.core.entries import frame
-from service.core.errors import ClientError
+from service.core.errors import CODES, ClientError
 from service.core.frames import CursorText, Name, Send, Strict, validate
 from service.core.identity import Identity
 from service.core.sending import Message, Outcome, message_of
@@ -16,6 +17,22 @@ from service.delivery.poll import poll
 from service.delivery.worker import Worker
 from service.edge.auth import Asking, AskingToSend, sender_of
 from service.edge.bodies import commit, commit_all, new_id, read_json, read_model, worker_of
+from service.edge.openapi import (
+    ASKING,
+    BODY,
+    COUNT,
+    CURSOR,
+    ENTRIES,
+    FLAG,
+    NAME,
+    TEXT,
+    answer,
+    described,
+    fields,
+    list_of,
+    problem_schema,
+    problems,
+)
 from service.edge.problems import problem, problem_response
 from service.edge.rates import Rates
 from service.store.inbox import AckStatus
@@ -27,16 +44,20 @@ SMALL_BODY = 64 << 10
 """Bytes of a request that carries no message."""
 
 
-def described(model: type[Strict], text: str) -> dict[str, Any]:
-    """OpenAPI of a body that the route reads itself."""
-    schema = model.model_json_schema(by_alias=True)
-    return {"requestBody": {"required": True, "description": text, "content": {"application/json": {"schema": schema}}}}
+RECIPIENTS = list_of(
+    {"anyOf": [fields({"to": NAME, "cursor": CURSOR}, duplicate=FLAG), fields({"to": NAME, "error": TEXT})]}
+)
+ACCEPTED = {"id": TEXT, "from": NAME, "ts": COUNT, "duplicate": FLAG, "durability": TEXT, "recipients": RECIPIENTS}
+SENDING = (*ASKING, *BODY, "rate_limited")
+A_KEY = {"name": "Idempotency-Key", "in": "header", "description": "the id, where the body has none", "schema": TEXT}
+A_PROBLEM = {"anyOf": [problem_schema((code,), recipients=RECIPIENTS) for code in CODES]}
+A_CURSOR = {"pattern": CURSOR["pattern"]}
 
 
 class Batch(Strict):
     """Several messages; one bad item does not spoil the others."""
 
-    messages: list[Any]
+    messages: Annotated[list[Any], WithJsonSchema(list_of(Send.model_json_schema(by_alias=True)) | {"maxItems": 1000})]
 
 
 class AckBody(Strict):
@@ -46,7 +67,15 @@ class AckBody(Strict):
     cursor: CursorText
 
 
-@router.post("/v1/messages", status_code=202, tags=["sending"], openapi_extra=described(Send, "One message."))
+@router.post(
+    "/v1/messages",
+    status_code=202,
+    tags=["sending"],
+    openapi_extra=described(Send, "One message.") | {"parameters": [A_KEY]},
+    responses=answer(202, "in the inbox of every recipient listed with a cursor", fields(ACCEPTED))
+    | answer(200, "this id was accepted before", fields(ACCEPTED))
+    | problems(*SENDING, "id_reused", "inbox_full", recipients=RECIPIENTS),
+)
 async def send_message(request: Request, asking: AskingToSend) -> Response:
     """Accepts a message into every recipient's inbox: 202 the first time, 200 for a repeat of the same id."""
     worker = worker_of(request)
@@ -60,7 +89,17 @@ async def send_message(request: Request, asking: AskingToSend) -> Response:
     return _json(told.content, told.status)
 
 
-@router.post("/v1/messages/batch", tags=["sending"], openapi_extra=described(Batch, "Up to 1,000 messages."))
+@router.post(
+    "/v1/messages/batch",
+    tags=["sending"],
+    openapi_extra=described(Batch, "Up to 1,000 messages."),
+    responses=answer(
+        200,
+        "in the order of the messages",
+        fields({"results": list_of({"anyOf": [fields(ACCEPTED | {"status": COUNT}), A_PROBLEM]})}),
+    )
+    | problems(*SENDING),
+)
 async def send_batch(request: Request, asking: AskingToSend) -> Response:
     """Each message as it would be alone, in order, with its status."""
     worker = worker_of(request)
@@ -71,12 +110,17 @@ async def send_batch(request: Request, asking: AskingToSend) -> Response:
     return _json({"results": [result or _result(next(outcomes)) for result in results]})
 
 
-@router.get("/v1/inbox", tags=["receiving"])
+@router.get(
+    "/v1/inbox",
+    tags=["receiving"],
+    responses=answer(200, "frames in order", fields({"entries": ENTRIES, "cursor": CURSOR, "head": CURSOR}))
+    | problems(*ASKING, "invalid_field", "too_many_devices", "too_many_connections"),
+)
 async def read_inbox(
     request: Request,
     asking: Asking,
     device: Annotated[str, Query(pattern=r"^[A-Za-z0-9._\-@:+]{1,128}$")],
-    after: Annotated[str | None, Query()] = None,
+    after: Annotated[str | None, Query(json_schema_extra=A_CURSOR)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     wait: Annotated[float, Query(ge=0, le=60)] = 0,
 ) -> Response:
@@ -88,7 +132,13 @@ async def read_inbox(
     )
 
 
-@router.post("/v1/inbox/ack", status_code=204, tags=["receiving"], openapi_extra=described(AckBody, "An ack."))
+@router.post(
+    "/v1/inbox/ack",
+    status_code=204,
+    tags=["receiving"],
+    openapi_extra=described(AckBody, "An ack."),
+    responses=problems(*ASKING, *BODY, "ack_beyond_head", "too_many_devices"),
+)
 async def ack_inbox(request: Request, asking: Asking) -> Response:
     """The device has handled everything up to the cursor. An older one than the last is ignored."""
     worker = worker_of(request)
@@ -103,11 +153,16 @@ async def ack_inbox(request: Request, asking: Asking) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/v1/inbox/history", tags=["receiving"])
+@router.get(
+    "/v1/inbox/history",
+    tags=["receiving"],
+    responses=answer(200, "frames, newest first", fields({"entries": ENTRIES, "more": FLAG}))
+    | problems(*ASKING, "invalid_field"),
+)
 async def read_history(
     request: Request,
     asking: Asking,
-    before: Annotated[str | None, Query()] = None,
+    before: Annotated[str | None, Query(json_schema_extra=A_CURSOR)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     peer: Annotated[str | None, Query(alias="with", pattern=r"^[A-Za-z0-9._\-@:+]{1,128}$")] = None,
 ) -> Response:

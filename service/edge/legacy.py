@@ -26,7 +26,8 @@ from service.delivery.worker import Worker
 from service.edge.auth import CHATTERS, Gate, Rule, check_name, origin_allowed, sender_of
 from service.edge.bodies import commit, new_id, read_model, worker_of
 from service.edge.expiry import Expiry
-from service.edge.http import described, rates_of
+from service.edge.http import rates_of
+from service.edge.openapi import ASKING, BODY, COUNT, TEXT, answer, described, fields, refusals
 from service.edge.problems import Denied
 from service.edge.rates import Rates
 from service.edge.ws import TOKEN_EXPIRED, code_of, texts
@@ -58,6 +59,10 @@ class CreateChat(Strict):
     msg: str
     sender: Name
     recipient: Name
+
+
+TOLD = fields({"code": COUNT, "msg": TEXT, "data": TEXT})
+"""The older service's answers, failures included."""
 
 
 def system(text: str, user: str) -> bytes:
@@ -228,6 +233,8 @@ def _message(worker: Worker, sender: str, recipient: str, text: str) -> Message:
     "/api/chat/create_chat",
     dependencies=[Depends(POSTING)],
     openapi_extra=described(CreateChat, "One text."),
+    responses=answer(200, "sent", TOLD)
+    | refusals(TOLD, *ASKING, *BODY, "forbidden", "rate_limited", "inbox_full", "internal"),
 )
 async def create_chat(request: Request) -> Response:
     """Sends a text. The answer's shape is the older service's, failures included."""

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from service.core import strict_json
@@ -13,7 +13,20 @@ from service.core.frames import Strict
 from service.delivery.worker import Worker
 from service.edge.auth import AskingToOperate, check_name
 from service.edge.bodies import read_json, worker_of
-from service.edge.http import described
+from service.edge.openapi import (
+    ASKING,
+    BODY,
+    COUNT,
+    CURSOR,
+    NAME,
+    TEXT,
+    answer,
+    described,
+    fields,
+    list_of,
+    maybe,
+    problems,
+)
 from service.ops import queries
 from service.store.worker_stream import BROADCAST, KICK
 
@@ -22,13 +35,25 @@ router = APIRouter(prefix="/v1/ops", tags=["operators"])
 BROADCAST_BYTES = 64 << 10
 
 
+User = Annotated[str, Path(json_schema_extra=NAME)]
+WORKER = {"host": maybe(TEXT), "pid": maybe(COUNT), "version": maybe(TEXT), "connections": maybe(COUNT),
+          "heartbeat_age_ms": maybe(COUNT), "lag": maybe(COUNT)}  # fmt: skip
+DEVICE = {"device": NAME, "cursor": CURSOR, "behind": COUNT, "last_seen": maybe(COUNT), "worker": maybe(TEXT)}
+INBOX = {"user": NAME, "last": CURSOR, "floor": CURSOR, "length": COUNT, "pending": COUNT,
+         "devices": list_of(fields(DEVICE))}  # fmt: skip
+
+
 class Broadcast(Strict):
     """To whoever is online."""
 
     body: Any
 
 
-@router.get("/workers")
+@router.get(
+    "/workers",
+    responses=answer(200, "by name", fields({"workers": list_of(fields({"worker": TEXT} | WORKER))}))
+    | problems(*ASKING),
+)
 async def workers(request: Request, asking: AskingToOperate) -> Response:
     """The living workers: who they are, what they hold, how fresh their heartbeat is."""
     worker = worker_of(request)
@@ -36,8 +61,11 @@ async def workers(request: Request, asking: AskingToOperate) -> Response:
     return _json({"workers": [asdict(row) for row in rows]})
 
 
-@router.get("/inboxes/{user}")
-async def inbox(request: Request, asking: AskingToOperate, user: str) -> Response:
+@router.get(
+    "/inboxes/{user}",
+    responses=answer(200, "as it stands", fields(INBOX)) | problems(*ASKING, "not_found", "invalid_field"),
+)
+async def inbox(request: Request, asking: AskingToOperate, user: User) -> Response:
     """How an inbox stands, and each of its devices."""
     worker = worker_of(request)
     view = await queries.inbox(worker.clients.rest, worker.keys, check_name(user, "user"))
@@ -46,7 +74,12 @@ async def inbox(request: Request, asking: AskingToOperate, user: str) -> Respons
     return _json(asdict(view))
 
 
-@router.post("/broadcast", status_code=202, openapi_extra=described(Broadcast, "Any JSON value."), response_model=None)
+@router.post(
+    "/broadcast",
+    status_code=202,
+    openapi_extra=described(Broadcast, "Any JSON value."),
+    responses=answer(202, "on its way", fields({})) | problems(*ASKING, *BODY),
+)
 async def broadcast(request: Request, asking: AskingToOperate) -> Response:
     """A frame without a cursor to everybody who is online, at most once."""
     worker = worker_of(request)
@@ -58,11 +91,11 @@ async def broadcast(request: Request, asking: AskingToOperate) -> Response:
     return _json({}, 202)
 
 
-@router.delete("/connections/{user}", status_code=204)
+@router.delete("/connections/{user}", status_code=204, responses=problems(*ASKING, "not_found", "invalid_field"))
 async def kick(
     request: Request,
     asking: AskingToOperate,
-    user: str,
+    user: User,
     device: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._\-@:+]{1,128}$")] = None,
 ) -> Response:
     """Closes a user's sockets (4510), or those of one device."""
