@@ -12,8 +12,10 @@ Figure = Callable[[str, str], None]
 
 
 @pytest.fixture(autouse=True)
-async def _tidy() -> AsyncIterator[None]:
-    """Drops the connections that a failing test has left open, so that only that test fails."""
+async def _tidy(anyio_backend: str) -> AsyncIterator[None]:
+    """Drops the connections that a failing test has left open, so that only that test fails. (The backend is named
+    for tests that are not async.)
+    """
     yield
     await Wire.drop_unfinished()
     for raw in list(Raw.unfinished):
