@@ -109,7 +109,7 @@ class Committer:
                 except Unavailable as error:
                     attempts = [error] * len(batch)
                 self._finish(batch, attempts)
-                if all(isinstance(attempt, Unavailable) for attempt in attempts):
+                if all(isinstance(attempt, Unavailable) for attempt in attempts) and not await self._others_answer():
                     await self._until_back(backoff)
             self._wake.clear()
             self._idle.set()
@@ -128,8 +128,8 @@ class Committer:
         return batch
 
     def _finish(self, batch: list[Submission], attempts: Sequence[Attempt]) -> None:
-        """Answers first, then the announcements. What a lane has sent behind something that failed is refused, so
-        that order holds: in this batch, where it may be in all the same, and in the queue.
+        """Answers first, then the announcements. So that order holds, what a lane has sent behind something that failed
+        comes again, too: in this batch, where it may be in, as unknown; in the queue, where it is not, as refused.
         """
         BATCHES.inc()
         broken: set[Lane] = set()
@@ -146,8 +146,9 @@ class Committer:
 
     def _answer(self, submission: Submission, attempt: Attempt, broken: set[Lane]) -> Sequence[Appended] | Fault:
         message, lane = submission.message, submission.lane
-        if isinstance(attempt, Unavailable):
-            self._log(attempt)
+        if isinstance(attempt, Unavailable) or lane in broken:
+            if isinstance(attempt, Unavailable):
+                self._log(attempt)
             SENDS_UNAVAILABLE.inc()
             if lane is not None:
                 lane.fail(message.id)
@@ -157,11 +158,8 @@ class Committer:
         result = attempt[: len(message.to)]
         if self._copies_apart and message.sender not in message.to and any(one.cursor for one in result):
             self._copy(message)
-        if lane is None:
-            return result
-        if lane in broken:
-            return self._refuse(submission)
-        lane.settle(message.id)
+        if lane is not None:
+            lane.settle(message.id)
         return result
 
     def _refuse(self, submission: Submission) -> Fault:
@@ -187,6 +185,16 @@ class Committer:
         self._queued_bytes = 0
         self._room.set()
         return waiting
+
+    async def _others_answer(self) -> bool:
+        """Of many servers, one that is away takes only its own inboxes with it."""
+        if not self._inboxes.copies_apart:
+            return False
+        try:
+            await self._inboxes.ping()
+        except Unavailable:
+            return False
+        return True
 
     async def _until_back(self, backoff: Backoff) -> None:
         """While the server is away, sends are answered at once."""

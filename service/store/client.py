@@ -60,7 +60,7 @@ class _Maker:
     def __init__(self, settings: Settings) -> None:
         self._address = parse(settings.redis_url)
         self._timeout = settings.redis_timeout
-        self._slots = Slots(self._address.nodes)
+        self._slots = Slots(self._address.nodes, lambda node: self._node(node, "inboxd-slots", 1))
         self._primaries: list[Primary] = []
 
     def link(self, name: str, connections: int) -> Link:

@@ -6,13 +6,14 @@ same connection, `ASKING` must precede its command there, and nothing that may h
 """
 
 import asyncio
+import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from redis.crc import key_slot
-from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, RedisError, TryAgainError
+from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyError, TryAgainError
 
 from service.core.errors import Unavailable
 from service.store.address import Node
@@ -25,7 +26,12 @@ KEYLESS = {"PING", "TIME", "INFO", "CONFIG", "ROLE", "SCRIPT", "ACL", "CLIENT", 
 TRY_AGAIN = 0.05
 """Seconds between two tries at a slot that is on the move, and at least between two looks at the slots."""
 
+ASK_TIMEOUT = 1.0
+"""Seconds the nodes have to say who serves what."""
+
 Connect = Callable[[Node], Single]
+Picture = tuple[Node | None, ...]
+"""The node of each slot."""
 
 
 def key_of(command: Command) -> Any:
@@ -41,12 +47,18 @@ def key_of(command: Command) -> Any:
 
 
 class Slots:
-    """Which node serves which slot, as the nodes tell it. One for all links of a worker."""
+    """Which node serves which slot, as most of the nodes tell it. One for all links of a worker.
 
-    def __init__(self, seeds: Iterable[Node]) -> None:
+    `connect`: links of its own to the nodes, each made once and kept: nobody else's commands are in front.
+    """
+
+    def __init__(self, seeds: Iterable[Node], connect: Connect) -> None:
         self._seeds = tuple(seeds)
+        self._connect = connect
+        self._nodes: dict[Node, Single] = {}
         self._owners: list[Node | None] = [None] * SLOTS
         self._looked = -1.0
+        self._why = ""  # the last look told nothing
         self._looking = asyncio.Lock()
         self.stale = True
 
@@ -60,36 +72,61 @@ class Slots:
             raise Unavailable(f"no node serves slot {slot}")
         return owner
 
-    def _outdated(self) -> bool:
-        return self.stale
-
-    async def fresh(self, connect: Connect) -> None:
-        """Looks again where something said that the picture is old. Raises Unavailable where nobody can tell."""
-        if not self._outdated():
+    async def fresh(self) -> None:
+        """Looks again where something said that the picture is old; all who wait share one look. Raises Unavailable
+        where nobody can tell.
+        """
+        if not self.stale:
             return
+        came = time.monotonic()
         async with self._looking:
-            wait = self._looked + TRY_AGAIN - time.monotonic()
-            if not self._outdated():
-                return
-            if wait > 0:
-                await asyncio.sleep(wait)
-            self._looked = time.monotonic()
-            await self._look(connect)
+            if self._looked < came:
+                await asyncio.sleep(self._looked + TRY_AGAIN - time.monotonic())
+                await self._look()
+            if self._why:
+                raise Unavailable(self._why)
 
-    async def _look(self, connect: Connect) -> None:
-        why = "it names no node"
-        for node in dict.fromkeys((*self.primaries, *self._seeds)):
-            try:
-                rows = await connect(node).raw("CLUSTER", "SLOTS")
-            except (RedisError, OSError, TimeoutError) as error:
-                why = str(error)
-                continue
-            owners = _owners(rows, node)
-            if any(owners):
-                self._owners = owners
-                self.stale = not all(owners)
-                return
-        raise Unavailable(f"no node of the Cluster tells who serves what: {why}")
+    async def _look(self) -> None:
+        self._looked = time.monotonic()
+        self._why = "no node of the Cluster tells who serves what"
+        if pictures := await self._pictures():
+            self._owners = list(pictures.most_common(1)[0][0])
+            self.stale, self._why = False, ""
+
+    async def _pictures(self) -> Counter[Picture]:
+        """How many nodes say what. All are asked at once and the others not waited for once most say the same: one
+        may be frozen; one that is cut off from the others would go on naming itself.
+        """
+        nodes = list(dict.fromkeys((*self.primaries, *self._seeds)))
+        asking = [asyncio.create_task(self._ask(node)) for node in nodes]
+        pictures: Counter[Picture] = Counter()
+        try:
+            for answer in asyncio.as_completed(asking, timeout=ASK_TIMEOUT):
+                if (picture := await answer) is not None:
+                    pictures[picture] += 1
+                    if pictures[picture] * 2 > len(nodes):
+                        break
+        except TimeoutError:
+            pass  # those who have not answered by now do not count
+        finally:
+            for one in asking:
+                one.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+        return pictures
+
+    async def _ask(self, node: Node) -> Picture | None:
+        if node not in self._nodes:
+            self._nodes[node] = self._connect(node)
+        try:
+            with translated():
+                owners = _owners(await self._nodes[node].raw("CLUSTER", "SLOTS"), node)
+        except Unavailable:
+            return None
+        return tuple(owners) if any(owners) else None
+
+    async def aclose(self) -> None:
+        for node in self._nodes.values():
+            await node.aclose()
 
 
 def _owners(rows: Any, asked: Node) -> list[Node | None]:
@@ -158,8 +195,7 @@ class Cluster:
         todo = list(range(len(commands)))
         deadline = time.monotonic() + self._patience
         while todo:
-            with translated():
-                await self._slots.fresh(self._node)
+            await self._slots.fresh()
             await self._round(commands, todo, sent_on, replies, send)
             todo = self._turned_away(todo, sent_on, replies)
             if todo and time.monotonic() > deadline:
@@ -201,7 +237,7 @@ class Cluster:
     def _owner(self, command: Command) -> Node:
         key = key_of(command)
         if key is None:
-            return self._slots.primaries[0]
+            return random.choice(self._slots.primaries)  # who has failed may still be among them
         return self._slots.owner(key_slot(key.encode() if isinstance(key, str) else key))
 
     async def _ask(
@@ -230,10 +266,10 @@ class Cluster:
 
     async def primaries(self) -> list[tuple[str, Link]]:
         self._slots.stale = True
-        with translated():
-            await self._slots.fresh(self._node)
+        await self._slots.fresh()
         return [(f"{host}:{port}", self._node((host, port))) for host, port in self._slots.primaries]
 
     async def aclose(self) -> None:
         for node in self._nodes.values():
             await node.aclose()
+        await self._slots.aclose()

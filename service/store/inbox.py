@@ -1,5 +1,6 @@
 """Inboxes: appending, acking, reading pages and history. One typed call per script."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,9 @@ class Inboxes:
             for part in parts
         ]
         rows: list[Any] = [None] * len(ops)
-        for part, reply in zip(parts, await scripts.call_all(self._write, calls, self.wait), strict=True):
+        # Parts of one server hold the same inboxes: a later one must not be in before an earlier one.
+        replies = await scripts.call_all(self._write, calls, self.wait, in_order=not self._write.many)
+        for part, reply in zip(parts, replies, strict=True):
             for place, n in enumerate(part):
                 rows[n] = reply if isinstance(reply, Unavailable) else reply[place]
         return rows
@@ -246,8 +249,22 @@ class Inboxes:
         ]
 
     async def ping(self) -> None:
-        """Whether appends have a server to go to: any of many. Raises Unavailable."""
-        await self._write.run("PING")
+        """Whether appends have a server to go to: the first of many that answers will do. Raises Unavailable."""
+        pings = [asyncio.create_task(one.run("PING")) for _, one in await self._write.primaries()]
+        unknown = Unavailable("no primary is known")
+        try:
+            for ping in asyncio.as_completed(pings):
+                try:
+                    await ping
+                except Unavailable as error:
+                    unknown = error
+                else:
+                    return
+        finally:
+            for one in pings:
+                one.cancel()
+            await asyncio.gather(*pings, return_exceptions=True)
+        raise unknown
 
     async def touch(self, devices: Iterable[tuple[str, str]], now_ms: int) -> None:
         """Connected devices (user, device) are seen now, and what is kept for them stays. Raises Unavailable."""

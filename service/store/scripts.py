@@ -45,12 +45,19 @@ async def call(link: Link, script: Script, keys: Sequence[Any], args: Sequence[A
     return reply
 
 
-async def call_all(link: Link, calls: Sequence[Call], wait: Wait | None = None) -> list[Any]:
+async def call_all(link: Link, calls: Sequence[Call], wait: Wait | None = None, *, in_order: bool = False) -> list[Any]:
     """Runs scripts one behind the other without waiting between them, not atomic: their replies. One whose outcome
     is unknown, or that did not get as far as `wait` asks, has `Unavailable` in its place. Raises Unavailable: any of
     them may have run.
+
+    `in_order`: none may run before one in front of it. Then several bring their text along: a server that has just
+    started may not know the script at the first, and have been told it by another worker at the second.
     """
-    commands = [("EVALSHA", script.sha, len(keys), *keys, *args) for script, keys, args in calls]
+    by_text = in_order and len(calls) > 1
+    commands = [
+        ("EVAL" if by_text else "EVALSHA", script.text if by_text else script.sha, len(keys), *keys, *args)
+        for script, keys, args in calls
+    ]
     replies = await link.exchange(commands, wait)
     unknown = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
     if unknown:  # the server does not know them: nothing ran, and the text makes it known

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from scripts.lab.proxy import RedisProxy
+from service.core.errors import Fault, Unavailable
 from service.core.lane import Lane
-from service.core.sending import Appended, AppendStatus, Message
+from service.core.sending import UNAVAILABLE, Appended, AppendStatus, Message
 from service.delivery import committer as module
 from service.delivery.committer import Committer, Done
 from service.store.client import Clients
-from service.store.inbox import Inboxes, Limits
+from service.store.inbox import Attempt, Inboxes, Limits
 from service.store.keys import Keys
 from service.telemetry import BATCHES, MESSAGES_COMMITTED, SENDS_UNAVAILABLE
 from tests.delivery.rig import (
@@ -231,6 +232,7 @@ async def test_of_a_failed_batch_all_is_unavailable_and_nothing_stays_without_an
     others = bench.submit(a_message("other"), lane=theirs)
     alone = bench.submit(a_message("alone"))
     bench.trouble.before = 1
+    troubled(bench.inboxes, "ping").before = 1  # nor does any node of a Cluster answer
     before = total(SENDS_UNAVAILABLE)
     bench.release()
     codes = [code(answer) for answer in await all_of([bench.held, *behind, *others, *alone])]
@@ -261,6 +263,49 @@ async def test_after_a_failure_other_lanes_go_on_and_the_failed_one_by_its_faile
     assert await entries(store, "zoe") == ["first", "theirs", "next"]
 
 
+async def test_where_one_message_of_a_batch_fails_only_its_lane_comes_again(bench: Bench) -> None:
+    """As in a Cluster, when one of its nodes is away: what was behind it in the batch may be in, and says so."""
+    real = bench.inboxes.append
+
+    async def without_bob(messages: Sequence[Message], own_copy: bool) -> list[Attempt]:
+        attempts = await real(messages, own_copy)
+        return [Unavailable("away") if "bob" in m.to else a for m, a in zip(messages, attempts, strict=True)]
+
+    lane, other = Lane(), Lane()
+    await bench.hold()
+    bench.inboxes.append = without_bob  # type: ignore[method-assign]
+    sent = [
+        ("m1", "carol", lane),
+        ("m2", "bob", lane),
+        ("m3", "carol", lane),
+        ("m4", "carol", other),
+        ("m5", "dave", None),
+    ]
+    for id, _, own in sent:
+        assert own is None or own.admits(id)
+    answers = [submit(bench.committer, a_message(id, to), own) for id, to, own in sent]
+    bench.release()
+    first, failed, behind, neighbour, single = await within(asyncio.gather(*answers), "answers")
+    assert failed is behind is UNAVAILABLE
+    assert [accepted(answer).seq for answer in (first, neighbour, single)] == [1, 3, 1]
+    assert lane.failed == ["m2", "m3"]
+    assert other.failed == []
+    bench.inboxes.append = real  # type: ignore[method-assign]
+    again = [
+        submit(bench.committer, a_message(id, to), lane)
+        for id, to in (("m2", "bob"), ("m3", "carol"))
+        if lane.admits(id)
+    ]
+    assert [code_or_status(answer) for answer in await within(asyncio.gather(*again), "answers")] == [
+        "DUPLICATE",
+        "DUPLICATE",
+    ]
+
+
+def code_or_status(answer: Answer) -> str:
+    return answer.code if isinstance(answer, Fault) else answer[0].status.name
+
+
 async def test_while_the_server_is_away_sends_are_answered_at_once_and_after_it_is_back_accepted(
     remote: Bench, proxy: RedisProxy, store: Any
 ) -> None:
@@ -283,6 +328,40 @@ async def test_while_the_server_is_away_sends_are_answered_at_once_and_after_it_
     await all_of(remote.submit(a_message("m2"), lane=lane))
     await all_of(remote.submit(a_message("m3")))
     assert await entries(store) == ["m1", "m2", "m3"]
+
+
+class OneOfManyAway(Inboxes):
+    """Inboxes on several servers, of which the one with Bob's is away; the others answer."""
+
+    def __init__(self) -> None:
+        self.wait = None
+        self.gate = asyncio.Event()
+
+    @property
+    def copies_apart(self) -> bool:
+        return True
+
+    async def append(self, messages: Sequence[Message], _own_copy: bool) -> list[Attempt]:
+        await self.gate.wait()
+        away = Unavailable("one node is away")
+        return [away if "bob" in message.to else [Appended(AppendStatus.APPENDED)] for message in messages]
+
+    async def ping(self) -> None:
+        await asyncio.sleep(0)
+
+
+async def test_a_batch_for_one_node_of_many_that_is_away_refuses_nothing_for_the_others() -> None:
+    inboxes = OneOfManyAway()
+    committer = Committer(inboxes, lambda *_: None, lambda _: None, own_copy=False)
+    task = asyncio.create_task(committer.run())
+    away = submit(committer, a_message("m1", "bob"))
+    await ticks()
+    behind = submit(committer, a_message("m2", "carol"))
+    inboxes.gate.set()
+    assert code(await within(away, "an answer")) == "unavailable"
+    assert not isinstance(await within(behind, "an answer"), Fault)
+    assert not committer.down
+    await ended(task)
 
 
 async def test_whoever_fails_after_it_ran_is_unavailable_and_the_same_id_gets_the_first_cursor(

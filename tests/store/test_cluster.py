@@ -149,6 +149,28 @@ async def test_a_node_that_is_gone_takes_only_its_own_inboxes_with_it(store: Sto
     assert (await store.send("m-bob", "bob")).status in (AppendStatus.APPENDED, AppendStatus.DUPLICATE)
 
 
+async def test_a_frozen_node_holds_up_nobody_elses_commands(store: Store, group: ClusterGroup) -> None:
+    """Its own time out, again and again, and each time the slots are looked at: the others answer for it."""
+    for port in group.primaries():
+        group.server(port).do("CONFIG", "SET", "cluster-require-full-coverage", "no")
+    await store.append([message("m1", *USERS)], own_copy=False)
+    frozen = group.primaries()[0]  # the first that would be asked
+    [there, *_] = [user for user in USERS if group.node_of(store.keys.inbox(user)) == frozen]
+    [elsewhere, *_] = [user for user in USERS if group.node_of(store.keys.inbox(user)) != frozen]
+    group.server(frozen).pause()
+    try:
+        stuck = asyncio.create_task(store.inboxes.last(there))
+        store.clients.rest._slots.stale = True
+        await store.inboxes.last(elsewhere)
+        assert (await store.send("m2", elsewhere)).status is AppendStatus.APPENDED
+        await store.inboxes.ping()
+        assert not stuck.done()
+    finally:
+        group.server(frozen).resume()
+    await stuck
+    await asyncio.to_thread(group.await_ok)
+
+
 def group_node(store: Store, group: ClusterGroup, user: str, port: int) -> bool:
     """Whether a user's inbox lies on the node that was at `port`: nobody else may have its slots."""
     try:
@@ -166,6 +188,19 @@ async def test_durability_is_waited_for_on_every_node(store: Store) -> None:
     assert all(isinstance(attempt, Unavailable) for attempt in attempts)
 
 
+async def test_appends_have_somewhere_to_go_while_one_node_answers(store: Store, group: ClusterGroup) -> None:
+    await store.append([message("m1", *USERS)], own_copy=False)
+    lost = group.primaries()[:-1]
+    for port in lost:
+        group.kill(port)
+    try:
+        await store.inboxes.ping()
+    finally:
+        for port in lost:
+            group.server(port).start()
+        await asyncio.to_thread(group.await_ok)
+
+
 async def test_without_any_node_it_is_unavailable() -> None:
     clients = Clients(Server(f"redis+cluster://127.0.0.1:{free_port()}"))
     with pytest.raises(Unavailable, match="no node of the Cluster"):
@@ -179,13 +214,24 @@ async def test_without_any_node_it_is_unavailable() -> None:
 class Node7(Single):
     """Answers from a list, and notes what it was asked."""
 
-    def __init__(self, answers: list[Any]) -> None:
+    def __init__(self, answers: list[Any], primary: bytes = b"here") -> None:
         super().__init__(None)
         self.answers = answers
+        self.primary = primary
         self.asked: list[str] = []
+        self.looks = 0
+        self.away = False
 
     async def raw(self, *command: Any) -> Any:
-        return [[0, SLOTS - 1, [b"here", 1]]] if command[:2] == ("CLUSTER", "SLOTS") else None
+        assert command == ("CLUSTER", "SLOTS")
+        self.looks += 1
+        await asyncio.sleep(0)
+        if self.away:
+            raise ConnectionResetError
+        return [[0, SLOTS - 1, [self.primary, 1]]]
+
+    async def aclose(self) -> None:
+        pass
 
     async def raw_pipeline(self, commands: Any) -> list[Any]:
         self.asked += [" ".join(map(str, command)) for command in commands]
@@ -194,8 +240,27 @@ class Node7(Single):
 
 async def routed(here: list[Any], there: list[Any], *commands: Command) -> tuple[list[Any], Node7, Node7]:
     nodes: dict[Node, Node7] = {("here", 1): Node7(here), ("there", 2): Node7(there)}
-    cluster = Cluster(Slots([("here", 1)]), nodes.__getitem__, PATIENCE)
+    cluster = Cluster(Slots([("here", 1)], nodes.__getitem__), nodes.__getitem__, PATIENCE)
     return await cluster.pipeline(commands), nodes["here", 1], nodes["there", 2]
+
+
+async def test_a_primary_that_is_cut_off_and_names_itself_is_outvoted() -> None:
+    nodes = {("here", 1): Node7([]), ("there", 1): Node7([], b"there"), ("yonder", 1): Node7([], b"there")}
+    slots = Slots(nodes, nodes.__getitem__)
+    await slots.fresh()
+    assert slots.primaries == [("there", 1)]
+
+
+async def test_all_who_wait_share_one_look_and_what_came_of_it() -> None:
+    node = Node7([])
+    slots = Slots([("here", 1)], {("here", 1): node}.__getitem__)
+    node.away = True
+    found = await asyncio.gather(*(slots.fresh() for _ in range(50)), return_exceptions=True)
+    assert {type(one) for one in found} == {Unavailable}
+    assert node.looks == 1
+    node.away = False
+    await asyncio.gather(*(slots.fresh() for _ in range(50)))
+    assert (node.looks, slots.primaries) == (2, [("here", 1)])
 
 
 async def test_who_is_sent_elsewhere_goes_there_once() -> None:

@@ -100,9 +100,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Script, list[Any]]]:
     seen: list[tuple[Script, list[Any]]] = []
     run = scripts.call_all
 
-    async def call_all(link: Any, made: Any, wait: Any = None) -> list[Any]:
+    async def call_all(link: Any, made: Any, wait: Any = None, **how: Any) -> list[Any]:
         seen.extend((script, list(keys)) for script, keys, _ in made)
-        return await run(link, made, wait)
+        return await run(link, made, wait, **how)
 
     monkeypatch.setattr(scripts, "call_all", call_all)
     return seen
