@@ -23,19 +23,23 @@ class Sentinels:
     """Asks all of them at once: one that is cut off from the others may name yesterday's primary."""
 
     def __init__(self, address: Address) -> None:
-        tls = {"ssl": True, **_ssl(address.options)} if address.tls else {}
+        tls = _ssl(address.options) if address.tls else {}
         self._group = address.group
         self._clients = [
-            redis.asyncio.Redis(
-                host=host,
-                port=port,
-                socket_timeout=ASK_TIMEOUT,
-                socket_connect_timeout=ASK_TIMEOUT,
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-                max_connections=8,
-                **address.sentinel_options,
-                **tls,
+            redis.asyncio.Redis.from_pool(
+                redis.asyncio.BlockingConnectionPool(  # all connections of a link may look at the same moment
+                    host=host,
+                    port=port,
+                    connection_class=SSLConnection if address.tls else Connection,
+                    socket_timeout=ASK_TIMEOUT,
+                    socket_connect_timeout=ASK_TIMEOUT,
+                    retry=Retry(NoBackoff(), 0),
+                    protocol=2,
+                    max_connections=8,
+                    timeout=ASK_TIMEOUT,
+                    **address.sentinel_options,
+                    **tls,
+                )
             )
             for host, port in address.nodes
         ]

@@ -11,7 +11,7 @@ from scripts.lab.timing import PATIENCE, POLL, UNIT
 from service.core.errors import Unavailable
 from service.core.sending import AppendStatus
 from service.store.address import parse
-from service.store.client import Clients
+from service.store.client import REST_CONNECTIONS, Clients
 from service.store.link import Wait
 from service.store.sentinel import Sentinels
 from tests.store.conftest import Server, Store
@@ -51,6 +51,10 @@ async def test_the_primary_is_found_and_named(store: Store, group: SentinelGroup
     [(address, link)] = await store.clients.beat.primaries()
     assert address == f"127.0.0.1:{group.primary}"
     assert (await link.run("ROLE"))[0] in (b"master", "master")
+
+
+async def test_all_connections_of_a_link_can_look_for_the_primary_at_once(store: Store) -> None:
+    await asyncio.gather(*(store.clients.rest.run("PING") for _ in range(REST_CONNECTIONS)))
 
 
 async def test_after_the_loss_of_the_primary_what_two_replicas_had_is_still_there(
