@@ -135,12 +135,12 @@ class Worker:
 
     async def _leave(self) -> None:
         await self.committer.drained()
-        await self.copier.drained()
         for subscriber in list(self.hub.all()):
             subscriber.end(1012, "the worker is restarting")
         await self.hub.emptied()
         await self.acker.flush()
         await self.releaser.drained()
+        await self.copier.drained()  # the last: while a node is away it may wait for long
 
     async def stop(self) -> None:
         """Ends the tasks; after a whole drain forgets the identity, so that nobody has to reap it."""

@@ -93,6 +93,33 @@ async def test_what_one_node_does_not_take_is_tried_again_alone(bench: Bench) ->
     assert bench.inboxes.copied == ["m0", "m2", "m1"]
 
 
+async def test_copies_that_fail_hold_up_no_other_senders_and_keep_their_order(bench: Bench) -> None:
+    stuck = [f"m{number}" for number in range(2 * module.BATCH)]
+    bench.inboxes.refused = {*stuck}
+    for id in stuck:
+        bench.copier.add(a_message(id))
+    bench.copier.add(a_message("other", sender="carol"))
+    await until(lambda: "other" in bench.inboxes.copied, "the copy of somebody else")
+    assert bench.inboxes.copied == ["other"]
+    bench.inboxes.refused = set()
+    await within(bench.copier.drained(), "all copies")
+    assert bench.inboxes.copied == ["other", *stuck]
+
+
+async def test_beyond_a_bound_of_bytes_copies_are_left_out_and_counted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_WAITING_BYTES", 2 * len(a_message("m0").body))
+    before = total(OWN_COPIES_DROPPED)
+    for number in range(3):
+        bench.copier.add(a_message(f"m{number}"))
+    await within(bench.copier.drained(), "the first two")
+    bench.copier.add(a_message("m3"))
+    await within(bench.copier.drained(), "one more, since there is room again")
+    assert bench.inboxes.copied == ["m0", "m1", "m3"]
+    assert total(OWN_COPIES_DROPPED) == before + 1
+
+
 async def test_beyond_the_bound_copies_are_left_out_and_counted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 2)
     before = total(OWN_COPIES_DROPPED)
