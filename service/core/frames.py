@@ -21,6 +21,8 @@ CursorText = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,15})-(0
 MAX_RECIPIENTS = 100
 MAX_EXPIRES_IN = 2_592_000
 MAX_WINDOW = 1024
+LONGEST_TOLD = 64
+"""Characters of a field's name that an error repeats."""
 
 
 class Strict(BaseModel):
@@ -122,18 +124,30 @@ def first_fault(error: ValidationError) -> Fault:
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     # `to` takes a name or a list: what the other form would have wanted explains nothing.
     found = next((e for e in errors if e["type"] not in ("string_type", "list_type")), errors[0])
-    field = str(found["loc"][0]) if found["loc"] else None
     what = _FORMS.get(found["type"], found["msg"])
+    return _fault_of(str(found["loc"][0]), what) if found["loc"] else Fault("invalid_field", what)
+
+
+def _fault_of(field: str, what: str) -> Fault:
+    """An unknown field may have a name of any length: an error is no echo."""
+    field = field if len(field) <= LONGEST_TOLD else f"{field[:LONGEST_TOLD]}…"
     return Fault("invalid_field", f"{field}: {what}" if field else what, field)
 
 
 def validate(model: type[Model], value: Any) -> Model:
     """`value` as `model`. Raises ClientError `invalid_field`."""
+    known = model.__pydantic_fields__
+    if isinstance(value, dict) and len(value) > len(known):  # tens of thousands would each become an error
+        names = {field.alias or name for name, field in known.items()}
+        raise _refusal(_fault_of(next(name for name in value if name not in names), _FORMS["extra_forbidden"]))
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        fault = first_fault(error)
-        raise ClientError(fault.code, fault.detail, fault.field) from None
+        raise _refusal(first_fault(error)) from None
+
+
+def _refusal(fault: Fault) -> ClientError:
+    return ClientError(fault.code, fault.detail, fault.field)
 
 
 def read_object(line: bytes) -> dict[str, Any]:

@@ -229,3 +229,16 @@ def test_an_error_of_a_request_with_a_ref_carries_the_ref() -> None:
 def test_a_frame_of_the_server_is_what_the_protocol_shows(raw: bytes, frame: dict[str, Any]) -> None:
     assert orjson.loads(raw) == frame
     assert b"\n" not in raw
+
+
+@pytest.mark.parametrize("more", (1, 10))
+def test_an_unknown_field_is_named_but_not_at_any_length(more: int) -> None:
+    found = fault({**SEND, **{f"{n}{'u' * 1000}": n for n in range(more)}})
+    assert found.code == "invalid_field"
+    assert found.field == "0" + "u" * 63 + "…"
+    assert len(found.detail) < 200
+
+
+def test_among_more_fields_than_there_are_the_first_unknown_one_is_named() -> None:
+    found = fault({**SEND, "from": "carol", "expires_in": 1, "sender": "carol", "": 1})
+    assert (found.code, found.field) == ("invalid_field", "sender")
