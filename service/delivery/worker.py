@@ -62,6 +62,7 @@ class Worker:
         self._left = False
         self._contradictions: list[str] = []
         self._missing: list[str] = []
+        self._clocks_apart = 0
         self._kind = parse(settings.redis_url).kind
         self.keys = Keys(settings.prefix)
         self.clients = Clients(settings)
@@ -165,8 +166,10 @@ class Worker:
         return self.liveness.now_ms()
 
     def claim_deadline(self) -> int:
-        """Until when, by the server's clock, a claim made now may count (ms): then its caller gives up."""
-        return self.now_ms() + int(self.settings.redis_timeout * 1000)
+        """Until when, by the server's clock, a claim made now may count (ms): then its caller gives up. In a Cluster
+        it may meet a clock that is ahead of the one this worker goes by.
+        """
+        return self.now_ms() + int(self.settings.redis_timeout * 1000) + self._clocks_apart
 
     @property
     def connections(self) -> int:
@@ -196,6 +199,7 @@ class Worker:
         servers, asked = list(found.values()), self.settings.durability
         self._contradictions = preflight.contradictions(servers, asked, self._kind)
         self._missing = durability.missing(servers, asked)
+        self._clocks_apart = durability.clocks_apart(servers)
         level = preflight.judged(servers, self.settings)
         self.durability, self.inboxes.wait = level.name, level.wait
         self.committer.barred = bool(durability.lacking(servers, asked) or self._missing)

@@ -24,6 +24,7 @@ class ServerFacts:
     rewrite_without_fsync: bool
     policy: str
     replicas: int = 0  # connected now
+    clock_ms: int = 0
 
     @property
     def level(self) -> str:
@@ -65,8 +66,17 @@ def level(servers: Sequence[ServerFacts], durability: str, *, fails_over: bool, 
     if count := replicas_asked(durability):
         return Level(durability, Wait(("WAIT", count, patience), count))
     if durability == "fsynced":
-        return Level("fsynced", None if at_once else Wait(("WAITAOF", 1, 0, patience), 1))
+        # Even behind `always`, where it costs nothing: the settings may change, or another server take over, between
+        # two looks at them.
+        waits = all(server.waits_for_fsync for server in servers) or not at_once
+        return Level("fsynced", Wait(("WAITAOF", 1, 0, patience), 1) if waits else None)
     return Level("fsynced" if at_once and durability == "auto" and not fails_over else "appended")
+
+
+def clocks_apart(servers: Sequence[ServerFacts]) -> int:
+    """By how much the clocks of several servers differ (ms), or a little more."""
+    clocks = [server.clock_ms for server in servers]
+    return max(clocks) - min(clocks)
 
 
 def lacking(servers: Sequence[ServerFacts], durability: str) -> list[str]:

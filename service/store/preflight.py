@@ -8,7 +8,7 @@ from service.core.errors import Refused, Unavailable
 from service.store.address import Kind, parse
 from service.store.client import Settings, connect
 from service.store.durability import Level, ServerFacts, lacking, level
-from service.store.link import Link
+from service.store.link import Link, unavailable
 
 OLDEST = (7, 0)
 """The oldest server version that has what the scripts use."""
@@ -23,15 +23,12 @@ class Wanted(Settings, Protocol):
 
 async def inspect(link: Link) -> ServerFacts:
     """Reads one server's live settings. Raises Unavailable."""
-    info = await link.run("INFO")
     wanted = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy")
-    try:
-        rows = await link.run("CONFIG", "GET", *wanted)
-        flat = [part.decode() for part in rows] if isinstance(rows, list) else []
-        config = dict(zip(flat[::2], flat[1::2], strict=True))
-    except Unavailable:
-        config = {}
-    return server_facts(info, config)
+    info, rows = await link.pipeline([("INFO",), ("CONFIG", "GET", *wanted)])
+    if isinstance(info, Exception):
+        raise unavailable(info)
+    flat = [part.decode() for part in rows] if isinstance(rows, list) else []  # an error where it is denied
+    return server_facts(info, dict(zip(flat[::2], flat[1::2], strict=True)))
 
 
 def server_facts(info: Mapping[str, Any], config: Mapping[str, str]) -> ServerFacts:
@@ -49,6 +46,7 @@ def server_facts(info: Mapping[str, Any], config: Mapping[str, str]) -> ServerFa
         rewrite_without_fsync=config.get("no-appendfsync-on-rewrite") == "yes",
         policy=config.get("maxmemory-policy", str(info.get("maxmemory_policy", ""))),
         replicas=int(info.get("connected_slaves", 0)),
+        clock_ms=int(info.get("server_time_usec", 0)) // 1000,
     )
 
 

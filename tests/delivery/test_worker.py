@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from scripts.lab.ports import free_port
 from scripts.lab.proxy import RedisProxy
 from service.core.errors import Refused, Unavailable
 from service.delivery.worker import Worker
+from service.store import preflight
+from service.store.durability import ServerFacts
+from service.store.link import Link
 from service.store.presence import Claim
 from service.store.worker_stream import BROADCAST, KICK
 from service.telemetry import HINTS_UNREADABLE, REPLAYED_PAGES
@@ -33,6 +37,22 @@ from tests.delivery.rig import (
 
 async def presence_of(store: Any, user: str = "bob") -> dict[str, str]:
     return dict(await store.hgetall(f"chat:presence:{{{user}}}"))
+
+
+async def test_a_claim_may_meet_a_clock_that_is_ahead(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a Cluster the user's node need not have the clock that the worker goes by."""
+    worker = await start()
+    inspect = preflight.inspect_all
+
+    async def two_clocks(link: Link) -> dict[str, ServerFacts]:
+        [(address, facts), *_] = (await inspect(link)).items()
+        return {address: facts, "elsewhere": replace(facts, clock_ms=facts.clock_ms + 10_000)}
+
+    monkeypatch.setattr(preflight, "inspect_all", two_clocks)
+    await worker.inspect()
+    before = worker.now_ms()
+    latest = worker.claim_deadline() - worker.settings.redis_timeout * 1000 - 10_000
+    assert before <= latest <= worker.now_ms()
 
 
 @pytest.fixture

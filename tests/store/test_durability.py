@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.store.durability import Level, ServerFacts, lacking, level, missing, replicas_asked
+from service.store.durability import Level, ServerFacts, clocks_apart, lacking, level, missing, replicas_asked
 from service.store.link import Wait
 from tests.store.test_preflight import GOOD
 
@@ -20,7 +20,6 @@ def judged(server: ServerFacts, durability: str, *, fails_over: bool = False) ->
     ("server", "durability", "told"),
     (
         (GOOD, "auto", "fsynced"),
-        (GOOD, "fsynced", "fsynced"),
         (GOOD, "appended", "appended"),
         (EVERYSEC, "auto", "appended"),
         (EVERYSEC, "appended", "appended"),
@@ -37,11 +36,21 @@ def test_without_waiting_replies_name_what_holds_and_never_more_than_was_asked_f
 
 def test_where_another_server_may_take_over_one_disk_is_no_promise_unless_it_was_asked_for() -> None:
     assert judged(GOOD, "auto", fails_over=True) == Level("appended")
-    assert judged(GOOD, "fsynced", fails_over=True) == Level("fsynced")
+    assert judged(GOOD, "fsynced", fails_over=True).name == "fsynced"
 
 
-def test_fsynced_waits_for_the_file_where_the_server_answers_before_it_is_written() -> None:
-    assert judged(EVERYSEC, "fsynced") == Level("fsynced", Wait(("WAITAOF", 1, 0, 4000), 1))
+@pytest.mark.parametrize("server", (GOOD, EVERYSEC))
+def test_fsynced_waits_for_the_file_whatever_the_settings_say_now(server: ServerFacts) -> None:
+    assert judged(server, "fsynced") == Level("fsynced", Wait(("WAITAOF", 1, 0, 4000), 1))
+
+
+def test_where_the_file_cannot_be_waited_for_fsynced_goes_by_the_settings() -> None:
+    assert judged(replace(OLD, fsync="always"), "fsynced") == Level("fsynced")
+
+
+def test_clocks_are_as_far_apart_as_the_two_furthest() -> None:
+    assert clocks_apart([replace(GOOD, clock_ms=ms) for ms in (1000, 11000, 900)]) == 10100
+    assert clocks_apart([GOOD]) == 0
 
 
 def test_replicated_waits_for_so_many_replicas() -> None:

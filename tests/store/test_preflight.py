@@ -1,6 +1,6 @@
 """Preflight: what a server's settings promise, and what contradicts the promise asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,11 +9,13 @@ import pytest
 from scripts.lab.ports import free_port
 from scripts.lab.redis_server import RedisServer
 from scripts.lab.timing import eventually
-from service.core.errors import Refused
+from service.core.errors import Refused, Unavailable
 from service.store import client as store
 from service.store.address import Kind
 from service.store.durability import ServerFacts
+from service.store.link import Command
 from service.store.preflight import contradictions, inspect, preflight
+from service.store.single import Single
 from tests.store.conftest import Server
 
 GOOD = ServerFacts(
@@ -107,6 +109,27 @@ def settings(own_server: RedisServer) -> Iterator[Any]:
 
 async def test_a_server_started_as_the_embedded_one_promises_fsynced(own_server: RedisServer) -> None:
     assert await preflight(Wanted(own_server.url)) == "fsynced"
+
+
+class CutOff(Single):
+    """A link whose connection breaks when the settings are asked for."""
+
+    async def raw(self, *command: Any) -> Any:
+        if command[0] == "CONFIG":
+            raise ConnectionResetError
+        return await super().raw(*command)
+
+    async def raw_pipeline(self, commands: Sequence[Command]) -> list[Any]:
+        assert any(command[0] == "CONFIG" for command in commands)
+        raise ConnectionResetError
+
+
+async def test_settings_that_nobody_answers_for_are_not_taken_for_denied(own_server: RedisServer) -> None:
+    client = store.connect(Wanted(own_server.url))
+    assert isinstance(client, Single)
+    with pytest.raises(Unavailable):
+        await inspect(CutOff(client.redis))
+    await client.aclose()
 
 
 async def test_the_facts_are_the_servers_own(own_server: RedisServer) -> None:
