@@ -40,7 +40,7 @@ class Line:
 _MALFORMED = Line(frozenset({"malformed_json"}), fatal=True)
 
 
-class _MalformedError(Exception):
+class MalformedError(Exception):
     pass
 
 
@@ -107,7 +107,7 @@ def depth(value: Any) -> int:
 
 
 def parsed(text: str) -> tuple[Any, bool]:
-    """The value, and whether section 2 takes it as far as JSON goes. Raises _MalformedError."""
+    """The value, and whether section 2 takes it as far as JSON goes. Raises MalformedError."""
     broken = []
 
     def integer(digits: str) -> int:
@@ -120,12 +120,12 @@ def parsed(text: str) -> tuple[Any, bool]:
         return float(digits)
 
     def constant(name: str) -> NoReturn:
-        raise _MalformedError(name)
+        raise MalformedError(name)
 
     try:
         value = json.loads(text, parse_int=integer, parse_float=real, parse_constant=constant)
     except ValueError as error:
-        raise _MalformedError(text) from error
+        raise MalformedError(text) from error
     return value, not any(broken) and not any(map(_SURROGATE.search, _strings(value)))
 
 
@@ -145,7 +145,7 @@ def line(text: str) -> Line:
     """Of one line, after `hello`; on a connection that has been sent nothing."""
     try:
         value, readable = parsed(text)
-    except _MalformedError:
+    except MalformedError:
         return _MALFORMED
     if not readable:
         return _refused(value, {"invalid_field"})
@@ -191,7 +191,7 @@ def first(text: str) -> Line:
     """Of the first line of a connection: no codes where it is a proper `hello`."""
     try:
         value, readable = parsed(text)
-    except _MalformedError:
+    except MalformedError:
         return _MALFORMED
     codes: set[str] = set()
     if not readable:

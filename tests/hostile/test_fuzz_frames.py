@@ -17,6 +17,8 @@ from tests.support.api import LEAKS, Api
 from tests.support.device import Device
 from tests.support.wire import Frame, Wire
 
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a failure
+
 PROFILE = settings(
     derandomize=True,
     deadline=None,
