@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from service.core.cursor import Cursor
 from service.core.entries import frame
-from service.core.errors import CODES, ClientError
+from service.core.errors import ClientError
 from service.core.frames import CursorText, Name, Send, Strict, validate
 from service.core.identity import Identity
 from service.core.sending import Message, Outcome, message_of
@@ -50,7 +50,8 @@ RECIPIENTS = list_of(
 ACCEPTED = {"id": TEXT, "from": NAME, "ts": COUNT, "duplicate": FLAG, "durability": TEXT, "recipients": RECIPIENTS}
 SENDING = (*ASKING, *BODY, "rate_limited")
 A_KEY = {"name": "Idempotency-Key", "in": "header", "description": "the id, where the body has none", "schema": TEXT}
-A_PROBLEM = {"anyOf": [problem_schema((code,), recipients=RECIPIENTS) for code in CODES]}
+AN_ITEMS = ("forbidden", "too_large", "invalid_field", "id_reused", "internal", "unavailable", "inbox_full")
+A_PROBLEM = {"anyOf": [problem_schema((code,), recipients=RECIPIENTS) for code in AN_ITEMS]}
 A_CURSOR = {"pattern": CURSOR["pattern"]}
 
 
