@@ -15,7 +15,7 @@ from service.store.address import Kind, Node, parse
 from service.store.cluster import Cluster, Slots
 from service.store.link import Link
 from service.store.sentinel import Primary, Sentinels, connection_class
-from service.store.single import Single
+from service.store.single import Pool, Single
 
 REST_CONNECTIONS = 32
 """Most connections one worker opens to one server for everything but the blocking reader and the committer."""
@@ -83,7 +83,7 @@ class _Maker:
         return Single(client, f"{host}:{port}")
 
     def _pool(self, name: str, connections: int, made_of: type[Any], **more: Any) -> redis.asyncio.Redis:
-        pool = redis.asyncio.BlockingConnectionPool(
+        pool = Pool(
             connection_class=made_of,
             max_connections=connections,
             timeout=None,

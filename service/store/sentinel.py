@@ -109,14 +109,14 @@ class Primary(Single):
         self._named: Node | None = None
 
     async def primaries(self) -> list[tuple[str, Link]]:
-        """After a failover that it has not noticed, all connections are dropped: the old primary, cut off, would go
+        """After a failover that it has not noticed, all connections are made anew: the old primary, cut off, would go
         on answering. Raises Unavailable.
         """
         with translated():
             named = await self._sentinels.primary()
         if self._named not in (None, named):
             for one in (self, *self._followers):
-                await one.redis.connection_pool.disconnect()
+                one.renew()
         self._named = named
         return [(f"{named[0]}:{named[1]}", self)]
 

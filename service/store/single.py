@@ -2,12 +2,36 @@
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import hiredis
+from redis.asyncio import BlockingConnectionPool
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from service.core.errors import Unavailable
 from service.store.link import Command, Link, Wait, translated
+
+
+class Pool(BlockingConnectionPool):
+    """Whose connections can all be made anew: each when it is taken the next time. To close one that is in use would
+    break whatever its user is just doing with it.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._age = 0
+        self._ages: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+    def renew(self) -> None:
+        """Whoever they are connected to is no longer whom they are for."""
+        self._age += 1
+
+    async def ensure_connection(self, connection: Any) -> None:
+        """Before each use."""
+        if self._ages.setdefault(connection, self._age) != self._age:
+            await connection.disconnect(nowait=True)
+            self._ages[connection] = self._age
+        await super().ensure_connection(connection)
 
 
 class Single:
@@ -28,7 +52,7 @@ class Single:
         try:
             return await self.redis.execute_command(*command)
         except ReadOnlyError:
-            await self._demoted()
+            self.renew()
             raise
 
     async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
@@ -42,7 +66,7 @@ class Single:
                 pipe.execute_command(*command)
             replies = list(await pipe.execute(raise_on_error=False))
         if any(isinstance(reply, ReadOnlyError) for reply in replies):
-            await self._demoted()
+            self.renew()
         return replies
 
     async def exchange(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
@@ -65,12 +89,12 @@ class Single:
         if wait and not wait.reached(replies.pop()):
             replies = [reply if isinstance(reply, Exception) else Unavailable(SHORT) for reply in replies]
         if any(isinstance(reply, ReadOnlyError) for reply in replies):
-            await self._demoted()
+            self.renew()
         return replies
 
-    async def _demoted(self) -> None:
+    def renew(self) -> None:
         """What the name stood for is a replica now: the next connection looks again who the primary is."""
-        await self.redis.connection_pool.disconnect()
+        self.redis.connection_pool.renew()
 
     async def primaries(self) -> list[tuple[str, Link]]:
         return [(self.address, self)]

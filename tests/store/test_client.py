@@ -331,3 +331,25 @@ async def test_closing_the_clients_closes_their_connections(redis_url: str, real
         return b"name=gone" not in await real_redis.execute_command("CLIENT", "LIST")
 
     await eventually_async(gone, "no connection of the clients is left")
+
+
+async def test_connections_are_made_anew_between_two_uses_and_never_during_one(real_store: Store) -> None:
+    """As after a failover: whoever is just using one must not find it closed."""
+    rest = real_store.clients.rest
+
+    async def made() -> int:
+        return int((await rest.run("INFO", "stats"))["total_connections_received"])
+
+    before = await made()
+    rest.renew()
+    assert await made() > before
+
+    async def ask(number: int) -> None:
+        key = real_store.keys.state(f"u{number}")
+        await rest.run("HSET", key, "last", f"{number}" * 1000)
+        for _ in range(20):
+            assert await rest.exchange([("HGET", key, "last")]) == [f"{number}".encode() * 1000]
+            assert await rest.pipeline([("HGET", key, "last")]) == [f"{number}".encode() * 1000]
+            rest.renew()
+
+    await asyncio.gather(*(ask(number) for number in range(40)))
