@@ -45,15 +45,12 @@ class Message:
         return message_tail(self.id, self.sender, self.to_of(user), self.body)
 
 
-def message_of(send: Send, raw: bytes, sender: str, id: str, max_body: int) -> Message:
-    """`raw`: the text `send` was read from. Raises ClientError `too_large`, `invalid_field`."""
+def message_of(send: Send, sender: str, id: str, max_body: int) -> Message:
+    """Raises ClientError `too_large`, `invalid_field`."""
     to = (send.to,) if isinstance(send.to, str) else tuple(send.to)
     if len(set(to)) != len(to):
         raise ClientError("invalid_field", "to: names a user twice", "to")
-    strict_json.check_depth(raw, send.body)
-    body = orjson.dumps(send.body)
-    if len(body) > max_body:
-        raise ClientError("too_large", f"body: {len(body)} bytes, at most {max_body} are taken", "body")
+    body = strict_json.compact(send.body, max_body)
     return Message(id, sender, to, body, fingerprint(send.body), send.expires_in or 0, not isinstance(send.to, str))
 
 

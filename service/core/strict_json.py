@@ -12,7 +12,6 @@ MAX_DEPTH = 64
 """Levels of arrays and objects within a message's body."""
 
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
-_TOO_DEEP = ClientError("invalid_field", "nested too deep")
 
 
 def loads(raw: bytes) -> Any:
@@ -26,7 +25,7 @@ def loads(raw: bytes) -> Any:
         try:
             json.loads(raw.decode(), parse_int=_integer_of_64_bits)
         except RecursionError:
-            raise _TOO_DEEP from None
+            raise _too_deep() from None
     return value
 
 
@@ -39,27 +38,45 @@ def salvage(raw: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def compact(body: Any, most: int) -> bytes:
+    """A message's body as it is stored, in at most `most` bytes. Raises ClientError `too_large`, `invalid_field`."""
+    try:
+        raw = orjson.dumps(body)
+    except TypeError:  # the writer's bound is 254 levels, the reader's 1,024
+        raise _body_too_deep() from None
+    if len(raw) > most:  # before anybody walks through it
+        raise ClientError("too_large", f"body: {len(raw)} bytes, at most {most} are taken", "body")
+    check_depth(raw, body)
+    return raw
+
+
 def check_depth(raw: bytes, body: Any) -> None:
     """`raw`: the text that held the body. Raises ClientError where the body is nested too deep."""
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and depth(body) > MAX_DEPTH:
-        raise ClientError("invalid_field", f"body is nested deeper than {MAX_DEPTH} levels", "body")
+        raise _body_too_deep()
 
 
 def depth(value: Any) -> int:
     """Levels of arrays and objects; a plain value has none."""
-    deepest = 0
-    pending = [(value, 0)]
-    while pending:
-        item, level = pending.pop()
-        if isinstance(item, dict):
-            children: Any = item.values()
-        elif isinstance(item, list):
-            children = item
-        else:
-            continue
-        deepest = max(deepest, level + 1)
-        pending.extend((child, level + 1) for child in children)
-    return deepest
+    levels, containers = 0, [value] if isinstance(value, dict | list) else []
+    while containers:
+        levels += 1
+        containers = [
+            child
+            for container in containers
+            for child in (container.values() if type(container) is dict else container)
+            if type(child) is list or type(child) is dict
+        ]
+    return levels
+
+
+def _too_deep() -> ClientError:
+    """A new one each time: an error that is raised again and again keeps every frame it went through, texts and all."""
+    return ClientError("invalid_field", "nested too deep")
+
+
+def _body_too_deep() -> ClientError:
+    return ClientError("invalid_field", f"body is nested deeper than {MAX_DEPTH} levels", "body")
 
 
 def _explain(raw: bytes, error: orjson.JSONDecodeError) -> NoReturn:
@@ -67,10 +84,10 @@ def _explain(raw: bytes, error: orjson.JSONDecodeError) -> NoReturn:
     try:
         json.loads(raw.decode(), parse_int=str, parse_constant=_not_json)
     except RecursionError:
-        raise _TOO_DEEP from None
+        raise _too_deep() from None
     except ValueError:
         if "depth" in error.msg:
-            raise _TOO_DEEP from None
+            raise _too_deep() from None
         raise ClientError("malformed_json", f"not JSON: {error.msg} at character {error.pos}") from None
     raise ClientError("invalid_field", f"{error.msg} at character {error.pos}") from None
 

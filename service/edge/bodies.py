@@ -15,6 +15,7 @@ from service.core.frames import validate
 from service.core.lane import Lane
 from service.core.sending import OUT_OF_ORDER, UNAVAILABLE, Appended, Message, Outcome, outcome
 from service.delivery.worker import Worker
+from service.edge import headers
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -25,11 +26,14 @@ def worker_of(request: Request) -> Worker:
     return worker
 
 
-async def read_json(request: Request, most: int) -> tuple[bytes, Any]:
-    """The body's text and value. Raises ClientError `unsupported_media_type`, `too_large`, `malformed_json`."""
+async def read_json(request: Request, most: int) -> Any:
+    """The body's value. Raises ClientError `unsupported_media_type`, `too_large`, `malformed_json`."""
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
         raise ClientError("unsupported_media_type", "send application/json")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        headers.add(request.scope, [("accept-encoding", "identity")])
+        raise ClientError("unsupported_media_type", "send it as it is: compressed bodies are not taken")
     too_large = ClientError("too_large", f"at most {most} bytes are taken")
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > most:
@@ -43,13 +47,12 @@ async def read_json(request: Request, most: int) -> tuple[bytes, Any]:
             parts.append(part)
     except ClientDisconnect:
         raise ClientError("malformed_json", "the request broke off") from None
-    raw = b"".join(parts)
-    return raw, strict_json.loads(raw)
+    return strict_json.loads(b"".join(parts))
 
 
 async def read_model(request: Request, model: type[Model], most: int) -> Model:
     """The body as `model`. Raises ClientError."""
-    return validate(model, (await read_json(request, most))[1])
+    return validate(model, await read_json(request, most))
 
 
 def new_id() -> str:

@@ -81,9 +81,8 @@ async def send_message(request: Request, asking: AskingToSend) -> Response:
     """Accepts a message into every recipient's inbox: 202 the first time, 200 for a repeat of the same id."""
     worker = worker_of(request)
     rates_of(request).admit(request, asking)
-    raw, content = await read_json(request, worker.settings.max_frame)
-    send = validate(Send, content)
-    message = _message(worker, asking, send, raw, request.headers.get("idempotency-key"))
+    send = await read_model(request, Send, worker.settings.max_frame)
+    message = _message(worker, asking, send, request.headers.get("idempotency-key"))
     told = await commit(worker, message)
     if told.fault is not None:
         return problem_response(told.fault, **told.content)
@@ -105,7 +104,7 @@ async def send_batch(request: Request, asking: AskingToSend) -> Response:
     """Each message as it would be alone, in order, with its status."""
     worker = worker_of(request)
     rates_of(request).admit(request, asking)
-    messages, results = _batch(worker, asking, (await read_json(request, worker.settings.max_batch_bytes))[1])
+    messages, results = _batch(worker, asking, await read_json(request, worker.settings.max_batch_bytes))
     rates_of(request).charge(request, asking, len(results) - 1)
     outcomes = iter(await commit_all(worker, messages))
     return _json({"results": [result or _result(next(outcomes)) for result in results]})
@@ -191,14 +190,14 @@ def _batch(worker: Worker, asking: Identity, content: Any) -> tuple[list[Message
     messages: list[Message] = []
     for item in items:
         try:
-            messages.append(_message(worker, asking, validate(Send, item), orjson.dumps(item), None))
+            messages.append(_message(worker, asking, validate(Send, item), None))
             results.append(None)
         except ClientError as error:
             results.append(problem(error.fault))
     return messages, results
 
 
-def _message(worker: Worker, asking: Identity, send: Send, raw: bytes, key: str | None) -> Message:
+def _message(worker: Worker, asking: Identity, send: Send, key: str | None) -> Message:
     """Raises ClientError."""
     if key is not None:
         key = key.strip('"')  # the draft's form is a quoted string; a bare one is meant the same
@@ -206,7 +205,7 @@ def _message(worker: Worker, asking: Identity, send: Send, raw: bytes, key: str 
             raise ClientError("invalid_field", "id and Idempotency-Key differ", "id")
         send = validate(Send, {**send.model_dump(by_alias=True, exclude_none=True, exclude={"body"}),
                                "id": key, "body": send.body})  # fmt: skip
-    return message_of(send, raw, sender_of(asking, send.sender), send.id or new_id(), worker.settings.max_body)
+    return message_of(send, sender_of(asking, send.sender), send.id or new_id(), worker.settings.max_body)
 
 
 def _result(told: Outcome) -> dict[str, Any]:

@@ -226,7 +226,7 @@ class LegacyEndpoint:
 
 def _message(worker: Worker, sender: str, recipient: str, text: str) -> Message:
     body = {"text": text}
-    return message_of(SendBody(to=recipient, body=body), b"", sender, new_id(), worker.settings.max_body)
+    return message_of(SendBody(to=recipient, body=body), sender, new_id(), worker.settings.max_body)
 
 
 @router.post(

@@ -83,11 +83,10 @@ async def inbox(request: Request, asking: AskingToOperate, user: User) -> Respon
 async def broadcast(request: Request, asking: AskingToOperate) -> Response:
     """A frame without a cursor to everybody who is online, at most once."""
     worker = worker_of(request)
-    raw, content = await read_json(request, BROADCAST_BYTES)
+    content = await read_json(request, BROADCAST_BYTES)
     if not isinstance(content, dict) or set(content) != {"body"}:
         raise ClientError("invalid_field", "body is the one field", "body")
-    strict_json.check_depth(raw, content["body"])
-    await _tell_all(worker, BROADCAST, orjson.dumps(content["body"]))
+    await _tell_all(worker, BROADCAST, strict_json.compact(content["body"], BROADCAST_BYTES))
     return _json({}, 202)
 
 

@@ -205,7 +205,7 @@ class Conversation:
             frame = read_frame(content)
             match frame:
                 case SendFrame():
-                    await self._send(connection, frame, line)
+                    await self._send(connection, frame)
                 case Ack():
                     connection.ack(Cursor.parse(frame.cursor))
                 case Skip():
@@ -226,11 +226,11 @@ class Conversation:
                 raise
             connection.tell(error_frame(fault, id=_text(content.get("id")), ref=_text(content.get("ref"))))
 
-    async def _send(self, connection: Connection, frame: SendFrame, line: bytes) -> None:
+    async def _send(self, connection: Connection, frame: SendFrame) -> None:
         if (wait := self._rates.turn(self._identity)) > 0:
             await self._socket.rest(wait)
         sender = sender_of(self._identity, frame.sender)
-        message = message_of(frame, line, sender, frame.id, self._worker.settings.max_body)
+        message = message_of(frame, sender, frame.id, self._worker.settings.max_body)
         await connection.ready_to_send()
         connection.submit(message)
 

@@ -22,8 +22,7 @@ APPENDED, DUPLICATE, REUSED, FULL, FAILED = (
 
 
 def message(value: dict[str, Any], max_body: int = 65_536) -> Message:
-    raw = orjson.dumps(value)
-    return message_of(validate(Send, value), raw, "alice", "m-17", max_body)
+    return message_of(validate(Send, value), "alice", "m-17", max_body)
 
 
 def result(status: AppendStatus, seq: int = 46) -> Appended:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -181,3 +182,29 @@ def test_sixty_four_levels_of_body_are_taken_and_one_more_is_not() -> None:
 def test_many_brackets_side_by_side_are_not_deep() -> None:
     body: list[list[int]] = [[] for _ in range(1000)]
     strict_json.check_depth(orjson.dumps(body), body)
+
+
+@pytest.mark.parametrize("levels", (65, 253, 254, 255, 900))
+def test_a_body_too_deep_is_refused_however_deep_the_writer_goes(levels: int) -> None:
+    with pytest.raises(ClientError) as caught:
+        strict_json.compact(nested(levels), 65_536)
+    assert (caught.value.fault.code, caught.value.fault.field) == ("invalid_field", "body")
+
+
+@pytest.mark.parametrize(
+    "refuse",
+    (
+        lambda: strict_json.compact(nested(65), 65_536),
+        lambda: strict_json.compact(nested(255), 65_536),
+        lambda: strict_json.loads(b"[" * 2000 + b"]" * 2000),
+    ),
+    ids=("body", "writer", "reader"),
+)
+def test_no_refusal_is_raised_twice(refuse: Callable[[], object]) -> None:
+    """It would keep every text that it was raised for."""
+    raised = []
+    for _ in range(2):
+        with pytest.raises(ClientError) as caught:
+            refuse()
+        raised.append(caught.value)
+    assert raised[0] is not raised[1]
