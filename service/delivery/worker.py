@@ -202,7 +202,7 @@ class Worker:
         self._clocks_apart = durability.clocks_apart(servers)
         level = preflight.judged(servers, self.settings)
         self.durability, self.inboxes.wait = level.name, level.wait
-        self.committer.barred = bool(durability.lacking(servers, asked) or self._missing)
+        self.committer.barred = durability.barred(servers, asked)
         return " ".join(f"{address}={facts.history}" for address, facts in found.items())
 
     def changed(self) -> None:

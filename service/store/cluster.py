@@ -8,7 +8,7 @@ same connection, `ASKING` must precede its command there, and nothing that may h
 import asyncio
 import random
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,6 +18,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyErr
 from service.core.errors import Unavailable
 from service.store.address import Node
 from service.store.link import Command, Link, Wait, translated, unavailable
+from service.store.majority import majority
 from service.store.single import Single
 
 SLOTS = 16384
@@ -89,30 +90,10 @@ class Slots:
     async def _look(self) -> None:
         self._looked = time.monotonic()
         self._why = "no node of the Cluster tells who serves what"
-        if pictures := await self._pictures():
-            self._owners = list(pictures.most_common(1)[0][0])
+        nodes = dict.fromkeys((*self.primaries, *self._seeds))
+        if (picture := await majority([self._ask(node) for node in nodes], ASK_TIMEOUT)) is not None:
+            self._owners = list(picture)
             self.stale, self._why = False, ""
-
-    async def _pictures(self) -> Counter[Picture]:
-        """How many nodes say what. All are asked at once and the others not waited for once most say the same: one
-        may be frozen; one that is cut off from the others would go on naming itself.
-        """
-        nodes = list(dict.fromkeys((*self.primaries, *self._seeds)))
-        asking = [asyncio.create_task(self._ask(node)) for node in nodes]
-        pictures: Counter[Picture] = Counter()
-        try:
-            for answer in asyncio.as_completed(asking, timeout=ASK_TIMEOUT):
-                if (picture := await answer) is not None:
-                    pictures[picture] += 1
-                    if pictures[picture] * 2 > len(nodes):
-                        break
-        except TimeoutError:
-            pass  # those who have not answered by now do not count
-        finally:
-            for one in asking:
-                one.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
-        return pictures
 
     async def _ask(self, node: Node) -> Picture | None:
         if node not in self._nodes:

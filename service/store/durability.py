@@ -89,7 +89,15 @@ def lacking(servers: Sequence[ServerFacts], durability: str) -> list[str]:
 
 
 def missing(servers: Sequence[ServerFacts], durability: str) -> list[str]:
-    """What will pass: replicas that are away now. Until then nothing is accepted."""
+    """What will pass: replicas that are away now. Nothing is accepted by a primary that lacks them."""
     wanted = replicas_asked(durability)
     fewest = min((server.replicas for server in servers), default=0)
     return [f"{durability} was asked for, but {fewest} replicas are connected"] if fewest < wanted else []
+
+
+def barred(servers: Sequence[ServerFacts], durability: str) -> bool:
+    """Whether no append can reach the level now, so that none need be tried. Where one primary of many lacks its
+    replicas, the wait behind the append refuses what is its own.
+    """
+    wanted = replicas_asked(durability)
+    return bool(lacking(servers, durability)) or all(server.replicas < wanted for server in servers)

@@ -15,7 +15,7 @@ from service.core.sending import Appended, AppendStatus, Message
 from service.store import scripts
 from service.store.client import Clients
 from service.store.keys import Keys
-from service.store.link import Wait
+from service.store.link import Link, Wait
 
 HISTORY_CHUNK = 100
 """Entries read at a time while a history is filtered."""
@@ -92,19 +92,21 @@ class Inboxes:
                 what = "m" if position == 0 else "n" if position < len(message.to) else "o"
                 ops.append(_Op(message, user, what, first=position == 0))
             shape.append(len(users))
-        rows = iter(await self._append(ops))
+        rows = iter(await self._append(ops, self._write, self.wait))
         return [_attempt([next(rows) for _ in range(count)]) for count in shape]
 
     async def copy(self, messages: Sequence[Message]) -> list[Attempt]:
-        """Appends the senders' own copies of messages that were accepted. Raises Unavailable."""
-        rows = await self._append([_Op(message, message.sender, "c", first=True) for message in messages])
-        return [_attempt([row]) for row in rows]
+        """Appends the senders' own copies of messages that were accepted: no promise hangs on them, so nothing is
+        waited for, and they hold up no appends. Raises Unavailable.
+        """
+        ops = [_Op(message, message.sender, "c", first=True) for message in messages]
+        return [_attempt([row]) for row in await self._append(ops, self._rest, None)]
 
-    async def _append(self, ops: Sequence["_Op"]) -> list[Any]:
+    async def _append(self, ops: Sequence["_Op"], link: Link, wait: Wait | None) -> list[Any]:
         """One row of `append.lua` for each op, or `Unavailable`."""
         limits = self._limits
         head = (int(limits.dedupe_window * 1000), limits.kept, limits.max_pending, self.least_ms())
-        parts = list(self._parts(ops))
+        parts = list(_parts(ops, apart=link.many))
         calls = [
             (
                 scripts.APPEND,
@@ -115,28 +117,11 @@ class Inboxes:
         ]
         rows: list[Any] = [None] * len(ops)
         # Parts of one server hold the same inboxes: a later one must not be in before an earlier one.
-        replies = await scripts.call_all(self._write, calls, self.wait, in_order=not self._write.many)
+        replies = await scripts.call_all(link, calls, wait, in_order=not link.many)
         for part, reply in zip(parts, replies, strict=True):
             for place, n in enumerate(part):
                 rows[n] = reply if isinstance(reply, Unavailable) else reply[place]
         return rows
-
-    def _parts(self, ops: Sequence["_Op"]) -> Iterator[list[int]]:
-        """Which ops share a call: those of one inbox where inboxes lie on many servers, else of whole messages."""
-        if self._write.many:
-            of_user: dict[str, list[int]] = defaultdict(list)
-            for n, op in enumerate(ops):
-                of_user[op.user].append(n)
-            yield from of_user.values()
-            return
-        part: list[int] = []
-        for n, op in enumerate(ops):
-            if op.first and len(part) >= CALL_OPS:
-                yield part
-                part = []
-            part.append(n)
-        if part:
-            yield part
 
     async def ack(self, acks: Sequence[tuple[str, str, Cursor]]) -> list[AckStatus]:
         """(user, device, cursor) each, one call for all where that is possible. Raises Unavailable: any of them may
@@ -295,6 +280,24 @@ class _Op:
         fields = self.message.fields(self.user)
         message = self.message
         return [self.what, message.identity, message.print, message.expires_in * 1000, len(fields), *fields]
+
+
+def _parts(ops: Sequence[_Op], *, apart: bool) -> Iterator[list[int]]:
+    """Which ops share a call: those of one inbox where inboxes lie `apart`, else of whole messages."""
+    if apart:
+        of_user: dict[str, list[int]] = defaultdict(list)
+        for n, op in enumerate(ops):
+            of_user[op.user].append(n)
+        yield from of_user.values()
+        return
+    part: list[int] = []
+    for n, op in enumerate(ops):
+        if op.first and len(part) >= CALL_OPS:
+            yield part
+            part = []
+        part.append(n)
+    if part:
+        yield part
 
 
 def _attempt(rows: list[Any]) -> Attempt:

@@ -1,7 +1,5 @@
 """The primary of a Sentinel group: whoever most sentinels name, asked at every connect and every heartbeat."""
 
-import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +11,7 @@ from redis.exceptions import RedisError
 
 from service.store.address import Address, Node
 from service.store.link import Link, translated
+from service.store.majority import majority
 from service.store.single import Single
 
 ASK_TIMEOUT = 1.0
@@ -46,11 +45,10 @@ class Sentinels:
 
     async def primary(self) -> Node:
         """Raises ConnectionError where nobody knows one."""
-        answers = await asyncio.gather(*(self._ask(client) for client in self._clients))
-        named = Counter(answer for answer in answers if answer is not None)
-        if not named:
+        named = await majority([self._ask(client) for client in self._clients], 2 * ASK_TIMEOUT)
+        if named is None:
             raise redis.exceptions.ConnectionError(f"no sentinel names a primary of {self._group}")
-        return named.most_common(1)[0][0]
+        return named
 
     async def _ask(self, client: Any) -> Node | None:
         try:

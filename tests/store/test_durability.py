@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.store.durability import Level, ServerFacts, clocks_apart, lacking, level, missing, replicas_asked
+from service.store.durability import Level, ServerFacts, barred, clocks_apart, lacking, level, missing, replicas_asked
 from service.store.link import Wait
 from tests.store.test_preflight import GOOD
 
@@ -87,6 +87,15 @@ def test_replicas_that_are_away_are_missing_until_they_come_back() -> None:
     assert missing([two, two], "replicated:2") == []
     assert missing([two, one], "replicated:2") == ["replicated:2 was asked for, but 1 replicas are connected"]
     assert missing([one], "fsynced") == []
+
+
+def test_appends_are_barred_only_where_no_server_can_take_them() -> None:
+    two, none = replace(GOOD, replicas=2), GOOD
+    assert barred([none, none], "replicated:1")
+    assert not barred([two, none], "replicated:1"), "one shard of a Cluster is not all of it"
+    assert not barred([two], "replicated:2")
+    assert barred([two, OLD], "fsynced")
+    assert not barred([none], "auto")
 
 
 def test_the_number_is_read_off_the_level() -> None:
