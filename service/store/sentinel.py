@@ -1,5 +1,7 @@
 """The primary of a Sentinel group: whoever most sentinels name, asked at every connect and every heartbeat."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,28 +26,33 @@ class Sentinels:
     def __init__(self, address: Address) -> None:
         tls = _ssl(address.options) if address.tls else {}
         self._group = address.group
+        self._looking = asyncio.Lock()
+        self._looked = -1.0
+        self._named: Node | None = None
         self._clients = [
-            redis.asyncio.Redis.from_pool(
-                redis.asyncio.BlockingConnectionPool(  # all connections of a link may look at the same moment
-                    host=host,
-                    port=port,
-                    connection_class=SSLConnection if address.tls else Connection,
-                    socket_timeout=ASK_TIMEOUT,
-                    socket_connect_timeout=ASK_TIMEOUT,
-                    retry=Retry(NoBackoff(), 0),
-                    protocol=2,
-                    max_connections=8,
-                    timeout=ASK_TIMEOUT,
-                    **address.sentinel_options,
-                    **tls,
-                )
+            redis.asyncio.Redis(
+                host=host,
+                port=port,
+                ssl=address.tls,
+                socket_timeout=ASK_TIMEOUT,
+                socket_connect_timeout=ASK_TIMEOUT,
+                retry=Retry(NoBackoff(), 0),
+                protocol=2,
+                **address.sentinel_options,
+                **tls,
             )
             for host, port in address.nodes
         ]
 
     async def primary(self) -> Node:
-        """Raises ConnectionError where nobody knows one."""
-        named = await majority([self._ask(client) for client in self._clients], 2 * ASK_TIMEOUT)
+        """All who wait share one look. Raises ConnectionError where nobody knows one."""
+        came = time.monotonic()
+        async with self._looking:
+            if self._looked < came:
+                self._looked = time.monotonic()
+                self._named = None
+                self._named = await majority([self._ask(client) for client in self._clients], 2 * ASK_TIMEOUT)
+            named = self._named
         if named is None:
             raise redis.exceptions.ConnectionError(f"no sentinel names a primary of {self._group}")
         return named

@@ -11,6 +11,7 @@ from websockets.exceptions import WebSocketException
 
 from scripts.lab.redis_server import RedisServer
 from scripts.lab.service import Service
+from scripts.lab.timing import eventually
 from tests.support.api import Api
 from tests.support.issuer import Issuer
 from tests.support.wire import Wire
@@ -99,11 +100,11 @@ async def test_nothing_that_is_said_or_written_holds_a_secret(
         client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # it logs what it has lost
         client.config_set("requirepass", "another")  # and whom it is not let in by
     said += await answers(service, tokens[:1])
+    eventually(lambda: "WARNING" in service.stderr(), "it logs what it has lost")
     with redis.Redis.from_url(store.url, password="another") as client:
         client.config_set("requirepass", PASSWORD)
     service.await_ready()
     written = "\n".join([*said, service.stdout(), service.stderr()])
-    assert "WARNING" in service.stderr(), "nothing was logged, so nothing was tested"
     for secret in (SECRET, PASSWORD, *tokens, *(token.rpartition(".")[2] for token in tokens)):
         at = written.find(secret)
         assert at < 0, written[max(0, at - 200) : at + len(secret) + 100]

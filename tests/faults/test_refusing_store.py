@@ -151,13 +151,13 @@ async def test_a_server_emptied_under_it_is_told_by_rewound_and_goes_on(service:
 async def test_settings_that_come_to_contradict_the_promise_turn_readyz_false(
     serve: Callable[..., Service], redis_server: RedisServer, redis_url: str
 ) -> None:
-    service = serve(redis_url=redis_url, durability="fsynced")
+    service = serve(redis_url=redis_url)
     await ready(service, 200)
     with redis_server.client() as store:
-        store.config_set("appendfsync", "no")
+        store.config_set("maxmemory-policy", "allkeys-lru")
         try:
             store.client_kill_filter(_type="normal", skipme=True)  # after a reconnect the settings are read again
             await ready(service, 503)
         finally:
-            store.config_set("appendfsync", "always")
+            store.config_set("maxmemory-policy", "noeviction")
         await ready(service, 200)
