@@ -29,6 +29,7 @@ PACE = 4 << 10
 OVERFLOW = 256
 """Connections beyond the limit that are still told so; those beyond are closed without a word."""
 
+_VERSIONS = ("1.1", "1.0")
 _TOO_SLOW = Fault("too_slow", "the request did not come in time")
 _TOO_LARGE = Fault("head_too_large", f"a head has at most {MOST_HEAD} bytes and {MOST_FIELDS} fields")
 _NO_HTTP = Fault("malformed_request", "this is no HTTP/1.1 request")
@@ -59,6 +60,7 @@ class HttpConnection(HttpToolsProtocol):
         self._fields = 0
         self._in_head = True
         self._excess = False  # more than the bounds of a head
+        self._broken = False  # what comes is read no further
         self._unread = b""  # what came behind requests that wait for their turn
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -90,6 +92,8 @@ class HttpConnection(HttpToolsProtocol):
     # What comes.
 
     def data_received(self, data: bytes) -> None:
+        if self._broken:
+            return
         self._unread = self._unread + data if self._unread else data
         self._digest()
 
@@ -115,7 +119,10 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._unread:
+        if self._broken and self._answered():
+            if not self.transport.is_closing():
+                self._refuse(_TOO_LARGE if self._excess else _NO_HTTP)
+        elif self._unread:
             self._unset_keepalive_if_required()
             self.loop.call_soon(self._digest)
 
@@ -141,6 +148,8 @@ class HttpConnection(HttpToolsProtocol):
             raise ValueError("the head is too large")  # the parser stops, and has the answer below sent
 
     def on_headers_complete(self) -> None:
+        if self.parser.get_http_version() not in _VERSIONS:
+            raise ValueError("neither HTTP/1.1 nor 1.0")  # the parser knows 0.9 and 2.0, too
         self._in_head = False
         self._came = 0
         super().on_headers_complete()
@@ -184,7 +193,7 @@ class HttpConnection(HttpToolsProtocol):
             self._deadline = self.loop.call_later(due - now, self._look)
             return
         REQUESTS_TOO_SLOW.inc()
-        if self._came and self._may_answer():
+        if (self._came or not self._in_head) and self._may_answer():
             self._refuse(_TOO_SLOW)
         else:
             self.transport.close()
@@ -199,10 +208,13 @@ class HttpConnection(HttpToolsProtocol):
         """Anybody may ask for one: nothing to be logged."""
 
     def send_400_response(self, msg: str) -> None:
-        if not self._may_answer():
+        if self._may_answer():
+            self._refuse(_TOO_LARGE if self._excess else _NO_HTTP)
+        elif self._in_head:  # those before it have their answers first
+            self._broken, self._unread = True, b""
+            self._stop_clock()
+        else:
             self.transport.close()
-            return
-        self._refuse(_TOO_LARGE if self._excess else _NO_HTTP)
 
     def _refuse(self, fault: Fault) -> None:
         """Answers and closes; what the application may still say to this request goes nowhere."""
