@@ -165,7 +165,7 @@ class HttpConnection(HttpToolsProtocol):
         super().handle_websocket_upgrade()
         upgraded = self.transport.get_protocol()
         if isinstance(upgraded, Socket):
-            upgraded.check_handshake()
+            upgraded.check_handshake(raw_answer(_NO_HTTP))
 
     # What does not come.
 

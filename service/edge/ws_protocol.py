@@ -12,13 +12,16 @@ from asyncio.transports import BaseTransport
 from collections.abc import Callable
 from typing import Any, cast
 
+import orjson
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from service.core.errors import Fault
 from service.edge.headers import RAW
+from service.edge.problems import MEDIA_TYPE, problem
 
 EXTENSION = "inboxd.socket"
 """ASGI extension under which the endpoint finds its socket."""
@@ -35,10 +38,24 @@ GOODBYE = 2.0
 """Seconds a peer has to answer a close before it is aborted."""
 
 
+_FAULTS = {
+    400: Fault("malformed_request", "this is no WebSocket handshake (RFC 6455)"),
+    405: Fault("method_not_allowed", "a WebSocket is opened with GET"),
+    431: Fault("head_too_large", "a handshake has at most 128 fields of 8 KiB each"),
+}
+"""What the library says about a handshake that is none, in words that repeat nothing of it."""
+
+
 class Handshake(ServerProtocol):
     """The wire, with the fields that every HTTP answer has on those that refuse a handshake."""
 
     def send_response(self, response: Response) -> None:
+        if (fault := _FAULTS.get(response.status_code)) is not None:
+            response.body = orjson.dumps(problem(fault))
+            fields = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(response.body))}
+            for field, text in (fields | ({"Allow": "GET"} if response.status_code == 405 else {})).items():
+                del response.headers[field]
+                response.headers[field] = text
         if response.status_code != 101:
             for name, value in RAW:
                 response.headers[name.decode()] = value.decode()
@@ -145,10 +162,12 @@ class Socket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         self._wake()
 
-    def check_handshake(self) -> None:
-        """Called with the whole handshake: where it is none, uvicorn would wait for ever."""
+    def check_handshake(self, otherwise: bytes) -> None:
+        """Called with the whole handshake: where it is none, uvicorn would wait for ever. `otherwise`: what is said
+        where the library says nothing.
+        """
         if not self.handshake_initiated:
-            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.write(b"".join(self.conn.data_to_send()) or otherwise)
             self.transport.close()
 
     # What comes.

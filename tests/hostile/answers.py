@@ -64,6 +64,7 @@ def check(answer: Answer, *, older: bool = False) -> None:
     assert "content-security-policy" in answer.fields, answer
     if answer.status < 400:
         return
+    assert answer.status != 405 or answer.fields["allow"], answer
     assert len(answer.body) < MOST, "an error is no echo"
     content = answer.content
     assert not LEAKS.search(str(content)), content

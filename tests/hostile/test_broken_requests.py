@@ -160,8 +160,9 @@ LINES = {
 @pytest.mark.parametrize("name", LINES)
 async def test_a_head_that_is_none_is_refused(service: Service, api: Api, bob: str, name: str) -> None:
     data, code = LINES[name]
-    (answer,) = await asked(service, data)
-    assert answer.code == code
+    found = await asked(service, data)
+    if found or code != "head_too_large":  # that one may be lost: the service hangs up while we are still sending
+        assert [answer.code for answer in found] == [code]
     await api.send(bob)
 
 
@@ -185,6 +186,51 @@ async def test_what_comes_behind_the_last_request_is_not_looked_at(service: Serv
     (answer,) = await asked(service, GET + b"Connection: close\r\n\r\n" + hidden(carol))
     assert answer.status == 200
     assert (await api.http.get(f"/v1/ops/inboxes/{carol}")).status_code == 404
+
+
+SOCKET = b"GET /v1/ws?user=eve HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+KEY, VERSION = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", b"Sec-WebSocket-Version: 13\r\n"
+HANDSHAKES = {
+    "no key": (SOCKET + VERSION, "malformed_request"),
+    "a key that is none": (SOCKET + VERSION + b"Sec-WebSocket-Key: x\r\n", "malformed_request"),
+    "two keys": (SOCKET + VERSION + KEY + KEY, "malformed_request"),
+    "no version": (SOCKET + KEY, "malformed_request"),
+    "another version": (SOCKET + KEY + b"Sec-WebSocket-Version: 12\r\n", "malformed_request"),
+    "protocols that are none": (SOCKET + KEY + VERSION + b"Sec-WebSocket-Protocol: ,,\r\n", "malformed_request"),
+    "a POST": (SOCKET.replace(b"GET", b"POST") + KEY + VERSION, "method_not_allowed"),
+    "a body": (SOCKET + KEY + VERSION + b"Content-Length: 5\r\n", "malformed_request"),
+    "a body of chunks": (SOCKET + KEY + VERSION + CHUNKS, "malformed_request"),
+    "a long field": (SOCKET + KEY + VERSION + b"X: " + b"y" * 9000 + b"\r\n", "head_too_large"),
+    "many fields": (SOCKET + KEY + VERSION + b"X: y\r\n" * 200, "head_too_large"),
+}
+
+
+@pytest.mark.parametrize("name", HANDSHAKES)
+async def test_a_handshake_that_is_none_is_a_problem(service: Service, api: Api, bob: str, name: str) -> None:
+    data, code = HANDSHAKES[name]
+    (answer,) = await asked(service, data + b"\r\n")
+    assert answer.code == code
+    await api.send(bob)
+
+
+REFUSED = {
+    "another path": SOCKET.replace(b"/v1/ws", b"/v1/nothing"),
+    "a path that is HTTP's": SOCKET.replace(b"/v1/ws", b"/healthz"),
+    "a path of strange bytes": SOCKET.replace(b"/v1/ws", b"/v1/ws%00%ff"),
+    "an origin that is none": SOCKET + b"Origin: http://[\r\n",
+    "no host": SOCKET.replace(b"Host: localhost\r\n", b""),
+    "two hosts": SOCKET + b"Host: localhost\r\n",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_a_socket_that_is_not_for_them_is_a_bare_403(service: Service, name: str) -> None:
+    raw = await Raw.open(service.url)
+    raw.write(REFUSED[name] + KEY + VERSION + b"\r\n")
+    (answer,) = answers(await raw.end())
+    await raw.abort()
+    assert (answer.status, answer.body) == (403, b"")
+    assert answer.fields["x-content-type-options"] == "nosniff"
 
 
 PIECES = (
