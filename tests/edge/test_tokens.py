@@ -91,7 +91,7 @@ async def test_scopes_are_a_list_with_spaces_and_chat_when_absent(scope: str | N
         ({"scope": 1}, "no text"),
         ({"aud": "somebody"}, "another audience"),
     ),
-    ids=str,
+    ids=lambda value: f"{[*value]} by the clock" if "17" in str(value) else str(value),  # the same in every run
 )
 async def test_a_claim_at_fault_is_named(claims: dict[str, Any], words: str) -> None:
     assert words in await refusal(ISSUER.token(**{"user": "bob", **claims}))
