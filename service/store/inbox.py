@@ -16,6 +16,7 @@ from service.store import scripts
 from service.store.client import Clients
 from service.store.keys import Keys
 from service.store.link import Link, Wait
+from service.store.majority import ended
 
 HISTORY_CHUNK = 100
 """Entries read at a time while a history is filtered."""
@@ -246,9 +247,7 @@ class Inboxes:
                 else:
                     return
         finally:
-            for one in pings:
-                one.cancel()
-            await asyncio.gather(*pings, return_exceptions=True)
+            await ended(pings)
         raise unknown
 
     async def touch(self, devices: Iterable[tuple[str, str]], now_ms: int) -> None:

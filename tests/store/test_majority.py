@@ -1,11 +1,12 @@
 """Asking several: most of those who answer are believed, and nobody waits for one who is frozen."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
 from scripts.lab.timing import PATIENCE, UNIT
-from service.store.majority import majority
+from service.store.majority import ended, majority
 
 
 async def says(answer: str | None) -> str | None:
@@ -35,3 +36,15 @@ async def test_who_knows_nothing_does_not_count() -> None:
     assert await majority([says(None), says(None)], PATIENCE) is None
     nobody: list[Coroutine[Any, Any, str | None]] = []
     assert await majority(nobody, PATIENCE) is None
+
+
+async def test_who_swallows_a_cancel_is_cancelled_again() -> None:
+    async def stubborn() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(stubborn()), asyncio.create_task(is_frozen())]
+    await asyncio.sleep(0)
+    await asyncio.wait_for(ended(tasks), PATIENCE)
+    assert all(task.cancelled() for task in tasks)
