@@ -151,3 +151,14 @@ def bob(named: Callable[[str], str]) -> str:
 @pytest.fixture
 def carol(named: Callable[[str], str]) -> str:
     return named("carol")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have measured, which is no verdict, wherever they ran."""
+    reports = [report for stat in ("passed", "failed") for report in terminalreporter.stats.get(stat, [])]
+    figures = sorted({pair for report in reports for pair in getattr(report, "user_properties", [])})
+    if figures:
+        terminalreporter.section("figures")
+        width = max(len(what) for what, _ in figures)
+        for what, measured in figures:
+            terminalreporter.write_line(f"{what:<{width}}  {measured}")

@@ -7,7 +7,6 @@ import pytest
 from tests.hostile.raw import Raw
 from tests.support.wire import Wire
 
-FIGURES = pytest.StashKey[list[tuple[str, str]]]()
 Figure = Callable[[str, str], None]
 
 
@@ -23,16 +22,6 @@ async def _tidy(anyio_backend: str) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Figure:
-    """Notes what was measured, for the end of the run."""
-    figures = request.config.stash.setdefault(FIGURES, [])
-    return lambda what, measured: figures.append((what, measured))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    figures = config.stash.get(FIGURES, [])
-    if figures:
-        terminalreporter.section("hostile input figures")
-        width = max(len(what) for what, _ in figures)
-        for what, measured in figures:
-            terminalreporter.write_line(f"{what:<{width}}  {measured}")
+def figure(record_property: Figure) -> Figure:
+    """Notes what was measured, for the end of the run (`tests/conftest.py`)."""
+    return record_property
