@@ -32,6 +32,8 @@ GC_YOUNG = 10_000
 
 log = logging.getLogger("inboxd")
 
+CLIENTS_FAULT = ("Invalid UTF-8", "Invalid HTTP request")
+
 
 class Server(uvicorn.Server):
     """Says when it serves, and has the worker say goodbye before uvicorn shuts connections."""
@@ -77,8 +79,8 @@ def main() -> int:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     for library in ("httpx2", "httpcore2"):  # they log whole URLs, and one may hold a password
         logging.getLogger(library).setLevel(logging.WARNING)
-    # A client's bad text is answered with 1007; a stack trace of it would help nobody.
-    logging.getLogger("uvicorn.error").addFilter(lambda record: "Invalid UTF-8" not in str(record.msg))
+    # A client's bad bytes are answered (1007, 400): a line for each would only help whoever wants to fill the disk.
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not str(record.msg).startswith(CLIENTS_FAULT))
     listener = socket.socket(fileno=int(os.environ[LISTEN_FD]))
     ready = os.environ.get(READY_FD)
     worker = Worker(settings, _end)

@@ -122,6 +122,20 @@ async def test_sigterm_drains_it_and_the_exit_code_is_0(listener: socket.socket,
         assert "Traceback" not in said
 
 
+async def test_bytes_that_are_no_http_are_answered_and_fill_no_log(listener: socket.socket, redis_url: str) -> None:
+    async with worker(listener, redis_url) as process:
+        assert await process.says() == b"1"
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(b"\x16\x03\x01 what is this?\r\n\r\n")
+        async with asyncio.timeout(PATIENCE):
+            answer = await reader.read()
+        writer.close()
+        process.process.send_signal(signal.SIGTERM)
+        _, said = await process.ends()
+    assert b" 400 " in answer.partition(b"\r\n")[0]
+    assert "WARNING" not in said
+
+
 async def test_it_refuses_to_start_without_its_server_and_says_why(listener: socket.socket) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
