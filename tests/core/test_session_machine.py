@@ -240,6 +240,7 @@ class Sessions(RuleBasedStateMachine):
     def _rest(self, *, audit: bool) -> None:
         """Until acks, patience and audits change nothing any more."""
         rig, session = self.rig, self.rig.session
+        calm = 0
         for _ in range(30 + 3 * len(self.inbox.ever)):
             before = (session.cursor, session.in_flight, session.state)
             rig.pages()
@@ -251,7 +252,10 @@ class Sessions(RuleBasedStateMachine):
             rig.ack()
             rig.store_ack()
             rig.pages()
-            if before == (session.cursor, session.in_flight, session.state) and not session.behind:
+            # A hint of lost history that is pushed and rewound within one turn looks like rest, once.
+            same = before == (session.cursor, session.in_flight, session.state) and not session.behind
+            calm = calm + 1 if same else 0
+            if calm == 2:
                 break
         self.fruitless = 0
         assert session.state is State.LIVE, f"stuck at {session.cursor}, the inbox is at {self.inbox.last}"
