@@ -86,13 +86,12 @@ async def test_a_delay_holds_up_and_lets_nothing_overtake(proxy: TcpProxy, clien
     assert proxy.counts["delayed"]
 
 
-async def test_slices_are_many_small_segments_of_the_same_bytes(proxy: TcpProxy, client: Client, echo: Echo) -> None:
+async def test_slices_are_many_small_segments_of_the_same_bytes(proxy: TcpProxy, client: Client) -> None:
     proxy.faults = Faults(piece=3)
     text = bytes(range(256)) * 4
     await client.says(text)
     assert await client.hears(len(text)) == text
-    assert proxy.counts["pieces"] > 2 * len(text) / 3
-    assert len(echo.heard) > 2
+    assert proxy.counts["pieces"] > 2 * len(text) / 3  # a receiver that is late gets many of them at once
 
 
 async def test_bandwidth_is_bytes_for_each_second(proxy: TcpProxy, client: Client) -> None:
