@@ -6,11 +6,11 @@ On one server the copy is appended with them, in the same call, and nothing come
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
 
 from service.core.backoff import Backoff
 from service.core.errors import Unavailable
-from service.core.sending import Appended, Message
+from service.core.sending import Message
+from service.delivery.committer import Announce
 from service.store.inbox import Inboxes
 from service.telemetry import OWN_COPIES_DROPPED
 
@@ -18,8 +18,6 @@ MOST_WAITING, MOST_WAITING_BYTES = 10_000, 64 << 20
 """Copies that wait, and bytes of their bodies; beyond, they are left out and counted: nobody's message waits for a
 copy."""
 BATCH = 64
-
-Announce = Callable[[Message, Sequence[str], Sequence[Appended]], None]
 
 
 class Copier:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.core.cursor import START, Cursor
-from service.core.errors import Unavailable
 from service.store.keys import Keys
-from service.store.link import Link
+from service.store.link import Link, unwrapped
 from service.store.worker_stream import CANARY
 
 LAG_PAGE = 100
@@ -215,11 +214,7 @@ async def _claims(client: Link, keys: Keys, worker: str, limit: int) -> list[tup
 
 async def _ask(client: Link, *commands: Command) -> list[Any]:
     """The answers, in order. Raises Unavailable where one of them is an error."""
-    answers = await client.pipeline(list(commands)) if commands else []
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise Unavailable(f"{type(answer).__name__}: {answer}") from answer
-    return answers
+    return unwrapped(await client.pipeline(list(commands))) if commands else []
 
 
 def _text(raw: bytes | None) -> str | None:

@@ -17,7 +17,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyErr
 
 from service.core.errors import Unavailable
 from service.store.address import Node
-from service.store.link import Command, Link, Wait, translated, unavailable
+from service.store.link import Command, Link, Wait, translated, unavailable, unwrapped
 from service.store.majority import majority
 from service.store.single import Single
 
@@ -154,10 +154,7 @@ class Cluster:
         return self._nodes[node]
 
     async def run(self, *command: Any) -> Any:
-        [reply] = await self.pipeline([command])
-        if isinstance(reply, Exception):
-            raise unavailable(reply) from reply
-        return reply
+        return unwrapped(await self.pipeline([command]))[0]
 
     async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
         replies = await self._everywhere(commands, lambda node, part: node.raw_pipeline(part))

@@ -15,7 +15,7 @@ from service.core.sending import Appended, AppendStatus, Message
 from service.store import scripts
 from service.store.client import Clients
 from service.store.keys import Keys
-from service.store.link import Link, Wait
+from service.store.link import Link, Wait, unwrapped
 from service.store.majority import ended
 
 HISTORY_CHUNK = 100
@@ -309,14 +309,6 @@ def _attempt(rows: list[Any]) -> Attempt:
 def targets(message: Message, own_copy: bool) -> tuple[str, ...]:
     """Whose inboxes a message goes to: the recipients, then the sender for its own copy, each once."""
     return (*message.to, message.sender) if own_copy and message.sender not in message.to else message.to
-
-
-def unwrapped(replies: list[Any]) -> list[Any]:
-    """A pipeline's replies where none may fail. Raises Unavailable for the first that did."""
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise Unavailable(f"{type(reply).__name__}: {reply}") from reply
-    return replies
 
 
 def _appended(row: list[Any]) -> Appended:

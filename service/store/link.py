@@ -74,3 +74,11 @@ def translated() -> Iterator[None]:
 def unavailable(error: Exception) -> Unavailable:
     """The translation of one error."""
     return error if isinstance(error, Unavailable) else Unavailable(f"{type(error).__name__}: {error}")
+
+
+def unwrapped(replies: list[Any]) -> list[Any]:
+    """Replies of which none may have failed. Raises Unavailable for the first that did."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise unavailable(reply)
+    return replies

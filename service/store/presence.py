@@ -8,7 +8,7 @@ from service.core.errors import ClientError, Unavailable
 from service.store import scripts
 from service.store.inbox import Limits
 from service.store.keys import Keys
-from service.store.link import Link
+from service.store.link import Link, unwrapped
 from service.store.worker_stream import pulse
 
 SCAN_COUNT = 500
@@ -62,10 +62,7 @@ class Presence:
             await scripts.call(self._client, *enlist)
             return _claimed(await scripts.call(self._client, *claiming))
         # In one go: whoever claims first must not be overtaken while it waits for the first of two answers.
-        enlisted, row = await scripts.call_all(self._client, (enlist, claiming))
-        for reply in (enlisted, row):
-            if isinstance(reply, Unavailable):
-                raise reply
+        _, row = unwrapped(await scripts.call_all(self._client, (enlist, claiming)))
         return _claimed(row)
 
     async def register(self, user: str, device: str) -> Claimed:

@@ -8,8 +8,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from service.core.errors import Unavailable
-from service.store.link import Link, Wait, unavailable
+from service.store.link import Link, Wait, unavailable, unwrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +38,7 @@ Call = tuple[Script, Sequence[Any], Sequence[Any]]
 
 async def call(link: Link, script: Script, keys: Sequence[Any], args: Sequence[Any]) -> Any:
     """Runs a script. Raises Unavailable: the outcome is unknown."""
-    [reply] = await call_all(link, [(script, keys, args)])
-    if isinstance(reply, Unavailable):
-        raise reply
-    return reply
+    return unwrapped(await call_all(link, [(script, keys, args)]))[0]
 
 
 async def call_all(link: Link, calls: Sequence[Call], wait: Wait | None = None, *, in_order: bool = False) -> list[Any]:

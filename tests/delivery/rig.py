@@ -22,6 +22,7 @@ from service.delivery.connection import Connection
 from service.delivery.worker import Worker
 from service.store.inbox import AckStatus, Attempt, Inboxes
 from service.store.presence import Claim
+from tests.store.conftest import known
 from tests.support.rules import Rules
 
 T = TypeVar("T")
@@ -145,14 +146,6 @@ async def send(worker: Worker, *messages: Message) -> list[Cursor]:
 async def store_quietly(worker: Worker, *messages: Message) -> list[Appended]:
     """Appends without telling anybody: every hint is lost."""
     return [results[0] for results in known(await worker.inboxes.append(messages, own_copy=False))]
-
-
-def known(attempts: Sequence[Attempt]) -> list[list[Appended]]:
-    """Raises what became of the first message of which nothing is known."""
-    for attempt in attempts:
-        if isinstance(attempt, Unavailable):
-            raise attempt
-    return [attempt for attempt in attempts if not isinstance(attempt, Unavailable)]
 
 
 def accepted(answer: Answer) -> Cursor:

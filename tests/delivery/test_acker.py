@@ -16,7 +16,8 @@ from service.store.inbox import AckStatus, Inboxes, Limits
 from service.store.keys import Keys
 from service.store.presence import Presence
 from service.telemetry import ACKS_STORED
-from tests.delivery.rig import Recorder, Trouble, a_message, ended, known, quick, total, troubled, until, within
+from tests.delivery.rig import Recorder, Trouble, a_message, ended, quick, total, troubled, until, within
+from tests.store.conftest import known
 
 
 @dataclass

@@ -14,7 +14,8 @@ from service.store.client import Clients
 from service.store.inbox import Inboxes, Limits
 from service.store.keys import Keys
 from service.store.presence import Claim, Presence
-from tests.delivery.rig import NEVER, Trouble, a_message, ended, known, quick, ticks, troubled, until, within
+from tests.delivery.rig import NEVER, Trouble, a_message, ended, quick, ticks, troubled, until, within
+from tests.store.conftest import known
 
 PHONE = Claim("bob", "phone", "w-1", "s-1")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from scripts.lab.service import Service
-from scripts.lab.timing import eventually_async
+from tests.faults.readiness import readyz_says
 from tests.support.api import Api
 from tests.support.device import Device
 
@@ -19,47 +19,33 @@ def service(serve: Callable[..., Service]) -> Service:
     return serve()
 
 
-async def answers(service: Service, status: int) -> None:
-    """Waits until no worker's `/readyz` says anything else: ten fresh connections in a row."""
-    async with Api(service.url) as nobody:
-        row = 0
-
-        async def probe() -> bool:
-            nonlocal row
-            response = await nobody.http.get("/readyz", headers={"Connection": "close"})
-            row = row + 1 if response.status_code == status else 0
-            return row >= 10
-
-        await eventually_async(probe, f"/readyz answers {status} everywhere")
-
-
 async def test_workers_whose_readers_fail_are_not_ready_and_deliver_all_the_same(
     service: Service, alice: str, bob: str
 ) -> None:
-    await answers(service, 200)
+    await readyz_says(service, 200)
     with service.store() as store:
         async with Device(service.url, bob) as phone, Api(service.url, alice) as api:
             await phone.go_live()
             store.execute_command("ACL", "SETUSER", "default", "-xread")
             try:
-                await answers(service, 503)
+                await readyz_says(service, 503)
                 assert store.acl_log(), "the server did refuse the readers"
                 assert (await api.http.get("/healthz")).status_code == 200
                 await api.send(bob, "heard by the audit alone", "m-1")
                 await phone.receive(1)
             finally:
                 store.execute_command("ACL", "SETUSER", "default", "+xread")
-            await answers(service, 200)
+            await readyz_says(service, 200)
             assert phone.connections == 1
 
 
 async def test_a_stream_of_another_type_makes_its_worker_unready_until_it_is_gone(service: Service) -> None:
-    await answers(service, 200)
+    await readyz_says(service, 200)
     names = [worker.name for worker in service.workers()]
     with service.store() as store:
         for name in names:
             store.set(f"chat:worker:{{{name}}}", "not a stream")
-        await answers(service, 503)
+        await readyz_says(service, 503)
         for name in names:
             store.delete(f"chat:worker:{{{name}}}")
-    await answers(service, 200)
+    await readyz_says(service, 200)

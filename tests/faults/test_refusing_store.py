@@ -8,6 +8,7 @@ import pytest
 from scripts.lab.redis_server import RedisServer
 from scripts.lab.service import Service
 from scripts.lab.timing import eventually_async
+from tests.faults.readiness import readyz_says
 from tests.support.api import Api, assert_problem, problem
 from tests.support.cursors import Cursor
 from tests.support.device import Device
@@ -22,20 +23,6 @@ def service(serve: Callable[..., Service]) -> Service:
 async def api(service: Service, alice: str) -> AsyncIterator[Api]:
     async with Api(service.url, alice) as api:
         yield api
-
-
-async def ready(service: Service, status: int) -> None:
-    """Waits until `/readyz` answers so, ten times in a row over fresh connections."""
-    async with Api(service.url) as nobody:
-        row = 0
-
-        async def probe() -> bool:
-            nonlocal row
-            response = await nobody.http.get("/readyz", headers={"Connection": "close"})
-            row = row + 1 if response.status_code == status else 0
-            return row >= 10
-
-        await eventually_async(probe, f"/readyz answers {status}")
 
 
 async def accepted(api: Api, to: str, message_id: str, body: Any = 1) -> None:
@@ -67,7 +54,7 @@ async def test_out_of_memory_sends_are_refused_and_acks_still_count(service: Ser
             entries = await phone.receive(11)
             assert [entry["id"] for entry in entries[10:]] == ["late"]
             assert phone.connections == 1
-    await ready(service, 200)
+    await readyz_says(service, 200)
 
 
 async def test_a_demoted_server_is_noticed_and_its_return_as_well(service: Service, api: Api, bob: str) -> None:
@@ -80,10 +67,10 @@ async def test_a_demoted_server_is_noticed_and_its_return_as_well(service: Servi
             try:
                 assert store.role()[0] in {"slave", "replica"}
                 problem(await api.post({"id": "m-2", "to": bob, "body": 2}), 503, "unavailable")
-                await ready(service, 503)
+                await readyz_says(service, 503)
             finally:
                 store.execute_command("REPLICAOF", "NO", "ONE")
-            await ready(service, 200)
+            await readyz_says(service, 200)
             await accepted(api, bob, "m-2", 2)
             assert [entry["id"] for entry in await phone.receive(2)] == ["m-1", "m-2"]
             assert phone.connections == 1
@@ -144,7 +131,7 @@ async def test_a_server_emptied_under_it_is_told_by_rewound_and_goes_on(service:
         await phone.wire.until(lambda: phone.entries[-1].get("id") == "new", "the new message")
         assert Cursor.parse(sent["recipients"][0]["cursor"]).seq == 1
         assert phone.connections == 1
-    await ready(service, 200)
+    await readyz_says(service, 200)
     assert len(service.workers()) == 2
 
 
@@ -152,12 +139,12 @@ async def test_settings_that_come_to_contradict_the_promise_turn_readyz_false(
     serve: Callable[..., Service], redis_server: RedisServer, redis_url: str
 ) -> None:
     service = serve(redis_url=redis_url)
-    await ready(service, 200)
+    await readyz_says(service, 200)
     with redis_server.client() as store:
         store.config_set("maxmemory-policy", "allkeys-lru")
         try:
             store.client_kill_filter(_type="normal", skipme=True)  # after a reconnect the settings are read again
-            await ready(service, 503)
+            await readyz_says(service, 503)
         finally:
             store.config_set("maxmemory-policy", "noeviction")
-        await ready(service, 200)
+        await readyz_says(service, 200)

@@ -16,8 +16,7 @@ from service.core.sending import AppendStatus
 from service.store import client as store
 from service.store import scripts
 from service.store.client import Clients
-from service.store.inbox import unwrapped
-from service.store.link import Wait, unavailable
+from service.store.link import Wait, unwrapped
 from tests.store.conftest import Server, Store
 from tests.store.scripted_server import OK, ScriptedServer
 
@@ -27,15 +26,7 @@ SHORT = 0.1 * UNIT
 
 async def exchanged(link: Any) -> Any:
     """One reply of `exchange`, in which errors are values."""
-    return known(await link.exchange([("INCR", "n")]))[0]
-
-
-def known(replies: list[Any]) -> list[Any]:
-    """Raises the first that is an error."""
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise unavailable(reply)
-    return replies
+    return unwrapped(await link.exchange([("INCR", "n")]))[0]
 
 
 Ask = Callable[[Any], Awaitable[Any]]
@@ -192,7 +183,7 @@ async def ask_number(client: Any, way: str, number: int) -> int:
     if way == "pipeline":
         return int((await client.pipeline([("GET", number)]))[0])
     if way == "exchange":
-        return int(known(await client.exchange([("GET", number)]))[0])
+        return int(unwrapped(await client.exchange([("GET", number)]))[0])
     return int(await client.run("GET", number))
 
 
