@@ -55,6 +55,7 @@ class Worker:
             "max_body": settings.max_body,
             "max_frame": settings.max_frame,
             "max_pending": settings.max_pending,
+            "dedupe_window": settings.dedupe_window,
         }
         self.id = new_identity()
         self.durability = "appended"

@@ -41,6 +41,12 @@ async def test_welcome_says_everything_the_protocol_names(service: Service, api:
         assert welcome["window"] == 256
         assert welcome["worker"] in {worker.name for worker in service.workers()}
         assert welcome["ping_interval"] == pytest.approx(UNIT)
+        assert welcome["limits"] == {
+            "max_body": 65_536,
+            "max_frame": 1_048_576,
+            "max_pending": 10_000,
+            "dedupe_window": 86_400.0,
+        }
         assert isinstance(welcome["session"], str)
         assert isinstance(welcome["server"], str)
 
