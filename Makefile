@@ -9,7 +9,7 @@ PYTHON ?= python3
 ARGS ?=
 JOBS ?= 3
 
-.PHONY: help run test check format bench chaos clean
+.PHONY: help run test tools check format bench chaos screenshots clean
 
 help:
 	@echo 'make run     start the service (ARGS="--port 9000" for flags of inboxd serve)'
@@ -18,14 +18,19 @@ help:
 	@echo 'make format  let ruff format and repair what it can'
 	@echo 'make bench   measure; takes minutes'
 	@echo 'make chaos   break everything, lose nothing; takes a quarter of an hour (ARGS="--list", ARGS=worker-killed)'
+	@echo 'make screenshots  make docs/img anew'
 	@echo 'make clean   remove .venv and caches; ./data stays'
 
 run: .venv/installed
 	@exec .venv/bin/inboxd serve $(ARGS)
 
 # Tests wait more than they compute: three of them at a time on two cores. JOBS=0 runs one after the other.
-test: .venv/installed-dev
+test: .venv/installed-dev tools
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+# Chromium and Node, for the tests of what runs in browsers: installed where that may be, else named.
+tools: .venv/installed-dev
+	@.venv/bin/python -m scripts.tools
 
 check: .venv/installed-dev
 	.venv/bin/ruff check .
@@ -42,6 +47,9 @@ bench: .venv/installed-dev
 # All scenarios write the report; some of them, or other flags, only print.
 chaos: .venv/installed-dev
 	.venv/bin/python -m scripts.chaos $(or $(ARGS),--report docs/chaos-report.md)
+
+screenshots: .venv/installed-dev tools
+	.venv/bin/python -m scripts.screenshots
 
 clean:
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
