@@ -1,0 +1,219 @@
+"""What a client must keep to, judged frame by frame. Pure. A breach raises `ClientAtFaultError`.
+
+The application's log is the witness for acks and cursors: `handled` answers which entries are in it by now. A client
+writes it before it stores a cursor, so an ack or a `hello` that goes further than the log is at fault at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.clients.scripted.inboxes import Entry, Inbox, fingerprint, identity
+from tests.support.cursors import START, Cursor
+
+Frame = dict[str, Any]
+Identity = tuple[str, str, str]
+
+MOST_UNANSWERED = 64
+STAY_AWAY = range(4500, 5000)
+FIELDS: dict[str, tuple[set[str], set[str]]] = {  # type: (always there, sometimes there)
+    "hello": ({"device"}, {"token", "cursor", "window", "attempt"}),
+    "send": ({"id", "to", "body"}, {"expires_in"}),
+    "skip": ({"id"}, set()),
+    "ack": ({"cursor"}, set()),
+    "history": ({"ref"}, {"before", "limit", "with"}),
+    "auth": ({"token"}, set()),
+    "ping": (set(), {"ref"}),
+}
+
+
+class ClientAtFaultError(AssertionError):
+    """The client broke a rule."""
+
+
+def require(fine: bool, rule: str, frame: object) -> None:
+    if not fine:
+        raise ClientAtFaultError(f"{rule}: {str(frame)[:300]}")
+
+
+@dataclass
+class Send:
+    """One message as the server has heard of it. `rank`: its place among all of this device."""
+
+    rank: int
+    to: Any
+    body: str
+    done: bool = False  # answered for good; it may come again whenever it is asked for
+    last: str | None = None  # how it was answered last on this connection
+
+
+@dataclass
+class Installation:
+    """One device over all its connections and processes. `handled`: identities in the application's log by now."""
+
+    inbox: Inbox
+    name: str
+    handled: Callable[[], set[Identity]] = set
+    attempt: int = 0
+    stays_away: int | None = None  # the close code for which none may come until the application asks for one
+    token: str | None = None  # of the last hello
+    sends: dict[str, Send] = field(default_factory=dict)
+    received: set[Identity] = field(default_factory=set)
+    hellos: int = 0
+
+    def comes(self, frame: Frame) -> None:
+        """After 4501 it may come once more, with another token."""
+        fresh, self.token = frame.get("token") not in {None, self.token}, frame.get("token")
+        if self.stays_away is not None:
+            require(self.stays_away == 4501 and fresh, f"comes again after {self.stays_away}", frame)
+            self.stays_away = 4503  # the second 4501 is the last
+
+    def closed(self, code: int) -> None:
+        if code in STAY_AWAY:
+            self.stays_away = code
+
+    def asked_to_connect(self) -> None:
+        self.stays_away = None
+
+    def given_up(self, id: str) -> None:
+        """The application has discarded it, or it waits for the application's word."""
+        if id in self.sends:
+            self.sends[id].done = True
+
+    def undone(self, entries: list[Entry], upto: Cursor) -> list[Entry]:
+        """Messages up to a cursor that are not in the application's log, though they came, or could have come."""
+        handled = self.handled()
+        return [
+            entry
+            for entry in entries
+            if entry.cursor <= upto and entry.frame["type"] == "message" and identity(entry.frame) not in handled
+        ]
+
+
+class Rules:
+    """One connection."""
+
+    def __init__(self, device: Installation | None = None) -> None:
+        self.device = device
+        self.hello: Frame | None = None
+        self.welcomed = False
+        self.start = START
+        self.sent: dict[Cursor, Frame] = {}  # entries and gaps on this connection since the last rewound
+        self.void: set[Cursor] = set()  # those before it
+        self.acked = START
+        self.on_the_way: list[str] = []
+
+    # The client's frames
+
+    def received(self, frame: Frame) -> None:
+        kind = frame.get("type")
+        require(kind in FIELDS, "a type the protocol does not have", frame)
+        always, sometimes = FIELDS[str(kind)]
+        names = set(frame) - {"type"}
+        require(always <= names, f"{sorted(always - names)} missing", frame)
+        require(names <= always | sometimes, f"{sorted(names - always - sometimes)} not in the protocol", frame)
+        require((kind == "hello") == (self.hello is None), "hello first, and once", frame)
+        require(kind == "hello" or self.welcomed, "before welcome", frame)
+        handler = getattr(self, f"_{kind}", None)
+        if handler is not None:
+            handler(frame)
+
+    def judge_hello(self, device: Installation, frame: Frame) -> None:
+        """`received` has seen it; now it is known whose it is."""
+        self.device, attempt = device, frame.get("attempt")
+        device.hellos += 1
+        device.comes(frame)
+        require(type(attempt) is int and attempt > device.attempt, f"attempt not above {device.attempt}", frame)
+        device.attempt = frame["attempt"]
+        for send in device.sends.values():
+            send.last = None
+        cursor, inbox = Cursor.parse(frame.get("cursor") or str(START)), device.inbox
+        require(inbox.holds(cursor) or bool(inbox.generations), "a cursor that was never given out", frame)
+        if inbox.holds(cursor):  # else it stands in what was lost
+            coming = [entry for entry in inbox.entries if entry.gone is None]
+            missing = device.undone(coming, cursor)
+            require(not missing, f"a cursor beyond what is handled ({missing[:1]})", frame)
+        if not inbox.generations:  # after a loss what is handled may stand anywhere
+            handled = device.handled()
+            again = [entry for entry in inbox.entries if entry.cursor > cursor and identity(entry.frame) in handled]
+            require(len(again) <= 1, f"a cursor below {len(again)} that are handled", frame)
+
+    def _hello(self, frame: Frame) -> None:
+        self.hello = frame
+        window = frame.get("window", 256)
+        require(type(window) is int and 1 <= window <= 1024, "window", frame)
+        require(type(frame["device"]) is str, "device", frame)
+
+    def _ack(self, frame: Frame) -> None:
+        cursor = Cursor.parse(frame["cursor"])
+        if cursor in self.void and cursor not in self.sent:
+            return  # on its way while the server lost what it names
+        require(cursor == self.start or cursor in self.sent, "acks what was not sent on this connection", frame)
+        require(cursor >= self.acked, f"acks less than before ({self.acked})", frame)
+        self.acked = cursor
+        assert self.device is not None
+        handled = self.device.handled()
+        for place, entry in self.sent.items():
+            missing = place <= cursor and entry["type"] == "message" and identity(entry) not in handled
+            require(not missing, f"acks {cursor} before it is handled", entry)
+
+    def _send(self, frame: Frame) -> None:
+        id = frame["id"]
+        assert self.device is not None
+        sends = self.device.sends
+        require(id not in self.on_the_way, "the same id twice at a time", frame)
+        require(len(self.on_the_way) < MOST_UNANSWERED, f"more than {MOST_UNANSWERED} unanswered", frame)
+        send = sends.setdefault(id, Send(len(sends), frame["to"], fingerprint(frame["body"])))
+        require(send.to == frame["to"], f"another recipient than the first time ({send.to})", frame)
+        require(send.body == fingerprint(frame["body"]), f"another body than the first time ({send.body})", frame)
+        if not send.done:
+            self._judge_order(id, send, frame)
+        send.done, send.last = False, "sent"
+        self.on_the_way.append(id)
+
+    def _judge_order(self, id: str, send: Send, frame: Frame) -> None:
+        """What was sent before it and is still to go is on its way here, or (a first time) at least was."""
+        assert self.device is not None
+        earlier = {name: one for name, one in self.device.sends.items() if one.rank < send.rank and not one.done}
+        again = send.last is not None
+        for name, one in earlier.items():
+            fine = name in self.on_the_way or (not again and one.last is not None)
+            require(fine, f"{id} overtakes {name}", frame)
+
+    def _skip(self, frame: Frame) -> None:
+        assert self.device is not None
+        send = self.device.sends.get(frame["id"])
+        require(send is not None and send.last == "unavailable", "skips what did not fail as unavailable", frame)
+        assert send is not None
+        send.done = True
+
+    # The server's own
+
+    def sends(self, frame: Frame) -> None:
+        """What the server is about to write."""
+        match frame["type"]:
+            case "welcome":
+                self.welcomed, self.start = True, Cursor.parse(frame["cursor"])
+                if self.device is not None:
+                    self.device.stays_away = None
+            case "gap" if frame["reason"] == "rewound":
+                self.void |= set(self.sent)
+                self.sent.clear()
+                self.acked = self.start = Cursor.parse(frame["cursor"])
+                self.sent[self.start] = frame
+            case "accepted" | "error" if "id" in frame:
+                self._answered(frame)
+            case _ if "cursor" in frame and frame["type"] != "live":
+                self.sent[Cursor.parse(frame["cursor"])] = frame
+                if self.device is not None and frame["type"] != "gap":
+                    self.device.received.add(identity(frame))
+
+    def _answered(self, frame: Frame) -> None:
+        id = frame["id"]
+        if id not in self.on_the_way:
+            return  # an answer that is repeated
+        self.on_the_way.remove(id)
+        assert self.device is not None
+        send = self.device.sends[id]
+        send.last = frame.get("code", "accepted")
+        send.done = frame["type"] == "accepted" or not frame["retryable"] or send.last == "inbox_full"
