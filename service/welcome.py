@@ -13,6 +13,7 @@ _IN_QUERY = re.compile(r"([?&]\w*password=)[^&#]*", re.IGNORECASE)
 _TEMPLATE = """\
 ready, version {version}: {workers} on {server}, acceptances are {level}.
 
+  chat page   {http}/
   HTTP        {http}
   API docs    {http}/docs
   WebSocket   {ws}/v1/ws

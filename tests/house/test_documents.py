@@ -121,7 +121,7 @@ async def test_every_route_is_on_the_page() -> None:
     await worker.clients.aclose()
     routes = {f"{method.upper()} {path}" for path, methods in app.openapi()["paths"].items() for method in methods}
     routes |= {f"WS {route.path}" for route in app.routes if isinstance(route, WebSocketRoute)}
-    routes |= {f"GET {path}" for path in (app.openapi_url, "/docs")}
+    routes |= {f"GET {path}" for path in (app.openapi_url, "/docs", "/")}
     page = section(PROTOCOL, "10. All HTTP endpoints, and the older protocol")
     assert {name for row in rows(page) for name in ticked(row[0])} == routes
 

@@ -1,0 +1,83 @@
+/** The page of somebody who is known: the bar, the list, one conversation. On a phone one of the latter two. */
+
+import { html, useEffect, useState } from "./vendor/htm/standalone.mjs";
+import { Composer } from "./composer.mjs";
+import { ConnectionBar } from "./connection.mjs";
+import { Conversations } from "./conversations.mjs";
+import { peerOf, show } from "./hash.mjs";
+import { Log } from "./log.mjs";
+import { TokenForm } from "./login.mjs";
+import { titleOf, unreadOf } from "./model.mjs";
+import { count, hueOf, initials, visible } from "./text.mjs";
+
+export function Chat({ session, auth, onLeave, onToken }) {
+  const [, redraw] = useState(0);
+  useEffect(() => {
+    const changed = () => redraw((number) => number + 1);
+    const moved = () => (peerOf() ? session.open(peerOf()) : session.leave());
+    const pressed = (event) => event.key === "Escape" && session.conversation && narrow() && show(null);
+    session.addEventListener("changed", changed);
+    addEventListener("hashchange", moved);
+    addEventListener("keydown", pressed);
+    moved();
+    return () => {
+      session.removeEventListener("changed", changed);
+      removeEventListener("hashchange", moved);
+      removeEventListener("keydown", pressed);
+    };
+  }, [session]);
+
+  const { view, conversation } = session;
+  document.title = titleOf(unreadOf([...view.rows.values()]));
+  const row = conversation && view.rows.get(conversation.peer);
+  const needsToken = auth === "jwt" && view.connection.state === "failed";
+  return html`<div class="app" data-view=${row ? "conversation" : "list"}>
+    <${ConnectionBar} session=${session} onLeave=${onLeave} />
+    <${Notices} session=${session} />
+    ${needsToken && html`<${TokenForm} user=${session.user} onToken=${onToken} />`}
+    <${Conversations} session=${session} open=${conversation?.peer} onOpen=${show} />
+    <main class="main" aria-label=${row ? `Conversation with ${row.peer}` : "No conversation"}>
+      ${row ? html`
+        <header class="heading">
+          <button type="button" class="quiet back" data-testid="back" onClick=${() => show(null)}>
+            <span aria-hidden="true">←</span><span class="unseen">Back to the conversations</span>
+          </button>
+          <span class="face hue-${hueOf(row.peer)}" aria-hidden="true">${initials(row.peer)}</span>
+          <h2><bdi>${row.peer}</bdi></h2>
+        </header>
+        <${Log} key=${row.peer} session=${session} conversation=${conversation} row=${row} />
+        <${Composer} key=${`to ${row.peer}`} session=${session} row=${row} />`
+      : html`<${Welcome} />`}
+    </main>
+  </div>`;
+}
+
+const narrow = () => matchMedia("(max-width: 46rem)").matches;
+
+function Notices({ session }) {
+  const { caught, trouble } = session.view;
+  const away = caught?.done && caught.count > 0;
+  return html`<div class="notices">
+    <div role="status">
+      ${away && html`<p class="notice" data-testid="caught-up" data-count=${String(caught.count)}>
+        ${count(caught.count, "message", "messages")} while you were away
+        <button type="button" class="quiet" onClick=${() => session.dismiss("caught")}>OK</button>
+      </p>`}
+    </div>
+    <div role="alert">
+      ${trouble && html`<p class="notice warning" data-testid="trouble">
+        ${visible(String(trouble.message ?? trouble.code ?? trouble))}
+        <button type="button" class="quiet" onClick=${() => session.dismiss("trouble")}>OK</button>
+      </p>`}
+    </div>
+  </div>`;
+}
+
+function Welcome() {
+  return html`<div class="welcome">
+    <img src="/web/icons/icon.svg" alt="" width="72" height="72" />
+    <h2>A message that was accepted arrives.</h2>
+    <p>Open a conversation, then try to break it: go offline and write, drop the connection, close the page, kill a worker.
+      What is not sent yet waits here; what was sent to you waits there.</p>
+  </div>`;
+}

@@ -1,0 +1,41 @@
+/** Where one writes. Enter sends, Shift+Enter begins a line; what is unsent is kept for each conversation. */
+
+import { html, useEffect, useRef, useState } from "./vendor/htm/standalone.mjs";
+import { isGroup } from "./model.mjs";
+
+export function Composer({ session, row }) {
+  const [text, setText] = useState(row.draft);
+  const field = useRef(null);
+  useEffect(() => {
+    // On a phone the keyboard would cover what one came to read.
+    if (matchMedia("(hover: hover)").matches) field.current?.focus({ preventScroll: true });
+  }, []);
+
+  if (isGroup(row.peer)) return html`<p class="note">Groups can only be read here.</p>`;
+
+  const write = (text) => {
+    setText(text);
+    session.draft(row.peer, text);
+  };
+  const send = (event) => {
+    event.preventDefault();
+    if (text.trim() === "") return;
+    setText("");
+    session.send(row.peer, text);
+    field.current.focus();
+  };
+  const onKeyDown = (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) send(event);
+  };
+
+  return html`<form class="composer" onSubmit=${send}>
+    <label class="unseen" for="composer">Message to ${row.peer}</label>
+    <textarea id="composer" rows="1" dir="auto" autocomplete="off" enterkeyhint="send" data-testid="composer"
+      placeholder="Message ${row.peer}" value=${text} ref=${field}
+      onInput=${(event) => write(event.target.value)} onKeyDown=${onKeyDown}></textarea>
+    <button class="primary send" type="submit" data-testid="send" disabled=${text.trim() === ""}>
+      <span>Send</span>
+      <svg aria-hidden="true" viewBox="0 0 24 24" width="20" height="20"><path d="M4 12 20 4l-5 16-4-7z" /></svg>
+    </button>
+  </form>`;
+}

@@ -1,0 +1,97 @@
+/** The open conversation: the records that are loaded, in order, and how to get older ones. */
+
+import { compare, improves, placed } from "./model.mjs";
+
+const PAGE = 50;
+const SETTLE = 150; // ms until what was put in front is drawn
+const MOST = 400; // loaded at once while the end is in view
+
+export class Conversation {
+  records = [];
+  /** Older ones are being put in front: nothing of that is news, so nothing of it is read out. */
+  loading = true;
+  /** Nothing older is stored, nor on the server. */
+  atStart = false;
+  /** The end of the log is in view. */
+  atEnd = true;
+  /** The last look for older ones found none, for now. */
+  dry = false;
+  /** Where the unread ones began when it was opened: a place, or null. */
+  newAfter = null;
+
+  #session;
+
+  constructor(session, row) {
+    this.#session = session;
+    this.peer = row.peer;
+    if (row.unread > 0) this.newAfter = row.read ?? [0, 0];
+  }
+
+  async load() {
+    this.#set(await this.#session.store.page(this.peer, null, PAGE));
+    this.#settle();
+  }
+
+  /** What is stored now, as far back as was loaded. */
+  async reload() {
+    const { store } = this.#session;
+    const stored = await store.page(this.peer, null, Math.max(PAGE, this.records.length));
+    this.add(stored);
+  }
+
+  /** Records that were stored; those of other conversations are passed over. */
+  add(records) {
+    const own = records.filter((one) => one.peer === this.peer);
+    if (own.length === 0) return;
+    const known = new Map(this.records.map((one) => [one.identity, one]));
+    for (const one of own) if (improves(one, known.get(one.identity))) known.set(one.identity, one);
+    const all = [...known.values()].sort((one, other) => compare(placed(one), placed(other)));
+    if (this.atEnd && all.length > MOST) {
+      this.atStart = false;
+      all.splice(0, all.length - MOST);
+    }
+    this.#set(all);
+  }
+
+  /** One page of older ones, from the server where it can be asked, and from the store. */
+  async older() {
+    if (this.loading || this.atStart) return;
+    this.loading = true;
+    try {
+      await this.#older();
+    } finally {
+      this.#settle();
+    }
+  }
+
+  #settle() {
+    setTimeout(() => {
+      this.loading = false;
+      this.#session.redraw();
+    }, SETTLE);
+  }
+
+  async #older() {
+    const first = this.records[0];
+    const before = first ? placed(first) : null;
+    const told = await this.#ask(before);
+    const found = await this.#session.store.page(this.peer, before, PAGE);
+    this.atStart = told.known && !told.more && found.length < PAGE;
+    this.dry = found.length === 0;
+    const known = new Set(found.map((one) => one.identity));
+    this.#set([...found, ...this.records.filter((one) => !known.has(one.identity))]);
+  }
+
+  // Without an answer there is what is stored; the next scroll asks again.
+  async #ask(before) {
+    try {
+      return await this.#session.history(this.peer, before?.join("-"), PAGE);
+    } catch {
+      return { known: false, more: true };
+    }
+  }
+
+  #set(records) {
+    this.records = records;
+  }
+}

@@ -1,0 +1,73 @@
+/** The list of conversations, and how to begin one. */
+
+import { html, useState } from "./vendor/htm/standalone.mjs";
+import { NAME, sortedRows } from "./model.mjs";
+import { bodyText, count, hueOf, initials, snippet, when } from "./text.mjs";
+
+export function Conversations({ session, open, onOpen }) {
+  const rows = sortedRows(session.view.rows.values());
+  return html`<nav class="side" aria-label="Conversations">
+    <${Begin} onOpen=${onOpen} />
+    ${rows.length === 0 && html`<p class="note empty">Nobody here yet. Write to someone by their user name.</p>`}
+    <ul class="conversations" data-testid="conversations" aria-label="Conversations">
+      ${rows.map((row) => html`<${Row} key=${row.peer} row=${row} me=${session.user} open=${row.peer === open} onOpen=${onOpen} />`)}
+    </ul>
+    <${Facts} session=${session} />
+  </nav>`;
+}
+
+function Begin({ onOpen }) {
+  const [name, setName] = useState("");
+  const [wrong, setWrong] = useState(false);
+  const begin = (event) => {
+    event.preventDefault();
+    const peer = name.trim();
+    setWrong(!NAME.test(peer));
+    if (!NAME.test(peer)) return;
+    setName("");
+    onOpen(peer);
+  };
+  return html`<form class="begin" onSubmit=${begin}>
+    <label class="unseen" for="begin">Write to a user</label>
+    <input id="begin" data-testid="new-conversation" placeholder="Write to…" autocomplete="off" autocapitalize="none"
+      spellcheck="false" value=${name} aria-invalid=${String(wrong)} aria-describedby="begin-wrong"
+      onInput=${(event) => setName(event.target.value)} />
+    <button class="primary" type="submit" data-testid="open-conversation">Open</button>
+    <p class="wrong" id="begin-wrong" role="alert">${wrong ? "A name has letters, digits and . _ - @ : + only." : ""}</p>
+  </form>`;
+}
+
+function Row({ row, me, open, onOpen }) {
+  const { peer, last, unread } = row;
+  return html`<li>
+    <button type="button" class="conversation" data-testid="conversation" data-peer=${peer}
+      aria-current=${open ? "true" : null} onClick=${() => onOpen(peer)}>
+      <span class="face hue-${hueOf(peer)}" aria-hidden="true">${initials(peer)}</span>
+      <span class="peer"><bdi>${peer}</bdi>${peer === me && html`<span class="dim"> (you)</span>`}</span>
+      <span class="when">${last && html`<time datetime=${new Date(last.ts).toISOString()}>${when(last.ts)}</time>`}</span>
+      <span class="snippet"><${Snippet} row=${row} open=${open} /></span>
+      ${unread > 0 && html`<span class="unread" data-testid="unread">${unread}<span class="unseen"> unread</span></span>`}
+    </button>
+  </li>`;
+}
+
+function Snippet({ row, open }) {
+  const { last, draft } = row;
+  if (draft.trim() !== "" && !open) return html`<em>Draft:</em> <bdi>${snippet({ text: draft })}</bdi>`;
+  if (last == null) return html`<span class="dim">No messages yet</span>`;
+  return html`${last.mine && "You: "}<bdi title=${bodyText(last.body).slice(0, 200)}>${snippet(last.body)}</bdi>`;
+}
+
+function Facts({ session }) {
+  const { storage, repeats, leader } = session.view;
+  const durable = (storage?.durable ?? true) && session.store.durable;
+  const kind = { indexeddb: "IndexedDB", localstorage: "localStorage", memory: "memory" }[storage?.kind] ?? storage?.kind;
+  const where = durable ? `Kept in this browser${kind ? ` (${kind})` : ""}` : "Kept in memory only: it goes with this page";
+  return html`<div class="facts">
+    <p data-testid="storage" data-kind=${storage?.kind} data-durable=${String(durable)} class=${durable ? "" : "warning"}>${where}</p>
+    <p data-testid="repeats" data-count=${String(repeats)}>${count(repeats, "repeat", "repeats")} suppressed</p>
+    <p data-testid="leader" data-leader=${String(leader !== false)}>
+      ${leader === false ? "Another tab has the connection" : "This tab has the connection"}
+    </p>
+  </div>`;
+}

@@ -1,0 +1,134 @@
+/** The page's own memory in IndexedDB, one database for each user and device: messages by identity, conversations,
+ * gaps. Every change is one transaction, so that several tabs may write, and a repeat changes nothing.
+ */
+
+import { advance, blankRow, improves } from "./model.mjs";
+import { MemoryStore } from "./memory.mjs";
+
+const LOWEST = [-Infinity, -Infinity];
+const HIGHEST = [Infinity, Infinity];
+
+const answer = (request) =>
+  new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+
+const finished = (transaction) =>
+  new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve();
+    transaction.onabort = () => reject(transaction.error);
+  });
+
+/** The best store that works here. */
+export async function openStore(scope) {
+  try {
+    return new Store(await open(`inboxd-page:${scope}`));
+  } catch (error) {
+    return new MemoryStore(String(error?.message ?? error));
+  }
+}
+
+async function open(name) {
+  const request = indexedDB.open(name, 1);
+  request.onupgradeneeded = () => {
+    const entries = request.result.createObjectStore("entries", { keyPath: ["peer", "identity"] });
+    entries.createIndex("place", ["peer", "ms", "seq"]);
+    request.result.createObjectStore("rows", { keyPath: "peer" });
+    request.result.createObjectStore("gaps", { keyPath: ["place", "reason"] });
+  };
+  return answer(request);
+}
+
+class Store {
+  durable = true;
+  #db;
+
+  constructor(db) {
+    this.#db = db;
+    db.onversionchange = () => db.close();
+  }
+
+  /** Keeps records. Resolves, once they are stored, with the rows that changed. `counts`: they count as unread. */
+  async put(records, { counts }) {
+    const { entries, rows, done } = this.#writing("entries", "rows");
+    const changed = new Map();
+    for (const record of records) {
+      const known = await answer(entries.get([record.peer, record.identity]));
+      if (!improves(record, known)) continue;
+      entries.put(record);
+      const row = changed.get(record.peer) ?? (await answer(rows.get(record.peer))) ?? blankRow(record.peer);
+      changed.set(record.peer, advance(row, record, counts && known == null));
+    }
+    for (const row of changed.values()) rows.put(row);
+    await done;
+    return [...changed.values()];
+  }
+
+  /** Changes one conversation; resolves with its row. `change` gets the row, and answers with the new one. */
+  async change(peer, change) {
+    const { rows, done } = this.#writing("rows");
+    const row = change((await answer(rows.get(peer))) ?? blankRow(peer));
+    rows.put(row);
+    await done;
+    return row;
+  }
+
+  async rows() {
+    return answer(this.#reading("rows").getAll());
+  }
+
+  async row(peer) {
+    return (await answer(this.#reading("rows").get(peer))) ?? blankRow(peer);
+  }
+
+  async record(peer, identity) {
+    return answer(this.#reading("entries").get([peer, identity]));
+  }
+
+  /** The last `limit` records of a conversation before a place (null: before nothing), ascending. */
+  async page(peer, before, limit) {
+    const upper = [peer, ...(before ?? HIGHEST)];
+    const range = IDBKeyRange.bound([peer, ...LOWEST], upper, false, before != null);
+    const request = this.#reading("entries").index("place").openCursor(range, "prev");
+    const found = [];
+    return new Promise((resolve, reject) => {
+      request.onerror = () => reject(request.error);
+      request.onsuccess = () => {
+        const cursor = request.result;
+        if (cursor) found.push(cursor.value);
+        if (cursor && found.length < limit) cursor.continue();
+        else resolve(found.reverse());
+      };
+    });
+  }
+
+  /** The records of a conversation after a place, ascending. */
+  async after(peer, place) {
+    const range = IDBKeyRange.bound([peer, ...(place ?? LOWEST)], [peer, ...HIGHEST], place != null);
+    return answer(this.#reading("entries").index("place").getAll(range));
+  }
+
+  async addGap(gap) {
+    const { gaps, done } = this.#writing("gaps");
+    gaps.put(gap);
+    await done;
+  }
+
+  async gaps() {
+    return answer(this.#reading("gaps").getAll());
+  }
+
+  #reading(name) {
+    return this.#db.transaction(name).objectStore(name);
+  }
+
+  // The client stores its cursor after this has finished, in the same browser's log: the order is kept.
+  #writing(...names) {
+    const transaction = this.#db.transaction(names, "readwrite");
+    const stores = Object.fromEntries(names.map((name) => [name, transaction.objectStore(name)]));
+    const done = finished(transaction);
+    done.catch(() => {}); // whoever waits for it hears of it, or of what made it fail
+    return { ...stores, done };
+  }
+}
