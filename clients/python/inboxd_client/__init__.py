@@ -1,0 +1,50 @@
+"""The Python client of inboxd: what was accepted arrives, in order, and the application sees it once.
+
+- `InboxClient`: a device, over a WebSocket, with cursor and outbox on disk (asyncio).
+- `InboxSender`: a backend that sends over HTTP (synchronous).
+
+The pieces, from the outside in: client.py (the public face), delivery.py and sending.py (the two directions),
+connector.py and wire.py (sockets, timers, tokens), storage.py and database.py (SQLite). Decisions are pure and apart:
+link.py (when to connect), outbox.py (what goes out when), inbox.py (what is a repeat, what may be acked).
+"""
+
+from inboxd_client.client import Handling, InboxClient, Stats
+from inboxd_client.errors import (
+    ClientClosed,
+    ClientFailed,
+    InboxError,
+    RequestError,
+    SendError,
+    StorageError,
+    Unreachable,
+)
+from inboxd_client.frames import Acceptance, Message
+from inboxd_client.outbox import ItemState, OutboxItem
+from inboxd_client.sender import InboxSender, Outgoing
+from inboxd_client.states import Failure, State, StateChange
+from inboxd_client.timing import Timing
+
+__all__ = [
+    "Acceptance",
+    "ClientClosed",
+    "ClientFailed",
+    "Failure",
+    "Handling",
+    "InboxClient",
+    "InboxError",
+    "InboxSender",
+    "ItemState",
+    "Message",
+    "OutboxItem",
+    "Outgoing",
+    "RequestError",
+    "SendError",
+    "State",
+    "StateChange",
+    "Stats",
+    "StorageError",
+    "Timing",
+    "Unreachable",
+]
+
+__version__ = "0.1.0"

@@ -1,0 +1,96 @@
+"""What comes from the service, as the application sees it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Frame = dict[str, Any]
+"""One JSON object of the wire; its fields are those of docs/protocol.md section 7."""
+
+ENTRY_EVENTS = frozenset({"message", "receipt", "read", "edit", "delete", "react", "group", "gap", "deleted"})
+"""Entries that are events of their own name. Others go to `entry`."""
+
+
+class MalformedError(ValueError):
+    """Not a frame of this protocol."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message of one's own inbox. `sender` and `id` are its identity; `frame` is all of it as it came.
+
+    `to`: the recipient, in one's own copies perhaps a list; None in a group. `ts`: Unix time in ms. `replay`: it was
+    read from the inbox, not live. `cursor`: its position, only to be compared with others of this inbox.
+    """
+
+    id: str
+    sender: str
+    body: Any
+    cursor: str
+    ts: int
+    to: str | list[str] | None = None
+    group: str | None = None
+    seq: int | None = None
+    replay: bool = False
+    frame: Frame = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, frame: Frame) -> "Message":
+        """Raises KeyError for a frame that is no message."""
+        return cls(
+            frame["id"], frame["from"], frame["body"], frame["cursor"], frame["ts"],
+            frame.get("to"), frame.get("group"), frame.get("seq"), frame.get("replay") is True, frame,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """The message is in every recipient's inbox that has a `cursor`, as safe as `durability` says.
+
+    `recipients`: objects with `to`, and `cursor` or `error`. `ts`: Unix time in ms. `duplicate`: this id had been
+    accepted before. `frame`: all of the answer.
+    """
+
+    id: str
+    ts: int
+    duplicate: bool
+    durability: str
+    recipients: list[Frame]
+    frame: Frame = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, frame: Mapping[str, Any]) -> "Acceptance":
+        """Of an `accepted` frame or an HTTP answer. Raises KeyError."""
+        content = {name: value for name, value in frame.items() if name not in ("type", "status")}
+        return cls(
+            content["id"], content["ts"], content.get("duplicate", False), content.get("durability", ""),
+            content.get("recipients", []), content,
+        )  # fmt: skip
+
+
+def identity(frame: Frame) -> str | None:
+    """`type/who/id`; None for what has none, such as a gap. Repeats are known by this alone, never by position."""
+    if frame.get("id") is None or frame["type"] == "gap":
+        return None
+    return f"{frame['type']}/{frame.get('from') or frame.get('by') or ''}/{frame['id']}"
+
+
+def lines(data: str | bytes) -> Iterator[Frame]:
+    """The objects of one WebSocket frame, one a line. Raises MalformedError at the first line that is none."""
+    if not isinstance(data, str):
+        raise MalformedError("a binary frame")
+    for line in data.split("\n"):
+        if line.strip():
+            yield parsed(line)
+
+
+def parsed(line: str) -> Frame:
+    """Raises MalformedError."""
+    try:
+        frame = json.loads(line)
+    except (ValueError, RecursionError) as fault:
+        raise MalformedError("not JSON") from fault
+    if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
+        raise MalformedError("not a frame")
+    return frame

@@ -1,0 +1,85 @@
+"""What came, what is a repeat, and what may be acked. Pure: fed with frames and told what was handled."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from inboxd_client.frames import Frame, identity
+
+IDENTITIES_KEPT = 10_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry or gap, the connection that brought it, and its identity (None: it has none)."""
+
+    frame: Frame
+    connection: int
+    identity: str | None
+
+    @property
+    def cursor(self) -> str:
+        """Its position; what is stored once it was handled, even where it is lower than the last (`rewound`)."""
+        return str(self.frame["cursor"])
+
+
+class Inbox:
+    """`seen`: identities handled so far, oldest first. `window`: entries the service sends without an ack."""
+
+    def __init__(self, cursor: str | None = None, seen: Iterable[str] = (), kept: int = IDENTITIES_KEPT) -> None:
+        self.cursor = cursor
+        self._seen = dict.fromkeys(seen)  # a dict keeps the order
+        self._kept = kept
+        self._queue: deque[Entry] = deque()
+        self._connection = 0  # that may be acked
+        self._window = 1
+        self._unacked = 0
+        self._to_ack: str | None = None
+
+    def connected(self, connection: int, window: int) -> None:
+        """A new connection begins. What the last one brought and nobody has begun to handle comes again."""
+        self.disconnected()
+        self._connection, self._window, self._unacked = connection, max(window, 1), 0
+
+    def disconnected(self) -> None:
+        """No ack can go out; the next `hello` says it."""
+        self._queue.clear()
+        self._connection, self._to_ack = 0, None
+
+    def received(self, frame: Frame) -> None:
+        """An entry of the current connection."""
+        self._queue.append(Entry(frame, self._connection, identity(frame)))
+
+    def take(self) -> Entry | None:
+        """The next one in order; it is the caller's now."""
+        return self._queue.popleft() if self._queue else None
+
+    @property
+    def waiting(self) -> int:
+        """Entries that nobody has taken."""
+        return len(self._queue)
+
+    def is_repeat(self, entry: Entry) -> bool:
+        """It was handled before."""
+        return entry.identity is not None and entry.identity in self._seen
+
+    def stored(self, entry: Entry) -> None:
+        """It is handled, and that is on disk: it may be acked, if the connection that brought it is still there."""
+        self.cursor = entry.cursor
+        if entry.identity is not None:
+            self._seen[entry.identity] = None
+            if len(self._seen) > self._kept:
+                del self._seen[next(iter(self._seen))]
+        if entry.connection == self._connection:
+            self._to_ack = entry.cursor
+            self._unacked += 1
+
+    @property
+    def must_ack(self) -> bool:
+        """A quarter of the window waits for the ack: no more waiting for company."""
+        return self._to_ack is not None and self._unacked * 4 >= self._window
+
+    def ack(self) -> str | None:
+        """The cursor to be acked now; None where there is nothing to say."""
+        cursor, self._to_ack, self._unacked = self._to_ack, None, 0
+        return cursor

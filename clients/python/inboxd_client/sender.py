@@ -1,0 +1,231 @@
+"""Sending from a backend, over HTTP: one id over all tries, so that a repeat is never a second message."""
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+
+from inboxd_client.errors import SendError, Unreachable
+from inboxd_client.frames import Acceptance
+from inboxd_client.timing import Timing
+from inboxd_client.values import body_text, check_message, compact, new_id
+
+MOST_IN_A_BATCH = 1000
+AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+"""Statuses after which the same request may succeed; of 507 (`inbox_full`) the sender is told at once."""
+KNOCKED = frozenset({"unavailable", "internal", "overloaded", "rate_limited", "out_of_order"})
+"""Codes of a batch's items after which the item is tried again."""
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One message of a batch. `id`: None for one that is made. `sender`: only with `send:any`."""
+
+    to: str | Sequence[str]
+    body: Any
+    id: str | None = None
+    expires_in: int | None = None
+    sender: str | None = None
+
+    def content(self, default_sender: str | None) -> dict[str, Any]:
+        """As it goes out, under an id from here on. Raises SendError `invalid_field`."""
+        id = new_id() if self.id is None else self.id
+        check_message(id, self.to, self.expires_in)
+        body_text(self.body, id)
+        to = self.to if isinstance(self.to, str) else list(self.to)
+        more = {"from": self.sender or default_sender, "expires_in": self.expires_in}
+        return {"id": id, "to": to, "body": self.body} | {
+            key: value for key, value in more.items() if value is not None
+        }
+
+
+class InboxSender:
+    """Sends for as long as `deadline` (seconds from the call) allows; a context manager. Synchronous, thread-safe.
+
+    - `url`: `http(s)://host[/base]` of the service.
+    - `token`: a JWT, or a callable that gives one (asked before every request). `user`: instead, where the service
+      runs without authentication.
+    - `sender`: in whose name, for tokens with `send:any`; each message may say otherwise.
+    - `timeout`: seconds for one request. `timing`: the back-off.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | Callable[[], str] | None = None,
+        user: str | None = None,
+        sender: str | None = None,
+        deadline: float = 60.0,
+        timeout: float = 10.0,
+        timing: Timing | None = None,
+    ) -> None:
+        self._token, self._user, self._sender = token, user, sender
+        self._deadline, self._timing = deadline, timing or Timing()
+        self._http = httpx2.Client(base_url=url.rstrip("/"), timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends its connections."""
+        self._http.close()
+
+    def send(
+        self,
+        to: str | Sequence[str],
+        body: Any,
+        id: str | None = None,
+        *,
+        expires_in: int | None = None,
+        sender: str | None = None,
+        deadline: float | None = None,
+    ) -> Acceptance:
+        """Until it is accepted. Raises SendError (refused for good), Unreachable (not known; same `id` is safe)."""
+        message = Outgoing(to, body, id, expires_in, sender).content(self._sender)
+        tries = Tries(self._timing, self._deadline if deadline is None else deadline)
+        while True:
+            answer = self._post("/v1/messages", message, tries)
+            if answer is not None:
+                return accepted_or_raise(answer, message["id"])
+            tries.pause(message["id"])
+
+    def send_batch(
+        self, messages: Sequence[Outgoing], *, deadline: float | None = None
+    ) -> list[Acceptance | SendError | Unreachable]:
+        """One result for each, in order; nothing is raised for a message at fault.
+
+        They are accepted in their order. Any number: a thousand go out at a time, and from the first whose outcome is
+        not known on they are sent again, those that were not accepted, in order, under the same ids.
+        """
+        results: dict[int, Acceptance | SendError | Unreachable] = {}
+        waiting: list[tuple[int, dict[str, Any]]] = []
+        for place, message in enumerate(messages):
+            try:
+                waiting.append((place, message.content(self._sender)))
+            except SendError as fault:
+                results[place] = fault
+        tries = Tries(self._timing, self._deadline if deadline is None else deadline)
+        while waiting:
+            batch = waiting[:MOST_IN_A_BATCH]
+            answered = self._send_some([message for _, message in batch], tries)
+            results |= {batch[place][0]: result for place, result in answered.items()}
+            waiting = [one for one in waiting if one[0] not in results]
+            if len(answered) == len(batch):
+                tries.begin_anew()
+            elif not tries.may_go_on():
+                results |= {place: tries.unreachable(message["id"]) for place, message in waiting}
+                break
+        return [results[place] for place in range(len(messages))]
+
+    def _send_some(self, batch: list[dict[str, Any]], tries: "Tries") -> dict[int, Acceptance | SendError]:
+        """The results that are known, by their place in `batch`."""
+        answer = self._post("/v1/messages/batch", {"messages": batch}, tries)
+        if answer is None:
+            return {}
+        if answer.status_code != 200:
+            fault = error_of(answer, "")
+            return {place: SendError(fault.code, fault.message, one["id"]) for place, one in enumerate(batch)}
+        found: dict[int, Acceptance | SendError] = {}
+        for place, result in enumerate(answer.json()["results"]):
+            if result.get("status", 500) < 300:
+                found[place] = Acceptance.of(result)
+            elif result.get("code") in KNOCKED:
+                tries.reason = str(result.get("code"))
+            else:
+                found[place] = problem(result, batch[place]["id"])
+        return found
+
+    def _post(self, path: str, content: Mapping[str, Any], tries: "Tries") -> httpx2.Response | None:
+        """The answer; None where it is worth another try."""
+        tries.count += 1
+        try:
+            answer = self._http.post(path, content=compact(content).encode(), headers=self._headers())
+        except httpx2.TransportError as fault:
+            tries.note(str(fault) or type(fault).__name__)
+            return None
+        if answer.status_code not in AGAIN:
+            return answer
+        after = answer.headers.get("Retry-After", "")
+        wait = float(after) if after.isascii() and after.isdigit() else None
+        tries.note(f"HTTP {answer.status_code} {error_of(answer, '').code}", wait)
+        return None
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token if isinstance(self._token, str) else self._token()}"
+        elif self._user is not None:
+            headers["X-Inboxd-User"] = self._user
+        return headers
+
+
+class Tries:
+    """How often it was tried, and how long it may go on."""
+
+    def __init__(self, timing: Timing, deadline: float) -> None:
+        self._timing, self._end = timing, time.monotonic() + deadline
+        self.count = self._failures = 0
+        self.reason = ""
+        self._ordered: float | None = None
+
+    def note(self, reason: str, wait: float | None = None) -> None:
+        """What came of this one; `wait`: seconds, as the service asks for."""
+        self.reason, self._ordered = reason, wait
+
+    def begin_anew(self) -> None:
+        """It went well."""
+        self._failures = 0
+
+    def may_go_on(self) -> bool:
+        """Waits for the next try; not, where the time would be over by then.
+
+        The service's own wait has up to a fifth on top, so that those who were told the same do not come at once.
+        """
+        wait = self._timing.wait(self._failures, random.uniform)
+        if self._ordered is not None:
+            wait = self._ordered * random.uniform(1.0, 1.2)
+        self._failures, self._ordered = self._failures + 1, None
+        if time.monotonic() + wait > self._end:
+            return False
+        time.sleep(wait)
+        return True
+
+    def pause(self, id: str) -> None:
+        """As `may_go_on`; raises Unreachable."""
+        if not self.may_go_on():
+            raise self.unreachable(id)
+
+    def unreachable(self, id: str) -> Unreachable:
+        """The end."""
+        return Unreachable(id, self.count, self.reason)
+
+
+def accepted_or_raise(answer: httpx2.Response, id: str) -> Acceptance:
+    """Raises SendError."""
+    if answer.status_code in (200, 202):
+        return Acceptance.of(answer.json())
+    raise error_of(answer, id)
+
+
+def error_of(answer: httpx2.Response, id: str) -> SendError:
+    """Of any answer that is none of ours, too."""
+    try:
+        content = answer.json()
+    except ValueError:
+        content = None
+    return problem(content if isinstance(content, dict) else {"code": f"http_{answer.status_code}"}, id)
+
+
+def problem(content: Mapping[str, Any], id: str) -> SendError:
+    """Of a problem's members."""
+    return SendError(str(content.get("code", "internal")), str(content.get("detail", "")), id)
