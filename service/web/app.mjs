@@ -53,7 +53,7 @@ function App({ auth, asked, first }) {
 function knownUser(asked, auth) {
   const last = who.remembered();
   if (asked.user == null) return asked.device == null ? last : null;
-  const device = asked.device ?? who.deviceFor(asked.user);
+  const device = asked.device ?? who.deviceOf(asked.user) ?? who.mintDevice();
   const been = last?.user === asked.user || who.tokenOf(asked.user) != null;
   return auth === "off" || been ? { user: asked.user, device } : null;
 }

@@ -24,7 +24,7 @@ export class Conversation {
   constructor(session, row) {
     this.#session = session;
     this.peer = row.peer;
-    if (row.unread > 0) this.newAfter = row.read ?? [0, 0];
+    if (row.unread > 0) this.newAfter = row.read;
   }
 
   async load() {

@@ -1,16 +1,18 @@
 /** The list of conversations, and how to begin one. */
 
 import { html, useState } from "./vendor/htm/standalone.mjs";
-import { NAME, sortedRows } from "./model.mjs";
-import { bodyText, count, hueOf, initials, snippet, when } from "./text.mjs";
+import { NAME, lastWaiting, sortedRows } from "./model.mjs";
+import { STATES, bodyText, count, hueOf, initials, snippet, when } from "./text.mjs";
 
 export function Conversations({ session, open, onOpen }) {
-  const rows = sortedRows(session.view.rows.values());
+  const { rows: all, outbox } = session.view;
+  const rows = sortedRows(all.values(), outbox);
   return html`<nav class="side" aria-label="Conversations">
     <${Begin} onOpen=${onOpen} />
     ${rows.length === 0 && html`<p class="note empty">Nobody here yet. Write to someone by their user name.</p>`}
     <ul class="conversations" data-testid="conversations" aria-label="Conversations">
-      ${rows.map((row) => html`<${Row} key=${row.peer} row=${row} me=${session.user} open=${row.peer === open} onOpen=${onOpen} />`)}
+      ${rows.map((row) => html`<${Row} key=${row.peer} row=${row} waiting=${lastWaiting(outbox, row.peer)}
+        me=${session.user} open=${row.peer === open} onOpen=${onOpen} />`)}
     </ul>
     <${Facts} session=${session} />
   </nav>`;
@@ -37,23 +39,28 @@ function Begin({ onOpen }) {
   </form>`;
 }
 
-function Row({ row, me, open, onOpen }) {
+function Row({ row, waiting, me, open, onOpen }) {
   const { peer, last, unread } = row;
+  const at = waiting?.createdAt ?? last?.ts;
   return html`<li>
     <button type="button" class="conversation" data-testid="conversation" data-peer=${peer}
       aria-current=${open ? "true" : null} onClick=${() => onOpen(peer)}>
       <span class="face hue-${hueOf(peer)}" aria-hidden="true">${initials(peer)}</span>
       <span class="peer"><bdi>${peer}</bdi>${peer === me && html`<span class="dim"> (you)</span>`}</span>
-      <span class="when">${last && html`<time datetime=${new Date(last.ts).toISOString()}>${when(last.ts)}</time>`}</span>
-      <span class="snippet"><${Snippet} row=${row} open=${open} /></span>
+      <span class="when">${at && html`<time datetime=${new Date(at).toISOString()}>${when(at)}</time>`}</span>
+      <span class="snippet"><${Snippet} row=${row} waiting=${waiting} open=${open} /></span>
       ${unread > 0 && html`<span class="unread" data-testid="unread">${unread}<span class="unseen"> unread</span></span>`}
     </button>
   </li>`;
 }
 
-function Snippet({ row, open }) {
+function Snippet({ row, waiting, open }) {
   const { last, draft } = row;
   if (draft.trim() !== "" && !open) return html`<em>Draft:</em> <bdi>${snippet({ text: draft })}</bdi>`;
+  if (waiting) {
+    const [drawn, said] = STATES[waiting.state] ?? STATES.queued;
+    return html`<span aria-hidden="true">${drawn} </span><bdi>${snippet(waiting.body)}</bdi><span class="unseen">, ${said}</span>`;
+  }
   if (last == null) return html`<span class="dim">No messages yet</span>`;
   return html`${last.mine && "You: "}<bdi title=${bodyText(last.body).slice(0, 200)}>${snippet(last.body)}</bdi>`;
 }

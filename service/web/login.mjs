@@ -10,11 +10,12 @@ export function Login({ auth, asked, onLogin }) {
   const [device, setDevice] = useState(asked.device ?? "");
   const [token, setToken] = useState("");
   const [wrong, setWrong] = useState("");
+  const [minted] = useState(who.mintDevice);
 
   const submit = (event) => {
     event.preventDefault();
     const name = auth === "jwt" ? who.subjectOf(token.trim()) : user.trim();
-    const chosen = device.trim() || who.deviceFor(name);
+    const chosen = device.trim() || (who.deviceOf(name) ?? minted);
     if (name == null) return setWrong("This is no token with a user (sub) in it.");
     if (!NAME.test(name) || !NAME.test(chosen)) return setWrong("A name has 1 to 128 letters, digits and . _ - @ : +");
     return onLogin({ user: name, device: chosen, token: auth === "jwt" ? token.trim() : null });
@@ -30,7 +31,7 @@ export function Login({ auth, asked, onLogin }) {
           spellcheck="false" autofocus placeholder="alice" value=${user} onInput=${(event) => setUser(event.target.value)} />`}
       <label for="device">Device <span class="dim">(left empty, this browser gets a name of its own)</span></label>
       <input id="device" data-testid="login-device" maxlength="128" autocomplete="off" autocapitalize="none"
-        spellcheck="false" placeholder=${who.deviceFor(user.trim())} value=${device} onInput=${(event) => setDevice(event.target.value)} />
+        spellcheck="false" placeholder=${who.deviceOf(user.trim()) ?? minted} value=${device} onInput=${(event) => setDevice(event.target.value)} />
       <p class="wrong" role="alert">${wrong}</p>
       <button class="primary" type="submit" data-testid="login-submit">Enter</button>
       <p class="dim">${auth === "jwt"

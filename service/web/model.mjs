@@ -69,9 +69,12 @@ export function receipted(row, kind, place) {
   return kind === "read" ? { ...row, delivered, seen: furthest(row.seen, place) } : { ...row, delivered };
 }
 
+/** The last message to a conversation that is not accepted yet; undefined where none waits. */
+export const lastWaiting = (outbox, peer) => outbox.findLast((item) => listed(item.to).includes(peer));
+
 /** Conversations, the one with the newest message first; those without one at the end, by name. */
-export function sortedRows(rows) {
-  const age = (row) => row.last?.ts ?? 0;
+export function sortedRows(rows, outbox = []) {
+  const age = (row) => Math.max(row.last?.ts ?? 0, lastWaiting(outbox, row.peer)?.createdAt ?? 0);
   return [...rows].sort((one, other) => age(other) - age(one) || (one.peer < other.peer ? -1 : 1));
 }
 

@@ -39,6 +39,7 @@ export class Session extends EventTarget {
   }
 
   async end() {
+    this.conversation = null;
     clearTimeout(this.#timer);
     await this.client.close();
     this.channel?.close();

@@ -1,7 +1,7 @@
 /** Words and numbers as people read them. Everything here ends up in text nodes. */
 
-// Line ends and tabs stay; what else cannot be seen is shown as a replacement character.
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
+// Line ends and tabs stay; what else cannot be seen, or turns the letters around, is shown as a replacement character.
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202d\u202e]/g;
 
 export const visible = (text) => text.replace(/\r\n?/g, "\n").replace(UNSEEN, "\ufffd");
 
@@ -41,7 +41,7 @@ export const count = (number, one, many) => `${number.toLocaleString()} ${number
 /** A message's state: what is drawn, and what is read out. */
 export const STATES = {
   queued: ["◷", "waiting to be sent"],
-  sending: ["◷", "on its way"],
+  sent: ["◷", "on its way"],
   accepted: ["✓", "accepted"],
   delivered: ["✓✓", "delivered"],
   seen: ["✓✓", "read"],

@@ -54,10 +54,10 @@ export function forget({ user }) {
   write("sessionStorage", tokenKey(user), null);
 }
 
-/** This browser's device name for a user: the one it had, or a new one. */
-export function deviceFor(user) {
-  const known = user ? named(read("localStorage", `inboxd.page.device.${user}`)) : null;
-  if (known) return known;
+/** The device name that this browser had for a user; or null. */
+export const deviceOf = (user) => (user ? named(read("localStorage", `inboxd.page.device.${user}`)) : null);
+
+export function mintDevice() {
   const letters = crypto.getRandomValues(new Uint8Array(4));
   return `web-${[...letters].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }

@@ -1,4 +1,4 @@
-"""What the chat page is made of: nothing inline, nothing from elsewhere, no text that becomes markup; all of it there."""
+"""What the chat page is made of: nothing inline, nothing from elsewhere, no text that becomes markup, none missing."""
 
 import hashlib
 import json

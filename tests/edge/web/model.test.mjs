@@ -150,3 +150,11 @@ test("only names of the protocol are names", () => {
   for (const name of ["a", "a.b_c-d@e:f+g", "x".repeat(128)]) assert.ok(model.NAME.test(name), name);
   for (const name of ["", "a b", "<img>", "x".repeat(129), "ä", "a\n", "a\u202e"]) assert.ok(!model.NAME.test(name), name);
 });
+
+test("what waits counts for the place in the list", () => {
+  const rows = [row({ last: record(1) }), { ...row({ last: record(2) }), peer: "carol" }];
+  const outbox = [item("a", 1), item("b", 2)];
+  assert.equal(model.lastWaiting(outbox, "bob").id, "b");
+  assert.equal(model.lastWaiting(outbox, "carol"), undefined);
+  assert.deepEqual(model.sortedRows(rows, outbox).map((one) => one.peer), ["bob", "carol"]);
+});

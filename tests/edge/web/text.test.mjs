@@ -15,7 +15,7 @@ test("a body is its text, or else compact JSON", () => {
 
 test("what cannot be seen does nothing: line ends and tabs stay", () => {
   assert.equal(text.visible("a\r\nb\rc\n\td"), "a\nb\nc\n\td");
-  assert.equal(text.visible("\u0000\u0007\u001b[31m\u007f\u0085"), "\ufffd\ufffd\ufffd[31m\ufffd\ufffd");
+  assert.equal(text.visible("\u0000\u0007\u001b[31m\u007f\u0085\u202e"), "\ufffd\ufffd\ufffd[31m\ufffd\ufffd\ufffd");
   assert.equal(text.bodyText({ text: "<img src=x onerror=alert(1)>" }), "<img src=x onerror=alert(1)>");
 });
 
@@ -55,7 +55,7 @@ test("refusals are told in words, unknown ones by what the service says", () => 
 });
 
 test("every state of a message and of the connection has its words", () => {
-  for (const state of ["queued", "sending", "accepted", "delivered", "seen", "failed", "stale"]) assert.equal(text.STATES[state].length, 2);
+  for (const state of ["queued", "sent", "accepted", "delivered", "seen", "failed", "stale"]) assert.equal(text.STATES[state].length, 2);
   for (const state of ["idle", "connecting", "replaying", "live", "reconnecting", "offline", "closed", "failed"]) assert.ok(text.CONNECTION[state]);
 });
 
