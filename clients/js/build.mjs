@@ -1,0 +1,29 @@
+// Builds dist/ and the bundle that the service serves. `--check`: only says whether that one is up to date.
+import { readFile, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const { name, version, license } = JSON.parse(await readFile(here("package.json"), "utf8"));
+const served = here("../../service/web/sdk/inboxd.mjs");
+const common = { bundle: true, format: "esm", target: "es2022", logLevel: "warning", absWorkingDir: here(".") };
+
+/** The module that browsers get. */
+export async function bundle() {
+  const banner = { js: `/* ${name} ${version}, ${license}; built from clients/js of the inboxd sources */` };
+  const { outputFiles } = await build({
+    ...common, entryPoints: ["src/index.mts"], outfile: "inboxd.mjs", minify: true, banner, write: false, legalComments: "none",
+  });
+  return outputFiles[0].text;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const text = await bundle();
+  if (process.argv.includes("--check")) {
+    if (text !== (await readFile(served, "utf8"))) throw new Error("service/web/sdk/inboxd.mjs is not what clients/js builds: npm run build");
+  } else {
+    await build({ ...common, entryPoints: ["src/node.mts", "src/react.mts"], outdir: "dist", outExtension: { ".js": ".mjs" }, platform: "node", external: ["react"] });
+    await writeFile(here("dist/inboxd.mjs"), text);
+    await writeFile(served, text);
+  }
+}

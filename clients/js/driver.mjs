@@ -1,0 +1,121 @@
+// Drives the client from outside: commands as JSON lines on stdin, events as JSON lines on stdout.
+// It is what the tests that are common to all clients use; no part of the package. Needs `npm run build`.
+import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import WebSocket from "ws";
+import { InboxClient } from "../../service/web/sdk/inboxd.mjs";
+import { FileStorage } from "./dist/node.mjs";
+
+const text = { type: "string" };
+const names = ["url", "user", "device", "state", "log", "token-file", "ping-interval", "patience", "ack-delay", "backoff-first",
+  "backoff-most", "steady", "window"];
+const { values: given } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, text])) });
+const ms = (name) => given[name] && { [name.replace(/-(.)/g, (_, c) => c.toUpperCase())]: Number(given[name]) * 1000 };
+
+const say = (event) => writeSync(1, JSON.stringify(event) + "\n");
+const die = () => process.kill(process.pid, "SIGKILL");
+const log = given.log && openSync(given.log, "a");
+
+let [failures, killIn, killAfter, last] = [0, false, false, undefined];
+let held, letGo;
+
+class Network extends EventTarget {
+  onLine = true;
+  set(online) {
+    this.onLine = online;
+    this.dispatchEvent(new Event(online ? "online" : "offline"));
+  }
+}
+
+/** Kills the process when the cursor of a handled message is on the disk, before anything else can happen. */
+class DeadlyStorage extends FileStorage {
+  async write(change) {
+    await super.write(change);
+    if (killAfter && change.mark && change.mark.cursor === last) die();
+  }
+}
+
+const readToken = () => {
+  try {
+    return readFileSync(given["token-file"], "utf8").trim();
+  } catch {
+    return null;
+  }
+};
+
+const network = new Network();
+const client = new InboxClient({
+  url: given.url, user: given.user, device: given.device, storage: new DeadlyStorage(given.state), WebSocket, network,
+  ...(given["token-file"] && { getToken: readToken }), ...(given.window && { window: Number(given.window) }),
+  ...ms("ping-interval"), ...ms("patience"), ...ms("ack-delay"), ...ms("backoff-first"), ...ms("backoff-most"), ...ms("steady"),
+});
+
+client.on("message", async (message) => {
+  say({ event: "handling", message });
+  if (killIn) die();
+  if (failures > 0) {
+    failures--;
+    throw new Error("told to fail");
+  }
+  await held;
+  if (log) {
+    writeSync(log, JSON.stringify(message) + "\n");
+    fsyncSync(log);
+  }
+  last = message.cursor;
+  say({ event: "handled", cursor: message.cursor, id: message.id, from: message.from });
+});
+for (const type of ["gap", "receipt", "presence", "signal", "broadcast", "accepted", "failed", "stale", "storage", "welcome"]) {
+  client.on(type, (event) => say({ ...event, event: type }));
+}
+client.on("state", ({ previous: _, ...change }) => say({ event: "state", ...change }));
+client.on("error", ({ code, message }) => say({ event: "error", code, message }));
+
+const quietly = (promise) => promise.catch(() => {}); // events tell
+const commands = {
+  connect: () => quietly(client.connect()),
+  send: ({ to, body, id, expires_in: expiresIn }) => client.send(to, body, { id, expiresIn }).catch((error) => refused(error)),
+  hold: () => (held ??= new Promise((resolve) => (letGo = resolve))),
+  release: () => (letGo?.(), (held = undefined)),
+  fail: ({ times }) => (failures = times),
+  retry: ({ id }) => quietly(client.retry(id)),
+  discard: ({ id }) => quietly(client.discard(id)),
+  outbox: async () => say({ event: "outbox", items: await client.outbox() }),
+  history: ({ do: _, ...query }) =>
+    client.history(query).then((page) => say({ event: "history", ...page }), ({ code }) => say({ event: "history_failed", code })),
+  stats: () => say({ event: "stats", ...client.stats }),
+  network: ({ online }) => network.set(online),
+  drop: () => client.drop(),
+  kill_in_handler: () => (killIn = true),
+  kill_after_handler: () => (killAfter = true),
+  close,
+};
+
+/** A send that never came into the outbox has no `failed` event of its own. */
+async function refused({ id, code, message }) {
+  const items = await client.outbox().catch(() => []);
+  if (code !== "discarded" && !items.some((item) => item.id === id && item.error)) say({ event: "failed", id, code, message });
+}
+
+async function close() {
+  await client.close();
+  if (log) closeSync(log);
+  process.exit(0);
+}
+
+client.ready().then(
+  () => {
+    say({ event: "ready", device: client.device });
+    const lines = createInterface({ input: process.stdin });
+    lines.on("line", (line) => {
+      const command = JSON.parse(line);
+      commands[command.do](command);
+    });
+    lines.on("close", close);
+  },
+  (error) => {
+    say({ event: "error", code: error.code, message: error.message });
+    process.exit(1);
+  },
+);

@@ -1,0 +1,48 @@
+import { textOf } from "./pure.mjs";
+import type { Events, Handler } from "./types.mjs";
+
+/** Listeners, and events in the order they happened, also when a handler causes the next one. */
+export class Emitter {
+  private listeners = new Map<string, { handler: Handler<any> }[]>();
+  private queue: [string, unknown][] = [];
+  private draining = false;
+
+  /** Called when somebody begins to listen. */
+  constructor(private readonly heard: () => void = () => {}) {}
+
+  on<T extends keyof Events>(type: T, handler: Handler<Events[T]>): () => void {
+    const listener = { handler };
+    this.listeners.set(type, [...(this.listeners.get(type) ?? []), listener]);
+    this.heard();
+    return () => {
+      const left = (this.listeners.get(type) ?? []).filter((one) => one !== listener);
+      this.listeners.set(type, left);
+    };
+  }
+
+  of(type: string): Handler<any>[] {
+    return (this.listeners.get(type) ?? []).map(({ handler }) => handler);
+  }
+
+  emit<T extends keyof Events>(type: T, event: Events[T]): void {
+    this.queue.push([type, event]);
+    if (this.draining) return;
+    this.draining = true;
+    for (let next; (next = this.queue.shift()); ) this.tell(...next);
+    this.draining = false;
+  }
+
+  private tell(type: string, event: unknown): void {
+    const fail = (error: unknown): void => {
+      if (type === "error") console.error(error); // its handler failed: nobody else to tell
+      else this.emit("error", { code: "handler_failed", message: textOf(error), error });
+    };
+    for (const handler of this.of(type)) {
+      try {
+        Promise.resolve(handler(event)).catch(fail);
+      } catch (error) {
+        fail(error);
+      }
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+
+const mine = new Set<string>();
+
+/** Takes the file, or says who has it. A process that died holds nothing. Answers how to let go. */
+export function lock(path: string): () => void {
+  for (let tries = 0; ; tries++) {
+    try {
+      writeFileSync(path, name(process.pid), { flag: "wx" });
+      break;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    const holder = read(path);
+    const pid = parseInt(holder);
+    const alive = pid === process.pid ? mine.has(path) : name(pid) === holder;
+    if (alive || tries > 3) throw new Error(`process ${pid} uses this storage: ${path}`);
+    rmSync(path, { force: true });
+  }
+  mine.add(path);
+  return () => {
+    if (mine.delete(path)) rmSync(path, { force: true });
+  };
+}
+
+/** The process's number, and when it began where the system tells: numbers come again. Empty: there is none. */
+function name(pid: number): string {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EPERM") return "";
+  }
+  const stat = read(`/proc/${pid}/stat`);
+  return `${pid} ${stat.slice(stat.lastIndexOf(")")).split(" ")[20] ?? ""}`;
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,57 @@
+import type { Channel, Locks } from "./options.mjs";
+import type { Acceptance, Entry, HistoryPage, HistoryQuery, OutboxItem, StateChange, Stats } from "./types.mjs";
+
+/** What tabs tell one another. Whoever is not the leader asks; the leader tells. */
+export type Post =
+  | { t: "who" | "connect" | "drop" | "visible" }
+  | { t: "state"; change: StateChange; user?: string; stats: Stats }
+  | { t: "entry"; entry: Entry; stats: Stats }
+  | { t: "event"; type: string; event: any }
+  | { t: "items"; put: OutboxItem[]; remove: string[] }
+  | { t: "accepted"; id: string; acceptance: Acceptance }
+  | { t: "failed"; id: string; code: string; message: string }
+  | { t: "ask"; ref: string; query: HistoryQuery }
+  | { t: "page"; ref: string; page?: HistoryPage; code?: string; message?: string };
+
+/** Of all tabs with this name one leads: whoever holds the lock. The browser gives it on when that tab is gone. */
+export class Tabs {
+  leader = false;
+  private abort?: AbortController;
+  private release = (): void => {};
+
+  constructor(
+    private readonly name: string,
+    private readonly locks: Locks,
+    private readonly channel: Channel & { unref?(): void },
+    private readonly lead: () => void,
+    heard: (post: Post) => void,
+  ) {
+    channel.onmessage = (event: { data: Post }) => heard(event.data);
+    channel.unref?.(); // in Node it would keep the process alive
+  }
+
+  join(): void {
+    if (this.abort) return;
+    const abort = (this.abort = new AbortController());
+    const begin = (): Promise<void> => {
+      if (abort.signal.aborted) return Promise.resolve();
+      this.leader = true;
+      this.lead();
+      return new Promise((resolve) => (this.release = resolve));
+    };
+    this.locks.request(this.name, { signal: abort.signal }, begin).catch(() => {
+      if (!this.leader) void begin(); // left, or locks are forbidden here: then everybody for himself
+    });
+  }
+
+  leave(): void {
+    this.abort?.abort();
+    this.abort = undefined;
+    this.leader = false;
+    this.release();
+  }
+
+  post(post: Post): void {
+    this.channel.postMessage(post);
+  }
+}
