@@ -44,7 +44,8 @@ class Send:
     to: Any
     body: str
     done: bool = False  # answered for good; it may come again whenever it is asked for
-    last: str | None = None  # how it was answered last on this connection
+    sent_at: int = 0  # of all frames on this connection; 0: not on this one
+    answered_at: int = 0
 
 
 @dataclass
@@ -102,6 +103,8 @@ class Rules:
         self.void: set[Cursor] = set()  # those before it
         self.acked = START
         self.on_the_way: list[str] = []
+        self.unavailable: set[str] = set()  # ids the server said so of
+        self._ticks = 0
 
     # The client's frames
 
@@ -126,7 +129,7 @@ class Rules:
         require(type(attempt) is int and attempt > device.attempt, f"attempt not above {device.attempt}", frame)
         device.attempt = frame["attempt"]
         for send in device.sends.values():
-            send.last = None
+            send.sent_at = send.answered_at = 0
         cursor, inbox = Cursor.parse(frame.get("cursor") or str(START)), device.inbox
         require(inbox.holds(cursor) or bool(inbox.generations), "a cursor that was never given out", frame)
         if inbox.holds(cursor):  # else it stands in what was lost
@@ -168,30 +171,32 @@ class Rules:
         require(send.body == fingerprint(frame["body"]), f"another body than the first time ({send.body})", frame)
         if not send.done:
             self._judge_order(id, send, frame)
-        send.done, send.last = False, "sent"
+        send.done, send.sent_at = False, self._tick()
         self.on_the_way.append(id)
 
+    def _tick(self) -> int:
+        self._ticks += 1
+        return self._ticks
+
     def _judge_order(self, id: str, send: Send, frame: Frame) -> None:
-        """What was sent before it and is still to go is on its way here, or (a first time) at least was."""
+        """What was sent before it and is still to go was sent on this connection; if this one comes again, then after
+        this one was refused. (A client may send on while the refusal of what is before is under way.)
+        """
         assert self.device is not None
-        earlier = {name: one for name, one in self.device.sends.items() if one.rank < send.rank and not one.done}
-        again = send.last is not None
-        for name, one in earlier.items():
-            fine = name in self.on_the_way or (not again and one.last is not None)
-            require(fine, f"{id} overtakes {name}", frame)
+        for name, one in self.device.sends.items():
+            if one.rank < send.rank and not one.done and name not in self.on_the_way:
+                require(one.sent_at > send.answered_at, f"{id} overtakes {name}", frame)
 
     def _skip(self, frame: Frame) -> None:
+        require(frame["id"] in self.unavailable, "skips what did not fail as unavailable", frame)
         assert self.device is not None
-        send = self.device.sends.get(frame["id"])
-        require(send is not None and send.last == "unavailable", "skips what did not fail as unavailable", frame)
-        assert send is not None
-        send.done = True
+        self.device.given_up(frame["id"])
 
     # The server's own
 
     def sends(self, frame: Frame) -> None:
         """What the server is about to write."""
-        match frame["type"]:
+        match frame.get("type"):
             case "welcome":
                 self.welcomed, self.start = True, Cursor.parse(frame["cursor"])
                 if self.device is not None:
@@ -210,10 +215,14 @@ class Rules:
 
     def _answered(self, frame: Frame) -> None:
         id = frame["id"]
+        if frame.get("code") == "unavailable":
+            self.unavailable.add(id)
+        else:
+            self.unavailable.discard(id)
         if id not in self.on_the_way:
             return  # an answer that is repeated
         self.on_the_way.remove(id)
         assert self.device is not None
         send = self.device.sends[id]
-        send.last = frame.get("code", "accepted")
-        send.done = frame["type"] == "accepted" or not frame["retryable"] or send.last == "inbox_full"
+        send.answered_at, code = self._tick(), frame.get("code")
+        send.done = frame["type"] == "accepted" or not frame["retryable"] or code == "inbox_full"

@@ -202,19 +202,19 @@ class ScriptedServer:
         self.changed()
 
     def frames(self, direction: str, kind: str) -> list[Frame]:
-        return [frame for way, _, frame in self.log if (way, frame["type"]) == (direction, kind)]
+        return [frame for way, _, frame in self.log if (way, frame.get("type")) == (direction, kind)]
 
     def changed(self) -> None:
         self._changed.set()
 
     async def until(self, probe: Callable[[], T | None], what: str) -> T:
-        """The first answer of `probe` that is neither None nor False; asked whenever something happens."""
+        """The first answer of `probe` that is true; asked whenever something happens."""
         try:
             async with asyncio.timeout(PATIENCE):
                 while True:
                     self._changed.clear()
                     found = probe()
-                    if found is not None and found is not False:
+                    if found:
                         return found
                     await self._changed.wait()
         except TimeoutError:

@@ -234,10 +234,8 @@ class Session:
             planned, rest = self._span
             left = planned.times
             self._span = (planned, rest - 1) if rest > 1 else None
-        if self._failed and id not in self._failed:
-            return "out_of_order"
         if self._failed and id != self._failed[0]:
-            raise ClientAtFaultError(f"{id} failed after {self._failed[0]} and comes again before it")
+            return "out_of_order"
         if planned is not None and left > 0:
             self._refusals[id] = (planned, left - 1)
             if planned.code in REFUSED_IN_ORDER and id not in self._failed:
