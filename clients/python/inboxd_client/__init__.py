@@ -3,12 +3,13 @@
 - `InboxClient`: a device, over a WebSocket, with cursor and outbox on disk (asyncio).
 - `InboxSender`: a backend that sends over HTTP (synchronous).
 
-The pieces, from the outside in: client.py (the public face), delivery.py and sending.py (the two directions),
-connector.py and wire.py (sockets, timers, tokens), storage.py and database.py (SQLite). Decisions are pure and apart:
-link.py (when to connect), outbox.py (what goes out when), inbox.py (what is a repeat, what may be acked).
+The pieces, from the outside in: client.py (the public face), engine.py (what sets off what), delivery.py and
+sending.py (the two directions), connector.py and wire.py (sockets, timers, tokens), storage.py and database.py
+(SQLite). Decisions are pure and apart: link.py (when to connect), outbox.py (what goes out when), inbox.py (what is a
+repeat, what may be acked).
 """
 
-from inboxd_client.client import Handling, InboxClient, Stats
+from inboxd_client.client import InboxClient
 from inboxd_client.errors import (
     ClientClosed,
     ClientFailed,
@@ -19,9 +20,10 @@ from inboxd_client.errors import (
     Unreachable,
 )
 from inboxd_client.frames import Acceptance, Message
+from inboxd_client.handling import Handling
 from inboxd_client.outbox import ItemState, OutboxItem
 from inboxd_client.sender import InboxSender, Outgoing
-from inboxd_client.states import Failure, State, StateChange
+from inboxd_client.states import Failure, State, StateChange, Stats
 from inboxd_client.timing import Timing
 
 __all__ = [

@@ -1,7 +1,6 @@
 """Carries out what the link decides: timers, tokens, sockets."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
@@ -15,6 +14,9 @@ from inboxd_client.wire import Ended, Wire, open_socket
 
 GetToken = Callable[[bool], Awaitable[str | None]]
 """`get_token(refresh)`: a JWT; with `refresh` another one than last time. None: there is none for us any more."""
+
+LEAST_BETWEEN_TOKENS = 1.0
+"""Seconds between two questions for a fresh one on the same connection."""
 
 
 class Owner(Protocol):
@@ -67,7 +69,7 @@ class Connector:
         """In order; then the timer is set anew."""
         for effect in effects:
             match effect:
-                case Open(number, fresh):
+                case Open(number, fresh) if self.link.is_current(number):  # whoever was told may have closed
                     self._leave()
                     self._opening = asyncio.create_task(self._open(number, fresh))
                 case Drop():
@@ -157,6 +159,8 @@ class Connector:
         match frame["type"]:
             case "welcome":
                 self._owner.welcomed(wire.number, frame)
+                if wire is not self._wire:
+                    return  # the owner would not have it
                 self.do(self.link.welcomed(wire.number, float(frame.get("ping_interval") or 20.0), self.now()))
                 self._renew_later()
             case "live":
@@ -177,22 +181,21 @@ class Connector:
 
     # Tokens
 
-    def _renew_later(self) -> None:
+    def _renew_later(self, least: float = 0.0) -> None:
         wait = None if self._token is None else renew_in(self._token, time.time())
         if wait is not None:
-            self._renewing = asyncio.create_task(self._renew(wait))
+            self._renewing = asyncio.create_task(self._renew(max(wait, least)))
 
     async def _renew(self, wait: float) -> None:
-        """Sends a fresh token before the old one is over. A failure is told; 4002 will come, and a new try."""
+        """Sends a fresh token before the old one is over; without one, asks again. At the end there is 4002."""
         assert self._get_token is not None
         await asyncio.sleep(wait)
-        with contextlib.suppress(asyncio.CancelledError):
-            try:
-                token = await self._get_token(True)
-            except Exception as fault:  # noqa: BLE001 - the application's
-                self._owner.fault("token_failed", fault)
-                return
-            if token and token != self._token:
-                self._token = token
-                self.send({"type": "auth", "token": token})
-                self._renew_later()
+        try:
+            token = await self._get_token(True)
+        except Exception as fault:  # noqa: BLE001 - the application's
+            token = None
+            self._owner.fault("token_failed", fault)
+        if token and token != self._token:
+            self._token = token
+            self.send({"type": "auth", "token": token})
+        self._renew_later(LEAST_BETWEEN_TOKENS)

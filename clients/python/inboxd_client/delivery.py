@@ -26,7 +26,7 @@ class Held:
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
-        self.event: Any = entry.frame
+        self.event: Any = Message.of(entry.frame) if entry.frame["type"] == "message" else entry.frame
         self.finished = False
         self.served: list[Handler] = []  # those that have had it
 
@@ -65,14 +65,23 @@ class Delivery:
         self.wake()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            entry = await self._news.until(self._inbox.take)
-            await self._deliver(Held(entry))
+        """Until cancelled, or the client is closed."""
+        while not isinstance(self._ending, ClientClosed):
+            await self._deliver(Held(await self._news.until(self._next)))
+
+    def _next(self) -> Entry | None:
+        """Messages wait for somebody who wants them, unless they are repeats."""
+        entry = self._inbox.first()
+        if entry is None:
+            return None
+        wanted = self._iterated or self._listeners.of(event_of(entry))
+        if entry.frame["type"] == "message" and not wanted and not self._inbox.is_repeat(entry):
+            return None
+        return self._inbox.take()
 
     async def _deliver(self, held: Held) -> None:
         repeat = self._inbox.is_repeat(held.entry)
-        if not repeat and await self._is_wanted(held):
+        if not repeat:
             self._held = held
             try:
                 await self._hand_over(held)
@@ -80,26 +89,13 @@ class Delivery:
                 self._held = None
         await self._store(held, repeat=repeat)
 
-    async def _is_wanted(self, held: Held) -> bool:
-        """Messages wait until somebody wants them, all else is passed over."""
-        kind = held.entry.frame["type"]
-        if kind != "message":
-            return bool(self._listeners.of(self._event(held)))
-        held.event = Message.of(held.entry.frame)
-        await self._news.until(lambda: self._iterated or self._listeners.of("message"))
-        return True
-
-    def _event(self, held: Held) -> str:
-        kind = str(held.entry.frame["type"])
-        return kind if kind in ENTRY_EVENTS else "entry"
-
     # The side of the application
 
     async def _hand_over(self, held: Held) -> None:
         failures = 0
         while not held.finished:
-            waiting = [one for one in self._listeners.of(self._event(held)) if one not in held.served]
-            if not waiting and (held.served or held.entry.frame["type"] != "message"):
+            waiting = [one for one in self._listeners.of(event_of(held.entry)) if one not in held.served]
+            if not waiting and (held.served or not isinstance(held.event, Message)):
                 return
             if not waiting:
                 await self._offer(held)
@@ -191,6 +187,12 @@ class Delivery:
     async def finish(self, held: Held) -> None:
         """As `handled`, for the iterator."""
         await finish_anyway(self._store(held))
+
+
+def event_of(entry: Entry) -> str:
+    """The name that it is listened to under."""
+    kind = str(entry.frame["type"])
+    return kind if kind in ENTRY_EVENTS else "entry"
 
 
 class Messages:

@@ -11,6 +11,14 @@ Frame = dict[str, Any]
 ENTRY_EVENTS = frozenset({"message", "receipt", "read", "edit", "delete", "react", "group", "gap", "deleted"})
 """Entries that are events of their own name. Others go to `entry`."""
 
+NEEDED = {
+    "message": ("id", "from", "body", "cursor", "ts"),
+    "gap": ("cursor",),
+    "accepted": ("id", "ts"),
+    "history": ("ref", "entries", "more"),
+}
+"""Fields without which a frame cannot be worked with."""
+
 
 class MalformedError(ValueError):
     """Not a frame of this protocol."""
@@ -93,4 +101,6 @@ def parsed(line: str) -> Frame:
         raise MalformedError("not JSON") from fault
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
         raise MalformedError("not a frame")
+    if any(name not in frame for name in NEEDED.get(frame["type"], ())):
+        raise MalformedError(f"a field of {frame['type']} is missing")
     return frame

@@ -54,10 +54,9 @@ class Inbox:
         """The next one in order; it is the caller's now."""
         return self._queue.popleft() if self._queue else None
 
-    @property
-    def waiting(self) -> int:
-        """Entries that nobody has taken."""
-        return len(self._queue)
+    def first(self) -> Entry | None:
+        """The next one in order, left where it is."""
+        return self._queue[0] if self._queue else None
 
     def is_repeat(self, entry: Entry) -> bool:
         """It was handled before."""

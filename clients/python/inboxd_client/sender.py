@@ -15,10 +15,14 @@ from inboxd_client.timing import Timing
 from inboxd_client.values import body_text, check_message, compact, new_id
 
 MOST_IN_A_BATCH = 1000
+MOST_BYTES_OF_A_BATCH = 4 * 2**20
+"""The service takes 16 MiB unless told otherwise."""
 AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed; of 507 (`inbox_full`) the sender is told at once."""
 KNOCKED = frozenset({"unavailable", "internal", "overloaded", "rate_limited", "out_of_order"})
 """Codes of a batch's items after which the item is tried again."""
+LEAST_TIMEOUT = 0.1
+"""Seconds for one request, however late it is."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,8 @@ class InboxSender:
         timing: Timing | None = None,
     ) -> None:
         self._token, self._user, self._sender = token, user, sender
-        self._deadline, self._timing = deadline, timing or Timing()
-        self._http = httpx2.Client(base_url=url.rstrip("/"), timeout=timeout)
+        self._deadline, self._timeout, self._timing = deadline, timeout, timing or Timing()
+        self._http = httpx2.Client(base_url=url.rstrip("/"))
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +120,7 @@ class InboxSender:
                 results[place] = fault
         tries = Tries(self._timing, self._deadline if deadline is None else deadline)
         while waiting:
-            batch = waiting[:MOST_IN_A_BATCH]
+            batch = first_of(waiting)
             answered = self._send_some([message for _, message in batch], tries)
             results |= {batch[place][0]: result for place, result in answered.items()}
             waiting = [one for one in waiting if one[0] not in results]
@@ -149,7 +153,10 @@ class InboxSender:
         """The answer; None where it is worth another try."""
         tries.count += 1
         try:
-            answer = self._http.post(path, content=compact(content).encode(), headers=self._headers())
+            answer = self._http.post(
+                path, content=compact(content).encode(), headers=self._headers(),
+                timeout=max(min(self._timeout, tries.left()), LEAST_TIMEOUT),
+            )  # fmt: skip
         except httpx2.TransportError as fault:
             tries.note(str(fault) or type(fault).__name__)
             return None
@@ -169,6 +176,16 @@ class InboxSender:
         return headers
 
 
+def first_of(waiting: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
+    """As many as fit into one request."""
+    size = 0
+    for count, (_, message) in enumerate(waiting[:MOST_IN_A_BATCH]):
+        size += len(compact(message).encode())
+        if count and size > MOST_BYTES_OF_A_BATCH:
+            return waiting[:count]
+    return waiting[:MOST_IN_A_BATCH]
+
+
 class Tries:
     """How often it was tried, and how long it may go on."""
 
@@ -181,6 +198,10 @@ class Tries:
     def note(self, reason: str, wait: float | None = None) -> None:
         """What came of this one; `wait`: seconds, as the service asks for."""
         self.reason, self._ordered = reason, wait
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self._end - time.monotonic()
 
     def begin_anew(self) -> None:
         """It went well."""

@@ -10,6 +10,7 @@ from inboxd_client.errors import SendError, StorageError
 from inboxd_client.events import News
 from inboxd_client.frames import Acceptance, Frame
 from inboxd_client.outbox import ItemState, Limits, Outbox, OutboxItem, Turn
+from inboxd_client.states import Stats
 from inboxd_client.storage import Storage, Transaction
 from inboxd_client.values import body_text, check_message, new_id
 
@@ -27,11 +28,12 @@ class Sending:
     `run` is to be kept in a task.
     """
 
-    def __init__(self, outbox: Outbox, storage: Storage, send: Callable[[Frame], None], tell: Tell, most: int) -> None:
+    def __init__(
+        self, outbox: Outbox, storage: Storage, send: Callable[[Frame], None], tell: Tell, stats: Stats, most: int
+    ) -> None:
         self.outbox = outbox
-        self.sent = 0  # frames
         self.is_closed = False
-        self._storage, self._send, self._tell, self._most = storage, send, tell, most
+        self._storage, self._send, self._tell, self._stats, self._most = storage, send, tell, stats, most
         self._waiters: dict[str, list[asyncio.Future[Acceptance]]] = {}
         self._news = News()
         self._jobs: set[asyncio.Task[None]] = set()
@@ -220,7 +222,7 @@ class Sending:
         for item in turn.sending:
             if self.outbox.get(item.id) is not None:
                 self._send(item.frame(wall()))
-                self.sent += 1
+                self._stats.sent += 1
             else:
                 self.outbox.accepted(item.id)  # discarded meanwhile: nothing is on its way
 

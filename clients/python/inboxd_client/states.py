@@ -46,3 +46,19 @@ class Failure:
 
     code: int | None
     reason: str
+
+
+@dataclass
+class Stats:
+    """Counts since the client was made. `last_pending`: what the last `welcome` said was waiting.
+
+    `received`: entries, repeats included; `repeats`: those kept from the application; `sent`: `send` frames, including
+    those sent again; `connections`: those that reached `welcome`.
+    """
+
+    repeats: int = 0
+    received: int = 0
+    sent: int = 0
+    gaps: int = 0
+    connections: int = 0
+    last_pending: int = 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -10,6 +11,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from inboxd_client.frames import Frame, MalformedError, lines
 from inboxd_client.values import compact
+
+log = logging.getLogger("inboxd_client")
 
 MOST_RECEIVED = 16 * 2**20
 """Bytes of one WebSocket frame; the service's are far below."""
@@ -106,7 +109,9 @@ class Wire:
                         self._owner.wire_received(self, frame)
         except ConnectionClosed as end:
             code, reason = (None, "") if end.rcvd is None else (end.rcvd.code, end.rcvd.reason)
-        except MalformedError as fault:
+        except Exception as fault:  # a reader that died quietly would leave the client deaf
+            if not isinstance(fault, MalformedError):
+                log.exception("what the service sent could not be worked with")
             reason = f"malformed: {fault}"
         if not self._over:
             self.drop()
