@@ -1,6 +1,6 @@
 /** The page of somebody who is known: the bar, the list, one conversation. On a phone one of the latter two. */
 
-import { html, useEffect, useState } from "./vendor/htm/standalone.mjs";
+import { html, useEffect, useRef, useState } from "./vendor/htm/standalone.mjs";
 import { Composer } from "./composer.mjs";
 import { ConnectionBar } from "./connection.mjs";
 import { Conversations } from "./conversations.mjs";
@@ -28,6 +28,7 @@ export function Chat({ session, auth, onLeave, onToken }) {
   }, [session]);
 
   const { view, conversation } = session;
+  useFocus(conversation?.peer);
   document.title = titleOf(unreadOf([...view.rows.values()]));
   const row = conversation && view.rows.get(conversation.peer);
   const needsToken = auth === "jwt" && view.connection.state === "failed";
@@ -46,10 +47,20 @@ export function Chat({ session, auth, onLeave, onToken }) {
           <h2><bdi>${row.peer}</bdi></h2>
         </header>
         <${Log} key=${row.peer} session=${session} conversation=${conversation} row=${row} />
-        <${Composer} key=${`to ${row.peer}`} session=${session} row=${row} />`
+        <${Composer} key=${`to ${row.peer} ${view.restored}`} session=${session} row=${row} />`
       : html`<${Welcome} />`}
     </main>
   </div>`;
+}
+
+// Where one view takes the other's place the keyboard goes along.
+function useFocus(peer) {
+  const last = useRef(null);
+  useEffect(() => {
+    const place = peer ? ".log" : last.current && `[data-peer="${CSS.escape(last.current)}"]`;
+    if (place && narrow()) document.querySelector(place)?.focus({ preventScroll: true });
+    last.current = peer;
+  }, [peer]);
 }
 
 const narrow = () => matchMedia("(max-width: 46rem)").matches;
@@ -59,14 +70,16 @@ function Notices({ session }) {
   const away = caught?.done && caught.count > 0;
   return html`<div class="notices">
     <div role="status">
-      ${away && html`<p class="notice" data-testid="caught-up" data-count=${String(caught.count)}>
-        ${count(caught.count, "message", "messages")} while you were away
+      ${away && html`<p class="notice">
+        <span data-testid="caught-up" data-count=${String(caught.count)}>
+          ${count(caught.count, "message", "messages")} while you were away
+        </span>
         <button type="button" class="quiet" onClick=${() => session.dismiss("caught")}>OK</button>
       </p>`}
     </div>
     <div role="alert">
-      ${trouble && html`<p class="notice warning" data-testid="trouble">
-        ${visible(String(trouble.message ?? trouble.code ?? trouble))}
+      ${trouble && html`<p class="notice warning">
+        <span data-testid="trouble">${visible(String(trouble.message ?? trouble.code ?? trouble))}</span>
         <button type="button" class="quiet" onClick=${() => session.dismiss("trouble")}>OK</button>
       </p>`}
     </div>

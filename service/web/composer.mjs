@@ -7,7 +7,7 @@ export function Composer({ session, row }) {
   const [text, setText] = useState(row.draft);
   const field = useRef(null);
   useEffect(() => {
-    // On a phone the keyboard would cover what one came to read.
+    // On a phone its keyboard would cover what one came to read.
     if (matchMedia("(hover: hover)").matches) field.current?.focus({ preventScroll: true });
   }, []);
 
@@ -19,9 +19,10 @@ export function Composer({ session, row }) {
   };
   const send = (event) => {
     event.preventDefault();
-    if (text.trim() === "") return;
+    const { value } = field.current;
+    if (value.trim() === "") return;
     setText("");
-    session.send(row.peer, text);
+    session.send(row.peer, value);
     field.current.focus();
   };
   const onKeyDown = (event) => {

@@ -2,7 +2,7 @@
 
 import { html, useState } from "./vendor/htm/standalone.mjs";
 import { NAME, lastWaiting, sortedRows } from "./model.mjs";
-import { STATES, bodyText, count, hueOf, initials, snippet, when } from "./text.mjs";
+import { STATES, bodyText, count, hueOf, initials, keptText, snippet, when } from "./text.mjs";
 
 export function Conversations({ session, open, onOpen }) {
   const { rows: all, outbox } = session.view;
@@ -49,7 +49,7 @@ function Row({ row, waiting, me, open, onOpen }) {
       <span class="peer"><bdi>${peer}</bdi>${peer === me && html`<span class="dim"> (you)</span>`}</span>
       <span class="when">${at && html`<time datetime=${new Date(at).toISOString()}>${when(at)}</time>`}</span>
       <span class="snippet"><${Snippet} row=${row} waiting=${waiting} open=${open} /></span>
-      ${unread > 0 && html`<span class="unread" data-testid="unread">${unread}<span class="unseen"> unread</span></span>`}
+      ${unread > 0 && html`<span class="unread"><span data-testid="unread">${unread}</span><span class="unseen"> unread</span></span>`}
     </button>
   </li>`;
 }
@@ -68,10 +68,10 @@ function Snippet({ row, waiting, open }) {
 function Facts({ session }) {
   const { storage, repeats, leader } = session.view;
   const durable = (storage?.durable ?? true) && session.store.durable;
-  const kind = { indexeddb: "IndexedDB", localstorage: "localStorage", memory: "memory" }[storage?.kind] ?? storage?.kind;
-  const where = durable ? `Kept in this browser${kind ? ` (${kind})` : ""}` : "Kept in memory only: it goes with this page";
   return html`<div class="facts">
-    <p data-testid="storage" data-kind=${storage?.kind} data-durable=${String(durable)} class=${durable ? "" : "warning"}>${where}</p>
+    <p data-testid="storage" data-kind=${storage?.kind} data-durable=${String(durable)} class=${durable ? "" : "warning"}>
+      ${keptText(storage, session.store.durable)}
+    </p>
     <p data-testid="repeats" data-count=${String(repeats)}>${count(repeats, "repeat", "repeats")} suppressed</p>
     <p data-testid="leader" data-leader=${String(leader !== false)}>
       ${leader === false ? "Another tab has the connection" : "This tab has the connection"}

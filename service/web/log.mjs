@@ -17,7 +17,14 @@ export function Log({ session, conversation, row }) {
     newAfter: conversation.newAfter, atStart: conversation.atStart,
   });
 
+  const old = conversation.loading || view.connection.state === "replaying"; // no news: not read out
+
   useLayoutEffect(() => restore(box.current, place.current));
+  useEffect(() => {
+    const resized = new ResizeObserver(() => restore(box.current, place.current)); // a phone's keyboard came up
+    resized.observe(box.current);
+    return () => resized.disconnect();
+  }, []);
   useEffect(() => {
     const short = box.current.scrollHeight <= box.current.clientHeight + NEAR_START;
     if (short && !conversation.dry && !conversation.loading) session.older();
@@ -33,8 +40,8 @@ export function Log({ session, conversation, row }) {
   };
 
   return html`<div class="log-frame">
-    <div class="log" role="log" aria-live=${conversation.loading ? "off" : "polite"} aria-relevant="additions"
-      aria-busy=${String(conversation.loading)} aria-label="Messages with ${row.peer}" tabindex="0"
+    <div class="log" role="log" aria-live=${old ? "off" : "polite"} aria-relevant="additions"
+      aria-busy=${String(old)} aria-label="Messages with ${row.peer}" tabindex="0"
       data-testid="log" ref=${box} onScroll=${onScroll}>
       <ol>
         <${Top} conversation=${conversation} empty=${items.length === 0} />

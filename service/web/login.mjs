@@ -31,7 +31,8 @@ export function Login({ auth, asked, onLogin }) {
           spellcheck="false" autofocus placeholder="alice" value=${user} onInput=${(event) => setUser(event.target.value)} />`}
       <label for="device">Device <span class="dim">(left empty, this browser gets a name of its own)</span></label>
       <input id="device" data-testid="login-device" maxlength="128" autocomplete="off" autocapitalize="none"
-        spellcheck="false" placeholder=${who.deviceOf(user.trim()) ?? minted} value=${device} onInput=${(event) => setDevice(event.target.value)} />
+        spellcheck="false" placeholder=${who.deviceOf(user.trim()) ?? minted} value=${device}
+        onInput=${(event) => setDevice(event.target.value)} />
       <p class="wrong" role="alert">${wrong}</p>
       <button class="primary" type="submit" data-testid="login-submit">Enter</button>
       <p class="dim">${auth === "jwt"

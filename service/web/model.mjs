@@ -110,10 +110,10 @@ function pushGap(items, gap) {
 
 function divide(items, message, newAfter) {
   const before = items.findLast((one) => one.kind === "message");
-  const day = new Date(message.ts).toDateString();
-  if (before == null || new Date(before.ts).toDateString() !== day) {
-    items.push({ kind: "day", key: `day/${day}`, at: message.ts });
-  }
+  const today = items.findLast((one) => one.kind === "day");
+  const day = new Date(message.ts).setHours(0, 0, 0, 0);
+  // Never backwards: what waits may be older than what came since.
+  if (today == null || day > today.day) items.push({ kind: "day", key: `day/${day}`, day, at: message.ts });
   const begins = newAfter != null && !message.mine && compare(message.place, newAfter) > 0;
   const divided = begins && !items.some((one) => one.kind === "new");
   if (divided) items.push({ kind: "new", key: "new" });

@@ -10,7 +10,7 @@ const TIDY = 16; // ms; what comes in one go is drawn in one go
 export class Session extends EventTarget {
   view = {
     rows: new Map(), outbox: [], gaps: [], repeats: 0, leader: true,
-    connection: { state: "idle" }, storage: null, caught: null, off: false, trouble: null,
+    connection: { state: "idle" }, storage: null, caught: null, off: false, trouble: null, restored: 0,
   };
   /** The conversation that is open, or null. */
   conversation = null;
@@ -61,6 +61,7 @@ export class Session extends EventTarget {
     on("outbox", () => this.#outboxChanged());
     on("stale", () => this.#outboxChanged());
     on("failed", () => this.#outboxChanged());
+    on("leader", () => this.#show({}));
     on("error", (error) => this.#show({ trouble: error }));
   }
 
@@ -154,7 +155,7 @@ export class Session extends EventTarget {
 
   /** Resolves when it is in the outbox; that it was accepted is told by events. */
   send(peer, text) {
-    this.client.send(peer, { text }).catch((error) => this.#refused(error));
+    this.client.send(peer, { text }).catch((error) => this.#refused(error, peer, text));
     return this.draft(peer, "");
   }
 
@@ -164,14 +165,12 @@ export class Session extends EventTarget {
     this.#show({});
   }
 
-  async retry(id) {
-    await this.client.retry(id);
-    await this.#outboxChanged();
+  retry(id) {
+    this.client.retry(id).catch(() => this.#outboxChanged());
   }
 
-  async discard(id) {
-    await this.client.discard(id);
-    await this.#outboxChanged();
+  discard(id) {
+    this.client.discard(id).catch(() => this.#outboxChanged());
   }
 
   dismiss(what) {
@@ -190,10 +189,12 @@ export class Session extends EventTarget {
 
   // What both lead to
 
-  #refused(error) {
-    if (error?.code !== "discarded") this.#outboxChanged();
-    // Refused before it was in the outbox: nothing there will show it.
-    if (["outbox_full", "closed"].includes(error?.code)) this.#show({ trouble: error });
+  // What was refused before it was in the outbox goes back to where it was written: nothing else shows it.
+  async #refused(error, peer, text) {
+    await this.#outboxChanged();
+    if (error?.code === "discarded" || this.view.outbox.some((item) => item.id === error?.id)) return;
+    await this.draft(peer, text);
+    this.#show({ trouble: error, restored: this.view.restored + 1 });
   }
 
   // What this page has not, though the server has it: another browser wrote it, or the page's memory was cleared.

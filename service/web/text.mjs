@@ -95,6 +95,15 @@ export function gapText({ missing, reason }) {
   return `${lost} of your inbox ${missing === 1 ? "is" : "are"} missing here: ${why}`;
 }
 
+/** Where things are kept: `storage` is the client's (outbox, cursor), or null; `durable` the page's (messages, drafts). */
+export function keptText(storage, durable) {
+  const kinds = { indexeddb: "IndexedDB", localstorage: "localStorage" };
+  const kind = storage == null ? null : known(kinds, storage.kind) ?? visible(String(storage.kind));
+  if (storage?.durable === false) return "Kept in memory only: what is unsent goes with this page";
+  if (!durable) return "Messages are kept in memory only, and loaded again each time";
+  return kind ? `Kept in this browser (${kind})` : "Kept in this browser";
+}
+
 export function retryText(retryAt, now = Date.now()) {
   const seconds = Math.ceil((retryAt - now) / 1000);
   return seconds > 0 ? `next try in ${seconds} s` : "trying now";

@@ -158,3 +158,10 @@ test("what waits counts for the place in the list", () => {
   assert.equal(model.lastWaiting(outbox, "carol"), undefined);
   assert.deepEqual(model.sortedRows(rows, outbox).map((one) => one.peer), ["bob", "carol"]);
 });
+
+test("what has waited for days brings no second divider, and every key stands once", () => {
+  const outbox = [item("old", 1, "stale", { createdAt: T - 3 * 86_400_000 }), item("new", 2)];
+  const items = log({ records: [record(1), record(2)], outbox, gaps: [{ place: [T + 1500, 1], missing: 1, reason: "expired" }] });
+  assert.equal(kinds(items), "day message gap message message message");
+  assert.equal(new Set(items.map((one) => one.key)).size, items.length);
+});

@@ -82,3 +82,10 @@ test("a token's user is read, and nothing is a token but one", () => {
   assert.equal(subjectOf(`${part({ alg: "HS256" })}.${part({ sub: "alice" })}.x`), "alice");
   for (const token of ["", "x", "a.b.c", `x.${part({ sub: "a b" })}.x`, `x.${part({})}.x`, `x.${part(null)}.x`]) assert.equal(subjectOf(token), null, token);
 });
+
+test("where things are kept is told, and plainly where they are not", () => {
+  assert.equal(text.keptText(null, true), "Kept in this browser");
+  assert.equal(text.keptText({ kind: "indexeddb", durable: true }, true), "Kept in this browser (IndexedDB)");
+  assert.match(text.keptText({ kind: "memory", durable: false }, true), /^Kept in memory only/);
+  assert.match(text.keptText({ kind: "localstorage", durable: true }, false), /^Messages are kept in memory only/);
+});
