@@ -2,6 +2,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { minify } from "terser";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const { name, version, license } = JSON.parse(await readFile(here("package.json"), "utf8"));
@@ -10,11 +11,9 @@ const common = { bundle: true, format: "esm", target: "es2022", logLevel: "warni
 
 /** The module that browsers get. */
 export async function bundle() {
-  const banner = { js: `/* ${name} ${version}, ${license}; built from clients/js of the inboxd sources */` };
-  const { outputFiles } = await build({
-    ...common, entryPoints: ["src/index.mts"], outfile: "inboxd.mjs", minify: true, banner, write: false, legalComments: "none",
-  });
-  return outputFiles[0].text;
+  const { outputFiles } = await build({ ...common, entryPoints: ["src/index.mts"], outfile: "inboxd.mjs", minify: true, write: false });
+  const { code } = await minify(outputFiles[0].text, { module: true, ecma: 2022, compress: { passes: 3 } }); // 2 % less
+  return `/* ${name} ${version}, ${license}; built from clients/js of the inboxd sources */\n${code}\n`;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

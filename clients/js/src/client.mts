@@ -2,386 +2,290 @@ import { systemClock } from "./clock.mjs";
 import { Connection } from "./connection.mjs";
 import { type Core, report } from "./core.mjs";
 import { Emitter } from "./emitter.mjs";
-import { InboxError, SendError } from "./errors.mjs";
+import { InboxError } from "./errors.mjs";
 import { History } from "./history.mjs";
 import { Messages } from "./messages.mjs";
 import { onLine, watch } from "./network.mjs";
 import { type Options, timing } from "./options.mjs";
-import { platformRandom, uuidv7 } from "./pure.mjs";
-import { ENTRIES, LEFT, Receiver } from "./receiver.mjs";
+import { Peers } from "./peers.mjs";
+import { platformRandom, textOf, uuidv7 } from "./pure.mjs";
+import { Receiver } from "./receiver.mjs";
 import { Sender } from "./sender.mjs";
+import { Status } from "./status.mjs";
 import { openStorage } from "./storage/choose.mjs";
 import type { Meta, Saved } from "./storage/storage.mjs";
-import { type Post, Tabs } from "./tabs.mjs";
+import { Tabs } from "./tabs.mjs";
 import type * as T from "./types.mjs";
-
-/** Frames without a cursor that are passed on as events. */
-const EVENTS = new Set(["presence", "signal", "broadcast", "live"]);
 
 /**
  * One device of one user. Receives each message once and in order, and sends what it was given until it is
  * accepted, over lost connections and restarts. See README.md for options, events, states and errors.
  */
 export class InboxClient {
+  readonly #options: Options;
+  /** Which storage it is; `kind` is empty until `ready`. */
   readonly storage: T.StorageInfo = { kind: "", durable: false };
-  private current: T.State = "idle";
-  private retry_?: number;
-  private failure_?: T.Failure;
-  private wanted = false;
-  private meta: Meta;
-  private opening?: Promise<void>;
-  private tabs?: Tabs;
-  private unwatch?: () => void;
-  private goals: { resolve(): void; reject(error: InboxError): void }[] = [];
-  private iterators = new Set<Messages>();
-  private readonly scope: string;
-  private readonly emitter = new Emitter(() => this.receiver.look());
-  private readonly core: Core;
-  private readonly connection: Connection;
-  private readonly receiver: Receiver;
-  private readonly sender: Sender;
-  private readonly pages: History;
+  #meta: Meta;
+  #opening?: Promise<void>;
+  #unwatch?: () => void;
+  #iterators = new Set<Messages>();
+  readonly #scope: string;
+  readonly #emitter: Emitter;
+  readonly #core: Core;
+  readonly #status: Status;
+  readonly #connection: Connection;
+  readonly #receiver: Receiver;
+  readonly #sender: Sender;
+  readonly #pages: History;
+  readonly #peers: Peers;
 
-  constructor(private readonly options: Options) {
+  constructor(options: Options) {
+    this.#options = options;
     const { url, user, device, getToken, clock = systemClock, random = platformRandom } = options;
     const base = new URL(url).href.replace(/\/+$/, "");
     const query = user && !getToken ? `?user=${encodeURIComponent(user)}` : "";
-    this.scope = [base, user ?? "", device ?? ""].join("|");
-    this.meta = { device: device ?? uuidv7(clock.wall(), random), attempt: 0 };
+    this.#scope = [base, user, device].join("|");
+    this.#meta = { device: device ?? uuidv7(clock.wall(), random), attempt: 0 };
+    const emitter = (this.#emitter = new Emitter(() => this.#receiver.look()));
     const stats = { repeats: 0, received: 0, sent: 0, gaps: 0, connections: 0, lastPending: 0 };
-    const { emitter } = this;
-    this.core = { clock, random, timing: timing(options), emitter, stats, storage: undefined as any };
-    this.connection = new Connection(this.core, options, `${base.replace(/^http/, "ws")}/v1/ws${query}`, {
-      state: (change) => this.become(change),
-      hello: () => this.hello(),
+    const core: Core = {
+      clock,
+      random,
+      timing: timing(options),
+      emitter,
+      stats,
+      storage: undefined!,
+      tell: (post) => this.#peers.tell(post),
+    };
+    this.#core = core;
+    this.#status = new Status(emitter);
+    this.#connection = new Connection(core, options, `${base.replace(/^http/, "ws")}/v1/ws${query}`, {
+      state: (change) => this.#peers.become(change),
+      hello: () => this.#hello(),
       user: () => this.user,
-      welcome: (frame, gen) => this.welcome(frame, gen),
-      frame: (frame) => this.frame(frame),
-      lost: () => this.lost(),
+      welcome: (frame, gen) => this.#welcome(frame, gen),
+      frame: (frame) => this.#frame(frame),
+      lost: () => this.#lost(),
     });
-    this.receiver = new Receiver(this.core, {
-      ack: (cursor) => void this.connection.write({ type: "ack", cursor }),
-      handled: (entry) => this.post({ t: "entry", entry, stats }),
-    });
-    this.sender = new Sender(this.core, options.maxOutbox ?? 10_000, {
-      changed: (put, remove) => this.changed(put, remove),
-      accepted: (id, acceptance) => this.accepted({ t: "accepted", id, acceptance }),
-      failed: (id, code, message) => this.failed({ t: "failed", id, code, message }),
-      stale: (id) => this.tell("stale", { id }),
-    });
-    this.pages = new History((frame) => this.connection.write(frame));
+    this.#receiver = new Receiver(core, (cursor) => void this.#connection.write({ type: "ack", cursor }));
+    this.#sender = new Sender(core, options.maxOutbox ?? 10_000);
+    this.#pages = new History((frame) => this.#connection.write(frame));
+    this.#peers = new Peers(core, this.#status, this.#sender, this.#pages, this.#connection);
   }
 
   get state(): T.State {
-    return this.current;
+    return this.#status.state;
   }
 
   /** While `reconnecting`: when the next try is made, as of `Date.now()`. */
   get retryAt(): number | undefined {
-    return this.retry_;
+    return this.#status.retryAt;
   }
 
   /** While `failed`: why. */
   get failure(): T.Failure | undefined {
-    return this.failure_;
+    return this.#status.failure;
   }
 
   get user(): string | undefined {
-    return this.options.user ?? this.meta.user;
+    return this.#options.user ?? this.#meta.user;
   }
 
-  /** Settled once storage is open: see `ready`. */
+  /** Settled once `ready`. */
   get device(): string {
-    return this.meta.device;
+    return this.#meta.device;
   }
 
   /** Whether the connection is this tab's. */
   get leader(): boolean {
-    return this.tabs?.leader ?? this.wanted;
+    return this.#status.wanted && !this.#peers.follower;
   }
 
   get stats(): T.Stats {
-    return { ...this.core.stats };
+    return { ...this.#core.stats };
   }
 
+  /** Answers how to stop. Handlers of entries may be async: the ack waits for them. */
   on<E extends keyof T.Events>(type: E, handler: T.Handler<T.Events[E]>): () => void {
-    return this.emitter.on(type, handler);
+    return this.#emitter.on(type, handler);
   }
 
+  /** A message counts as handled when the next one is asked for; not when the loop is left. Ends with `close`. */
   messages(): AsyncIterableIterator<T.Message> {
-    const iterator = new Messages(this.emitter);
-    this.iterators.add(iterator);
+    const iterator = new Messages(this.#emitter);
+    this.#iterators.add(iterator);
     return iterator;
   }
 
   /** Resolves when storage is open; rejects where the application's own cannot be opened. */
   ready(): Promise<void> {
-    return (this.opening ??= this.open().catch((error) => {
-      this.opening = undefined;
-      throw new InboxError("storage_failed", error.message, { cause: error });
+    return (this.#opening ??= this.#open().catch((error) => {
+      this.#opening = undefined;
+      throw new InboxError("storage_failed", textOf(error), { cause: error });
     }));
   }
 
   /** Resolves when the state is `live`, rejects when it is `failed` or `closed`. While waiting: tries at once. */
   connect(): Promise<void> {
-    this.wanted = true;
-    this.unwatch ??= watch(this.options.network, (online) => this.connection.network(online), () => this.visible());
-    this.connection.network(onLine(this.options.network));
-    if (this.current === "live") return Promise.resolve();
-    const live = new Promise<void>((resolve, reject) => this.goals.push({ resolve, reject }));
-    live.catch(() => {});
-    this.ready().then(
-      () => this.wanted && this.begin(),
-      (error) => this.wanted && this.become({ state: "failed", previous: this.current, code: error.code, reason: error.message }),
+    const [status, connection] = [this.#status, this.#connection];
+    const { network } = this.#options;
+    status.wanted = true;
+    this.#unwatch ??= watch(
+      network,
+      (online) => connection.network(online),
+      () => this.#visible(),
     );
-    return live;
+    connection.network(onLine(network));
+    this.ready().then(
+      () => status.wanted && this.#begin(),
+      ({ code, message }) =>
+        status.wanted && status.become({ state: "failed", previous: "idle", code, reason: message }),
+    );
+    return status.live();
   }
 
   /** Ends the connection. Resolves when everything is written; a handler that runs is given a second. */
   async close(): Promise<void> {
-    this.wanted = false;
-    this.unwatch?.();
-    this.unwatch = undefined;
-    const handled = this.receiver.close();
-    this.connection.close();
-    this.become({ state: "closed", previous: this.current });
-    for (const iterator of this.iterators) iterator.end();
-    this.iterators.clear();
-    const { clock } = this.core;
-    await Promise.race([handled, new Promise<void>((resolve) => clock.set(resolve, 1000))]);
-    await this.sender.writer.idle();
-    if (!this.wanted) this.tabs?.leave();
+    const status = this.#status;
+    status.wanted = false;
+    this.#unwatch?.();
+    this.#unwatch = undefined;
+    const handled = this.#receiver.close();
+    this.#connection.close();
+    status.become({ state: "closed", previous: "idle" });
+    for (const iterator of this.#iterators) iterator.end();
+    this.#iterators.clear();
+    await Promise.race([handled, new Promise<void>((resolve) => this.#core.clock.set(resolve, 1000))]);
+    await this.#sender.writer.idle();
+    if (!status.wanted) this.#peers.tabs?.leave();
   }
 
   /** Resolves with the acceptance, however long that takes; rejects with a `SendError`. */
   send(to: string | string[], body: unknown, options: T.SendOptions = {}): Promise<T.Acceptance> {
-    return this.after(() => this.sender.send(to, body, options));
+    return this.#after(() => this.#sender.send(to, body, options));
   }
 
   /** Sends a `failed` or `stale` message again. */
   retry(id: string): Promise<T.Acceptance> {
-    return this.after(() => this.sender.retry(id));
+    return this.#after(() => this.#sender.retry(id));
   }
 
   /** Gives a message up; one that was tried may be in all the same. */
   discard(id: string): Promise<void> {
-    return this.after(() => this.sender.discard(id));
+    return this.#after(() => this.#sender.discard(id));
   }
 
   /** What is not yet accepted, in order. */
   outbox(): Promise<T.OutboxItem[]> {
-    return this.after(async () => structuredClone(this.sender.outbox.list()));
+    return this.#after(async () => structuredClone(this.#sender.outbox.list()));
   }
 
+  /** One page of the past. Rejects `not_connected` where there is no connection. */
   history(query: T.HistoryQuery = {}): Promise<T.HistoryPage> {
-    if (this.connection.link.welcomed || !this.tabs || this.tabs.leader) return this.pages.ask(query);
-    return this.pages.wait((ref) => this.post({ t: "ask", ref, query }));
+    return this.#peers.ask(query);
   }
 
   /** Cuts the connection as a bad network would. The client comes back by itself. */
   drop(): void {
-    if (this.leader) this.connection.drop();
-    else this.post({ t: "drop" });
+    if (this.leader) this.#connection.drop();
+    else this.#peers.post({ t: "drop" });
   }
 
-  private after<R>(work: () => Promise<R>): Promise<R> {
+  #after<R>(work: () => Promise<R>): Promise<R> {
     const done = this.ready().then(work);
     done.catch(() => {}); // whoever does not look is no unhandled rejection
     return done;
   }
 
-  private async open(): Promise<void> {
-    const { storage, saved, info } = await openStorage(this.options.storage, this.scope, this.meta);
-    this.core.storage = storage;
-    this.load(saved);
+  async #open(): Promise<void> {
+    const { storage, saved, info } = await openStorage(this.#options.storage, this.#scope, this.#meta);
+    this.#core.storage = storage;
+    this.#load(saved);
     Object.assign(this.storage, info);
     const { navigator, BroadcastChannel } = globalThis as any;
-    const { tabs = true, locks = navigator?.locks, channel } = this.options;
-    if (tabs && storage.shared && locks && (channel ?? BroadcastChannel)) {
-      const name = `inboxd:${this.scope}`;
-      const shared = channel ? channel(name) : new BroadcastChannel(name);
-      this.tabs = new Tabs(name, locks, shared, () => void this.lead(), (post) => this.heard(post));
+    const {
+      tabs = true,
+      locks = navigator?.locks,
+      channel = BroadcastChannel && ((name) => new BroadcastChannel(name)),
+    } = this.#options;
+    if (tabs && storage.shared && locks && channel) {
+      const name = `inboxd:${this.#scope}`;
+      this.#peers.tabs = new Tabs(
+        name,
+        locks,
+        channel(name),
+        () => void this.#lead(),
+        (post) => this.#peers.heard(post),
+      );
     }
-    this.emitter.emit("storage", info);
+    this.#emitter.emit("storage", info);
   }
 
-  private load({ meta, marks, outbox }: Saved): void {
-    this.meta = { ...meta, attempt: Math.max(meta.attempt, this.meta.attempt) };
-    this.receiver.inbox.load(marks);
-    for (const item of outbox.sort((a, b) => a.order - b.order)) this.sender.outbox.merge(item, false);
+  #load({ meta, marks, outbox }: Saved): void {
+    this.#meta = { ...meta, attempt: Math.max(meta.attempt, this.#meta.attempt) };
+    this.#receiver.inbox.load(marks);
+    for (const item of outbox.sort((a, b) => a.order - b.order)) this.#sender.outbox.merge(item, false);
   }
 
-  private begin(): void {
-    if (!this.tabs || this.tabs.leader) return this.connection.connect();
-    if (this.current === "closed" || this.current === "idle") this.become({ state: "connecting", previous: this.current });
-    this.tabs.join();
-    this.post({ t: "who" });
-    this.post({ t: "connect" });
+  #begin(): void {
+    const [status, peers] = [this.#status, this.#peers];
+    if (!peers.follower) return this.#connection.connect();
+    if (status.state === "closed" || status.state === "idle") status.become({ state: "connecting", previous: "idle" });
+    peers.tabs!.join();
+    peers.post({ t: "who" });
+    peers.post({ t: "connect" });
   }
 
   /** The lock is ours: what the leader before us left is in storage. */
-  private async lead(): Promise<void> {
-    try {
-      this.load(await this.core.storage.open(this.scope, this.meta));
-    } catch (error) {
-      report(this.core, "storage_failed", error);
-    }
-    if (!this.tabs!.leader || !this.wanted) return;
-    this.emitter.emit("leader", { leader: true });
-    this.connection.connect();
+  async #lead(): Promise<void> {
+    await this.#core.storage.open(this.#scope, this.#meta).then(
+      (saved) => this.#load(saved),
+      (error) => report(this.#core, "storage_failed", error),
+    );
+    if (!this.leader) return;
+    this.#emitter.emit("leader", { leader: true });
+    this.#connection.connect();
   }
 
-  private visible(): void {
-    this.connection.visible();
-    if (!this.leader) this.post({ t: "visible" });
+  #visible(): void {
+    this.#connection.visible();
+    if (this.#peers.follower) this.#peers.post({ t: "visible" });
   }
 
-  private async hello(): Promise<Record<string, unknown>> {
-    const attempt = ++this.meta.attempt;
-    await this.core.storage.write({ meta: { attempt } }).catch((error) => report(this.core, "storage_failed", error));
-    const { window } = this.options;
-    return { device: this.meta.device, cursor: this.receiver.inbox.cursor, attempt, window };
+  async #hello(): Promise<Record<string, unknown>> {
+    const attempt = ++this.#meta.attempt;
+    await this.#keep({ attempt });
+    return { device: this.#meta.device, cursor: this.#receiver.inbox.cursor, attempt, window: this.#options.window };
   }
 
-  private welcome(frame: T.Welcome, gen: number): void {
-    const { stats, storage } = this.core;
+  #keep(meta: Partial<Meta>): Promise<void> {
+    Object.assign(this.#meta, meta);
+    return this.#core.storage.write({ meta }).catch((error) => report(this.#core, "storage_failed", error));
+  }
+
+  #welcome(frame: T.Welcome, gen: number): void {
+    const { stats } = this.#core;
     stats.connections++;
     stats.lastPending = frame.pending;
-    if (this.meta.user !== frame.user) {
-      this.meta.user = frame.user;
-      storage.write({ meta: { user: frame.user } }).catch((error) => report(this.core, "storage_failed", error));
-    }
-    this.receiver.start(gen, frame.window);
-    this.tell("welcome", frame);
-    this.sender.start(frame.limits ?? {}, (text) => void this.connection.write(text));
+    if (this.#meta.user !== frame.user) void this.#keep({ user: frame.user });
+    this.#receiver.start(gen, frame.window);
+    this.#core.tell({ t: "event", type: "welcome", event: frame });
+    this.#sender.start(frame.limits ?? {}, (text) => void this.#connection.write(text));
   }
 
-  private lost(): void {
-    this.receiver.inbox.stop();
-    this.sender.stop();
-    this.pages.lost();
+  #lost(): void {
+    this.#receiver.inbox.stop();
+    this.#sender.stop();
+    this.#pages.lost();
   }
 
-  private frame(frame: T.Frame): void {
+  #frame(frame: T.Frame): void {
     const { type, id, ref, code, message } = frame;
-    if (type === "accepted") this.sender.accepted(frame);
-    else if (type === "history") this.pages.answer(frame);
-    else if (type === "error" && ref !== undefined) this.pages.answer(frame);
-    else if (type === "error" && id !== undefined) this.sender.refused(frame);
-    else if (type === "error") this.tell("error", { code, message });
-    else if (EVENTS.has(type)) this.tell(type as "signal", frame);
-    else if (typeof frame["cursor"] === "string") this.receiver.push(frame as unknown as T.Entry);
-  }
-
-  private become(change: T.StateChange): void {
-    const { state } = change;
-    const previous = this.current;
-    if (state === previous && state !== "reconnecting") return;
-    this.current = state;
-    this.retry_ = change.retryAt;
-    this.failure_ = state === "failed" ? { code: change.code!, reason: change.reason! } : undefined;
-    if (this.tabs?.leader && state !== "closed") this.introduce(change);
-    this.emitter.emit("state", { ...change, previous });
-    const error = new InboxError(state, change.reason, { failure: this.failure_ });
-    if (state === "live") for (const goal of this.goals.splice(0)) goal.resolve();
-    if (state === "failed" || state === "closed") for (const goal of this.goals.splice(0)) goal.reject(error);
-  }
-
-  private introduce(change: T.StateChange): void {
-    this.post({ t: "state", change, user: this.meta.user, stats: this.core.stats });
-  }
-
-  private post(post: Post): void {
-    try {
-      this.tabs?.post(post);
-    } catch (error) {
-      report(this.core, "tabs_failed", error);
-    }
-  }
-
-  /** An event of the connection: for every tab. */
-  private tell<E extends keyof T.Events>(type: E, event: T.Events[E]): void {
-    this.post({ t: "event", type, event });
-    this.emitter.emit(type, event);
-  }
-
-  private changed(put: T.OutboxItem[], remove: string[]): void {
-    if (put.length || remove.length) this.post({ t: "items", put, remove });
-    this.emitter.emit("outbox", {});
-  }
-
-  private accepted({ id, acceptance }: Post & { t: "accepted" }, here = true): void {
-    if (here) this.post({ t: "accepted", id, acceptance }); // before the item is deleted
-    this.sender.resolve(id, acceptance);
-    this.emitter.emit("accepted", { id, acceptance });
-  }
-
-  private failed({ id, code, message }: Post & { t: "failed" }, here = true): void {
-    if (here) this.post({ t: "failed", id, code, message });
-    this.sender.reject(id, new SendError(code, message, id));
-    this.emitter.emit("failed", { id, code, message });
-  }
-
-  /** What another tab says. Answers and items count for everybody; the rest only as long as we are connected. */
-  private heard(post: Post): void {
-    const { leader } = this.tabs!;
-    const { t } = post;
-    if (t === "items") this.items(post.put, post.remove, leader);
-    else if (t === "accepted") {
-      this.sender.outbox.remove(post.id);
-      this.accepted(post, false);
-      this.emitter.emit("outbox", {});
-    } else if (t === "failed") this.failed(post, false);
-    else if (t === "page") this.pages.answer({ type: post.code ? "error" : "history", ...post, ...post.page });
-    else if (leader) this.asked(post);
-    else if (this.wanted) this.mirror(post);
-  }
-
-  private items(put: T.OutboxItem[], remove: string[], leader: boolean): void {
-    for (const item of put) this.sender.outbox.merge(item, !leader);
-    for (const id of remove) this.sender.gone(id);
-    this.emitter.emit("outbox", {});
-    void this.sender.pump();
-  }
-
-  /** A follower asks the leader. */
-  private asked(post: Post): void {
-    const { t } = post;
-    if (t === "who") this.introduce({ state: this.current, previous: this.current, retryAt: this.retry_, ...this.failure_ });
-    else if (t === "connect" && this.current === "failed") this.connection.connect();
-    else if (t === "drop") this.connection.drop();
-    else if (t === "visible") this.connection.visible();
-    else if (t === "ask") {
-      const { ref, query } = post;
-      this.pages.ask(query).then(
-        (page) => this.post({ t: "page", ref, page }),
-        ({ code, message }) => this.post({ t: "page", ref, code, message }),
-      );
-    }
-  }
-
-  /** The leader tells its followers. */
-  private mirror(post: Post): void {
-    if (post.t === "state") {
-      Object.assign(this.core.stats, post.stats);
-      if (post.user) this.meta.user = post.user;
-      if (post.change.state === "connecting") this.pages.lost();
-      this.become(post.change);
-    } else if (post.t === "event") this.emitter.emit(post.type as "live", post.event);
-    else if (post.t === "entry") {
-      Object.assign(this.core.stats, post.stats);
-      void this.show(post.entry);
-    }
-  }
-
-  /** Best effort: what fails here is not tried again, the leader has it. */
-  private async show(entry: T.Entry): Promise<void> {
-    for (const handler of this.emitter.of(ENTRIES.has(entry.type) ? entry.type : "entry")) {
-      try {
-        await handler(entry);
-      } catch (error) {
-        if (error !== LEFT) report(this.core, "handler_failed", error);
-      }
-    }
+    const error = type === "error";
+    if (type === "accepted") this.#sender.accepted(frame);
+    else if (type === "history" || (error && ref !== undefined)) this.#pages.answer(frame as T.Frame & { ref: string });
+    else if (error && id !== undefined) this.#sender.refused(frame);
+    else if (typeof frame["cursor"] === "string" && type !== "live") this.#receiver.push(frame as unknown as T.Entry);
+    else this.#core.tell({ t: "event", type, event: error ? { code, message } : frame });
   }
 }

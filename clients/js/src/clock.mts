@@ -18,17 +18,19 @@ const LONGEST = 2 ** 31 - 1; // setTimeout fires at once beyond it
 
 /** One timer that is set anew after every decision. It may ring early: whoever is asked looks at the time again. */
 export class Alarm {
-  private timer: unknown;
+  readonly #clock: Clock;
+  readonly #ring: () => void;
+  #timer: unknown;
 
-  constructor(
-    private readonly clock: Clock,
-    private readonly ring: () => void,
-  ) {}
+  constructor(clock: Clock, ring: () => void) {
+    this.#clock = clock;
+    this.#ring = ring;
+  }
 
   at(due: number): void {
-    this.clock.clear(this.timer);
+    this.#clock.clear(this.#timer);
     if (due === Infinity) return;
-    const wait = Math.ceil(Math.max(0, due - this.clock.now()));
-    this.timer = this.clock.set(this.ring, Math.min(wait, LONGEST));
+    const wait = Math.ceil(Math.max(0, due - this.#clock.now()));
+    this.#timer = this.#clock.set(this.#ring, Math.min(wait, LONGEST));
   }
 }

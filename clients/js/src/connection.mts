@@ -1,6 +1,6 @@
 import { Alarm } from "./clock.mjs";
 import { type Core, report } from "./core.mjs";
-import { type Effect, Link } from "./link.mjs";
+import { Link } from "./link.mjs";
 import { claimsOf, textOf } from "./pure.mjs";
 import type { Options, Socket } from "./options.mjs";
 import type { Frame, StateChange, Welcome } from "./types.mjs";
@@ -18,185 +18,200 @@ export interface ConnectionHooks {
 
 /** The socket, its token and its timers, as `Link` decides. */
 export class Connection {
+  readonly #core: Core;
+  readonly #options: Options;
+  readonly #url: string;
+  readonly #hooks: ConnectionHooks;
   readonly link: Link;
-  private socket?: Socket;
-  private token?: string;
-  private readonly alarm: Alarm;
-  private readonly tokenAlarm: Alarm;
+  #socket?: Socket;
+  #token?: string;
+  readonly #alarm: Alarm;
+  readonly #tokenAlarm: Alarm;
 
-  constructor(
-    private readonly core: Core,
-    private readonly options: Options,
-    private readonly url: string,
-    private readonly hooks: ConnectionHooks,
-  ) {
+  constructor(core: Core, options: Options, url: string, hooks: ConnectionHooks) {
+    this.#core = core;
+    this.#options = options;
+    this.#url = url;
+    this.#hooks = hooks;
     this.link = new Link(core.timing, core.random, true);
-    this.alarm = new Alarm(core.clock, () => this.run(this.link.tick(this.now)));
-    this.tokenAlarm = new Alarm(core.clock, () => void this.renew());
+    this.#alarm = new Alarm(core.clock, () => {
+      this.link.tick(this.#now);
+      this.#run();
+    });
+    this.#tokenAlarm = new Alarm(core.clock, () => void this.#renew());
   }
 
   connect(): void {
-    this.run(this.link.connect(this.now));
+    this.link.connect(this.#now);
+    this.#run();
   }
 
   close(): void {
-    this.run(this.link.close());
+    this.link.close();
+    this.#run();
   }
 
   network(online: boolean): void {
-    this.run(this.link.network(online, this.now));
+    this.link.network(online, this.#now);
+    this.#run();
   }
 
   visible(): void {
-    this.run(this.link.visible(this.now));
+    this.link.visible(this.#now);
+    this.#run();
   }
 
   drop(): void {
-    this.run(this.link.cut(this.now));
+    this.link.cut(this.#now);
+    this.#run();
   }
 
   /** False: there is no connection to write to. */
   write(frame: string | Frame): boolean {
     if (!this.link.welcomed) return false;
-    return this.put(frame);
+    return this.#put(frame);
   }
 
-  private get now(): number {
-    return this.core.clock.now();
+  get #now(): number {
+    return this.#core.clock.now();
   }
 
-  private put(frame: string | Frame): boolean {
+  #put(frame: string | Frame): boolean {
     try {
-      this.socket!.send(typeof frame === "string" ? frame : JSON.stringify(frame));
+      this.#socket!.send(typeof frame === "string" ? frame : JSON.stringify(frame));
       return true;
     } catch {
       return false; // it is closing: `onclose` follows
     }
   }
 
-  private run(effects: Effect[]): void {
-    for (const effect of effects) {
-      if (effect.do === "drop") this.drop_(effect.polite);
-      else if (effect.do === "try") void this.try(effect.gen, effect.refresh, effect.refused);
+  #run(): void {
+    for (let effect; (effect = this.link.effects.shift());) {
+      if (effect.do === "drop") this.#drop(effect.polite);
+      else if (effect.do === "try") void this.#try(effect.gen, effect.refresh, effect.refused);
       else if (effect.do === "ping") this.write({ type: "ping" });
       else {
         const { change, wait } = effect;
-        this.hooks.state(wait === undefined ? change : { ...change, retryAt: Math.round(this.core.clock.wall() + wait) });
+        this.#hooks.state(
+          wait === undefined ? change : { ...change, retryAt: Math.round(this.#core.clock.wall() + wait) },
+        );
       }
     }
-    this.alarm.at(this.link.due);
+    this.#alarm.at(this.link.due);
   }
 
-  private lost(gen: number, code: number | string, reason: string): void {
-    this.run(this.link.lost(gen, code, reason, this.now, !!this.options.getToken));
+  #lost(gen: number, code: number | string, reason: string): void {
+    this.link.lost(gen, code, reason, this.#now, !!this.#options.getToken);
+    this.#run();
   }
 
-  private async try(gen: number, refresh: boolean, refused: boolean): Promise<void> {
+  async #try(gen: number, refresh: boolean, refused: boolean): Promise<void> {
     const current = (): boolean => gen === this.link.gen;
     try {
-      const token = await this.fetch(refresh);
+      const token = await this.#fetch(refresh);
       if (!current()) return;
-      if (token === null) return this.lost(gen, "no_token", "there is no token");
-      if (refused && token === this.token) return this.lost(gen, 4501, "the token was refused, and there is no other");
-      this.token = token;
-      if (this.stranger(token && claimsOf(token).sub)) return this.lost(gen, "other_user", "the token is another user's");
-      const hello = await this.hooks.hello();
-      if (current()) this.open(gen, JSON.stringify({ type: "hello", ...hello, token }));
+      if (token === null) return this.#lost(gen, "no_token", "no token");
+      if (refused && token === this.#token) return this.#lost(gen, 4501, "no other token");
+      this.#token = token;
+      if (this.#stranger(token && claimsOf(token).sub)) return this.#lost(gen, "other_user", "of the token");
+      const hello = await this.#hooks.hello();
+      if (current()) this.#open(gen, JSON.stringify({ type: "hello", ...hello, token }));
     } catch (error) {
       if (!current()) return;
-      report(this.core, "connect_failed", error);
-      this.lost(gen, 1006, textOf(error)); // by and by: a token's issuer may be away like any other server
+      report(this.#core, "connect_failed", error);
+      this.#lost(gen, 1006, textOf(error)); // by and by: a token's issuer may be away like any other server
     }
   }
 
   /** Undefined: none is needed. Null: one is, and cannot be had. */
-  private async fetch(refresh: boolean): Promise<string | undefined | null> {
-    const { getToken } = this.options;
+  async #fetch(refresh: boolean): Promise<string | undefined | null> {
+    const { getToken } = this.#options;
     return getToken && ((await getToken({ refresh })) || null);
   }
 
-  private stranger(user: string | undefined): boolean {
-    const mine = this.hooks.user();
+  #stranger(user: string | undefined): boolean {
+    const mine = this.#hooks.user();
     return !!user && !!mine && user !== mine;
   }
 
-  private open(gen: number, hello: string): void {
-    const Socket = this.options.WebSocket ?? (globalThis.WebSocket as new (url: string) => Socket);
-    if (!Socket) return this.lost(gen, "no_websocket", "there is no WebSocket: give one as an option");
-    const socket = (this.socket = new Socket(this.url));
+  #open(gen: number, hello: string): void {
+    const Socket = this.#options.WebSocket ?? (globalThis.WebSocket as new (url: string) => Socket);
+    if (!Socket) return this.#lost(gen, "no_websocket", "no WebSocket");
+    const socket = (this.#socket = new Socket(this.#url));
     const current = (): boolean => gen === this.link.gen;
-    socket.onopen = () => current() && void this.put(hello);
-    socket.onmessage = ({ data }: { data: unknown }) => current() && this.heard(gen, data);
-    socket.onclose = ({ code = 1006, reason = "" }) => this.lost(gen, code, String(reason));
+    socket.onopen = () => current() && void this.#put(hello);
+    socket.onmessage = ({ data }: { data: unknown }) => current() && this.#heard(gen, data);
+    socket.onclose = ({ code = 1006, reason = "" }) => this.#lost(gen, code, String(reason));
     socket.onerror = () => {}; // `onclose` follows, and says more
   }
 
   /** Nothing of it counts any more, and nobody waits for it. */
-  private drop_(polite: boolean): void {
-    const { socket } = this;
-    this.socket = undefined;
-    this.tokenAlarm.at(Infinity);
+  #drop(polite: boolean): void {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    this.#tokenAlarm.at(Infinity);
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.onerror = () => {}; // `ws` throws where nobody listens
       if (!polite && socket.terminate) socket.terminate();
       else socket.close(1000);
     }
-    this.hooks.lost();
+    this.#hooks.lost();
   }
 
-  private heard(gen: number, data: unknown): void {
-    this.link.heard(this.now);
-    this.alarm.at(this.link.due);
+  #heard(gen: number, data: unknown): void {
+    this.link.heard(this.#now);
+    this.#alarm.at(this.link.due);
     for (const line of String(data).split("\n")) {
       if (gen !== this.link.gen) return; // a handler closed it
       if (!line.trim()) continue;
       try {
-        this.frame(gen, JSON.parse(line));
+        this.#frame(gen, JSON.parse(line));
       } catch (error) {
-        report(this.core, "malformed_frame", error);
+        report(this.#core, "malformed_frame", error);
       }
     }
   }
 
-  private frame(gen: number, frame: Frame): void {
+  #frame(gen: number, frame: Frame): void {
     const { type } = frame;
-    if (type === "welcome") this.welcome(gen, frame as Welcome);
+    if (type === "welcome") this.#welcome(gen, frame as Welcome);
     else if (type === "closing") this.link.closing(frame["reconnect_after_ms"]);
     else if (type === "live") {
-      this.run(this.link.live(this.now));
-      this.hooks.frame(frame);
-    } else if (this.link.welcomed || type === "error") this.hooks.frame(frame);
+      this.link.live(this.#now);
+      this.#run();
+      this.#hooks.frame(frame);
+    } else if (this.link.welcomed || type === "error") this.#hooks.frame(frame);
   }
 
-  private welcome(gen: number, frame: Welcome): void {
+  #welcome(gen: number, frame: Welcome): void {
     if (this.link.welcomed) return;
-    if (this.stranger(frame.user)) return this.lost(gen, "other_user", `this is the inbox of ${frame.user}`);
-    const effects = this.link.welcome(this.now, frame.ping_interval * 1000);
-    this.hooks.welcome(frame, gen);
-    this.run(effects);
-    this.expect();
+    if (this.#stranger(frame.user)) return this.#lost(gen, "other_user", frame.user);
+    this.link.welcome(this.#now, frame.ping_interval * 1000);
+    this.#hooks.welcome(frame, gen);
+    this.#run();
+    this.#expect();
   }
 
   /** Another token is due at 80 % of the life that this one has left. */
-  private expect(): void {
-    const { exp } = this.token ? claimsOf(this.token) : {};
-    const left = exp === undefined ? 0 : exp * 1000 - this.core.clock.wall();
-    if (left > 0) this.tokenAlarm.at(this.now + Math.max(left * 0.8, 1000));
+  #expect(): void {
+    const { exp } = this.#token ? claimsOf(this.#token) : {};
+    const left = exp === undefined ? 0 : exp * 1000 - this.#core.clock.wall();
+    if (left > 0) this.#tokenAlarm.at(this.#now + Math.max(left * 0.8, 1000));
   }
 
-  private async renew(): Promise<void> {
+  async #renew(): Promise<void> {
     const { gen } = this.link;
     try {
-      const token = await this.fetch(true);
+      const token = await this.#fetch(true);
       if (gen !== this.link.gen) return;
-      if (token && token !== this.token) {
-        this.token = token;
+      if (token && token !== this.#token) {
+        this.#token = token;
         this.write({ type: "auth", token });
       }
     } catch (error) {
-      report(this.core, "token_failed", error);
+      report(this.#core, "token_failed", error);
     }
-    if (gen === this.link.gen) this.expect();
+    if (gen === this.link.gen) this.#expect();
   }
 }

@@ -6,38 +6,43 @@ interface Asked {
   reject(error: InboxError): void;
 }
 
+type Answer = Partial<HistoryPage> & { ref: string; code?: string; message?: string };
+
 /** Questions about the past and their answers. */
 export class History {
-  private asked = new Map<string, Asked>();
-  private last = 0;
-  private readonly prefix = Math.random().toString(36).slice(2); // answers reach all tabs
+  readonly #write: (frame: Frame) => boolean;
+  #asked = new Map<string, Asked>();
+  #last = 0;
+  readonly #prefix = Math.random().toString(36).slice(2); // answers reach all tabs
 
-  constructor(private readonly write: (frame: Frame) => boolean) {}
+  constructor(write: (frame: Frame) => boolean) {
+    this.#write = write;
+  }
 
   ask(query: HistoryQuery): Promise<HistoryPage> {
     return this.wait((ref) => {
-      if (!this.write({ type: "history", ref, ...query })) this.answer({ type: "error", ref, code: "not_connected" });
+      if (!this.#write({ type: "history", ref, ...query })) this.answer({ ref, code: "not_connected" });
     });
   }
 
   /** `ask` may be answered at once. */
   wait(ask: (ref: string) => void): Promise<HistoryPage> {
-    const ref = `${this.prefix}-${++this.last}`;
-    const page = new Promise<HistoryPage>((resolve, reject) => this.asked.set(ref, { resolve, reject }));
+    const ref = `${this.#prefix}-${++this.#last}`;
+    const page = new Promise<HistoryPage>((resolve, reject) => this.#asked.set(ref, { resolve, reject }));
     page.catch(() => {});
     ask(ref);
     return page;
   }
 
-  answer({ type, ref, entries, more, code, message }: Frame): void {
-    const asked = this.asked.get(ref);
-    this.asked.delete(ref);
-    if (type === "error") asked?.reject(new InboxError(code, message));
-    else asked?.resolve({ entries, more });
+  answer({ ref, entries, more, code, message }: Answer): void {
+    const asked = this.#asked.get(ref);
+    this.#asked.delete(ref);
+    if (code) asked?.reject(new InboxError(code, message));
+    else asked?.resolve({ entries: entries!, more: more! });
   }
 
   /** No answers will come any more. */
   lost(): void {
-    for (const ref of [...this.asked.keys()]) this.answer({ type: "error", ref, code: "not_connected" });
+    for (const ref of [...this.#asked.keys()]) this.answer({ ref, code: "not_connected" });
   }
 }

@@ -15,59 +15,62 @@ export interface Step {
  * A step is taken, handled, marked (stored) and then acked, if it came over the connection that is open.
  */
 export class Inbox {
+  readonly #most: number;
   cursor?: string;
-  private seen = new Set<string>();
-  private queue: Step[] = [];
-  private t = 0;
-  private slot = 0;
-  private gen = 0;
-  private window = 256;
-  private unacked = 0;
-  private ackable?: string;
+  #seen = new Set<string>();
+  #queue: Step[] = [];
+  #t = 0;
+  #slot = 0;
+  #gen = 0;
+  #window = 256;
+  #unacked = 0;
+  #ackable?: string;
 
-  constructor(private readonly most = 10_000) {}
+  constructor(most = 10_000) {
+    this.#most = most;
+  }
 
   /** What storage has; what this object knows already stays known. */
   load(marks: Mark[]): void {
     marks = [...marks].sort((a, b) => a.t - b.t);
     for (const { t, slot, cursor, identity } of marks) {
-      if (t >= this.t) [this.t, this.cursor] = [t, cursor];
+      if (t >= this.#t) [this.#t, this.cursor] = [t, cursor];
       if (!identity) continue;
-      this.remember(identity);
-      this.slot = slot + 1;
+      this.#remember(identity);
+      this.#slot = slot + 1;
     }
   }
 
   /** A connection begins: what waited of the one before comes again. */
   start(gen: number, window: number): void {
     this.stop();
-    this.gen = gen;
-    this.window = window;
+    this.#gen = gen;
+    this.#window = window;
   }
 
   stop(): void {
-    this.queue = [];
-    this.gen = -1;
-    this.unacked = 0;
-    this.ackable = undefined;
+    this.#queue = [];
+    this.#gen = -1;
+    this.#unacked = 0;
+    this.#ackable = undefined;
   }
 
   push(entry: Entry): void {
-    this.queue.push({ entry, identity: identityOf(entry), repeat: false, gen: this.gen });
+    this.#queue.push({ entry, identity: identityOf(entry), repeat: false, gen: this.#gen });
   }
 
   take(): Step | undefined {
-    const step = this.queue.shift();
-    if (step) step.repeat = step.identity !== undefined && this.seen.has(step.identity);
+    const step = this.#queue.shift();
+    if (step) step.repeat = step.identity !== undefined && this.#seen.has(step.identity);
     return step;
   }
 
   /** The handler has finished: the record to store. From here on it is a repeat, even if storing fails. */
   mark({ entry, identity }: Step): Mark {
-    const mark: Mark = { slot: -1, t: ++this.t, cursor: entry.cursor };
+    const mark: Mark = { slot: -1, t: ++this.#t, cursor: entry.cursor };
     if (identity) {
-      this.remember(identity);
-      Object.assign(mark, { slot: this.slot++ % this.most, identity });
+      this.#remember(identity);
+      Object.assign(mark, { slot: this.#slot++ % this.#most, identity });
     }
     return mark;
   }
@@ -75,28 +78,28 @@ export class Inbox {
   /** The record is stored: the cursor stands there, and the entry may be acked. */
   stored({ gen }: Step, { cursor }: Mark): void {
     this.cursor = cursor;
-    if (gen !== this.gen) return;
-    this.unacked++;
-    this.ackable = cursor;
+    if (gen !== this.#gen) return;
+    this.#unacked++;
+    this.#ackable = cursor;
   }
 
   /** Whether an ack is due: `later` may wait for company. */
   get owed(): "now" | "later" | undefined {
-    if (this.ackable === undefined) return undefined;
-    return this.unacked * 4 >= this.window ? "now" : "later";
+    if (this.#ackable === undefined) return undefined;
+    return this.#unacked * 4 >= this.#window ? "now" : "later";
   }
 
   /** The cursor to ack, once. */
   ack(): string | undefined {
-    const cursor = this.ackable;
-    this.ackable = undefined;
-    this.unacked = 0;
+    const cursor = this.#ackable;
+    this.#ackable = undefined;
+    this.#unacked = 0;
     return cursor;
   }
 
-  private remember(identity: string): void {
-    this.seen.delete(identity); // the newest is last
-    this.seen.add(identity);
-    if (this.seen.size > this.most) this.seen.delete(this.seen.values().next().value!);
+  #remember(identity: string): void {
+    this.#seen.delete(identity); // the newest is last
+    this.#seen.add(identity);
+    if (this.#seen.size > this.#most) this.#seen.delete(this.#seen.values().next().value!);
   }
 }

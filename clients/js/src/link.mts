@@ -9,28 +9,32 @@ export type Effect =
   | { do: "ping" };
 
 /**
- * The connection's state machine: fed with what happened and when, answers what to do. No I/O, no clock.
+ * The connection's state machine: fed with what happened and when, says what to do. No I/O, no clock.
  * `gen` numbers the sockets: events of an older one are ignored. `due` is when `tick` wants to be called.
  */
 export class Link {
+  readonly #timing: Timing;
+  readonly #random: () => number;
+  #online: boolean;
   state: State = "idle";
   gen = 0;
   due = Infinity;
+  /** What is to be done, in order: to be taken out. */
+  readonly effects: Effect[] = [];
   failure?: Failure;
-  private tries = 0;
-  private welcomedAt?: number;
-  private pinged = false;
-  private refresh = false;
-  private refused = false;
-  private wait?: number;
-  private interval: number;
+  #tries = 0;
+  #welcomedAt?: number;
+  #pinged = false;
+  #refresh = false;
+  #refused = false;
+  #wait?: number;
+  #interval: number;
 
-  constructor(
-    private readonly timing: Timing,
-    private readonly random: () => number,
-    private online: boolean,
-  ) {
-    this.interval = timing.pingInterval ?? 20_000;
+  constructor(timing: Timing, random: () => number, online: boolean) {
+    this.#timing = timing;
+    this.#random = random;
+    this.#online = online;
+    this.#interval = timing.pingInterval ?? 20_000;
   }
 
   get open(): boolean {
@@ -42,129 +46,127 @@ export class Link {
   }
 
   /** Of a client that is waiting: do not wait any longer. */
-  connect(now: number): Effect[] {
-    if (this.open) return [];
+  connect(now: number): void {
+    if (this.open) return;
     if (this.state !== "reconnecting" && this.state !== "offline") {
-      this.tries = 0;
-      this.refresh = this.failure?.code === 4501;
-      this.refused = false;
+      this.#tries = 0;
+      this.#refresh = this.failure?.code === 4501;
+      this.#refused = false;
       this.failure = undefined;
     }
-    return this.begin(now);
+    this.#begin(now);
   }
 
-  close(): Effect[] {
-    if (this.state === "closed") return [];
-    return [...this.drop(true), this.become("closed")];
+  close(): void {
+    this.#drop(true);
+    this.#become("closed");
   }
 
-  network(online: boolean, now: number): Effect[] {
-    this.online = online;
-    if (online) return this.visible(now);
-    if (!this.open && this.state !== "reconnecting") return [];
-    return [...this.drop(false), this.become("offline")];
+  network(online: boolean, now: number): void {
+    this.#online = online;
+    if (online) this.visible(now);
+    else if (this.open || this.state === "reconnecting") {
+      this.#drop(false);
+      this.#become("offline");
+    }
   }
 
   /** Back in sight, or back online: a wait is over. */
-  visible(now: number): Effect[] {
-    return this.state === "reconnecting" || (this.state === "offline" && this.online) ? this.begin(now) : this.tick(now);
+  visible(now: number): void {
+    if (this.state === "reconnecting" || this.state === "offline") this.#begin(now);
+    else this.tick(now);
   }
 
   /** Any bytes of this connection: it is alive. */
   heard(now: number): void {
-    this.pinged = false;
-    if (this.welcomed) this.due = now + this.interval;
+    this.#pinged = false;
+    if (this.welcomed) this.due = now + this.#interval;
   }
 
   /** `interval`: the service's ping_interval, ms. */
-  welcome(now: number, interval: number): Effect[] {
-    this.welcomedAt = now;
-    this.refused = this.refresh = false;
-    this.interval = this.timing.pingInterval ?? interval;
-    const change = this.become("replaying");
+  welcome(now: number, interval: number): void {
+    this.#welcomedAt = now;
+    this.#refused = this.#refresh = false;
+    this.#interval = this.#timing.pingInterval ?? interval;
+    this.#become("replaying");
     this.heard(now);
-    return [change];
   }
 
-  live(now: number): Effect[] {
-    if (this.state !== "replaying") return [];
-    const change = this.become("live");
+  live(now: number): void {
+    if (this.state !== "replaying") return;
+    this.#become("live");
     this.heard(now);
-    return [change];
   }
 
   closing(ms: number): void {
-    this.wait = ms;
+    this.#wait = ms;
   }
 
   /** Cut it as a bad network would, and come back. */
-  cut(now: number): Effect[] {
-    return this.lost(this.gen, 1006, "dropped", now);
+  cut(now: number): void {
+    this.lost(this.gen, 1006, "dropped", now);
   }
 
   /** `again`: whether another token can be asked for. */
-  lost(gen: number, code: number | string, reason: string, now: number, again = false): Effect[] {
-    if (gen !== this.gen || !this.open) return [];
-    const { welcomedAt } = this;
-    if (welcomedAt !== undefined && now - welcomedAt >= this.timing.steady) this.tries = 0;
-    if (code === 4501 && again && !this.refused) {
-      this.refused = this.refresh = true;
-      return [...this.drop(false), ...this.begin(now)];
+  lost(gen: number, code: number | string, reason: string, now: number, again = false): void {
+    if (gen !== this.gen || !this.open) return;
+    const welcomedAt = this.#welcomedAt;
+    if (welcomedAt !== undefined && now - welcomedAt >= this.#timing.steady) this.#tries = 0;
+    this.#drop(false);
+    if (code === 4501 && again && !this.#refused) {
+      this.#refused = this.#refresh = true;
+      this.#begin(now);
+    } else if (typeof code === "string" || (code >= 4500 && code <= 4999)) {
+      this.failure = { code, reason };
+      this.#become("failed", this.failure);
+    } else {
+      if (code === 4002) this.#refresh = true;
+      if (!this.#online || (code === 4002 && welcomedAt !== undefined)) this.#begin(now);
+      else this.#backOff(code, reason, now);
     }
-    if (typeof code === "string" || (code >= 4500 && code <= 4999)) return this.fail(code, reason);
-    const effects = this.drop(false);
-    if (!this.online) return [...effects, this.become("offline")];
-    if (code === 4002) this.refresh = true;
-    if (code === 4002 && welcomedAt !== undefined) return [...effects, ...this.begin(now)];
-    return [...effects, this.backOff(code, reason, now)];
   }
 
-  /** For good, until `connect` is called again. */
-  fail(code: number | string, reason: string): Effect[] {
-    const effects = this.drop(false);
-    this.failure = { code, reason };
-    return [...effects, this.become("failed", { code, reason })];
+  tick(now: number): void {
+    if (now < this.due) return;
+    if (this.state === "reconnecting") this.#begin(now);
+    else if (this.state === "connecting") this.lost(this.gen, 1006, "no welcome in time", now);
+    else if (this.#pinged) this.lost(this.gen, 1006, "no answer to a ping", now);
+    else {
+      this.#pinged = true;
+      this.due = now + this.#timing.patience;
+      this.effects.push({ do: "ping" });
+    }
   }
 
-  tick(now: number): Effect[] {
-    if (now < this.due) return [];
-    if (this.state === "reconnecting") return this.begin(now);
-    if (this.state === "connecting") return this.lost(this.gen, 1006, "no welcome in time", now);
-    if (!this.welcomed) return [];
-    if (this.pinged) return this.lost(this.gen, 1006, "no answer to a ping", now);
-    this.pinged = true;
-    this.due = now + this.timing.patience;
-    return [{ do: "ping" }];
-  }
-
-  private begin(now: number): Effect[] {
-    if (!this.online) return this.state === "offline" ? [] : [this.become("offline")];
+  #begin(now: number): void {
+    if (!this.#online) {
+      if (this.state !== "offline") this.#become("offline");
+      return;
+    }
     this.gen++;
-    this.welcomedAt = this.wait = undefined;
-    const change = this.become("connecting");
-    this.due = now + this.timing.tryTimeout;
-    return [change, { do: "try", gen: this.gen, refresh: this.refresh, refused: this.refused }];
+    this.#welcomedAt = this.#wait = undefined;
+    this.#become("connecting");
+    this.due = now + this.#timing.tryTimeout;
+    this.effects.push({ do: "try", gen: this.gen, refresh: this.#refresh, refused: this.#refused });
   }
 
-  private backOff(code: number | string, reason: string, now: number): Effect {
-    const { backoffFirst, backoffMost } = this.timing;
-    const wait = this.wait ?? backoff(this.tries++, backoffFirst, backoffMost, this.random);
-    const change = this.become("reconnecting", { code, reason }, wait);
+  #backOff(code: number, reason: string, now: number): void {
+    const { backoffFirst, backoffMost } = this.#timing;
+    const wait = this.#wait ?? backoff(this.#tries++, backoffFirst, backoffMost, this.#random);
+    this.#become("reconnecting", { code, reason }, wait);
     this.due = now + wait;
-    return change;
   }
 
-  private drop(polite: boolean): Effect[] {
-    const open = this.open;
+  #drop(polite: boolean): void {
+    if (this.open) this.effects.push({ do: "drop", polite });
     this.gen++;
-    return open ? [{ do: "drop", polite }] : [];
   }
 
-  private become(state: State, more: Partial<StateChange> = {}, wait?: number): Effect {
+  #become(state: State, more: Partial<StateChange> = {}, wait?: number): void {
     const previous = this.state;
     this.state = state;
-    this.pinged = false;
+    this.#pinged = false;
     this.due = Infinity;
-    return { do: "state", change: { state, previous, ...more }, wait };
+    if (state !== previous) this.effects.push({ do: "state", change: { state, previous, ...more }, wait });
   }
 }

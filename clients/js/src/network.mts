@@ -3,7 +3,11 @@ import type { Network } from "./options.mjs";
 const page: any = globalThis;
 
 /** Reports changes of the network, and that the page came back into sight. Answers how to stop, and how it is now. */
-export function watch(network: Network | undefined, changed: (online: boolean) => void, visible: () => void): () => void {
+export function watch(
+  network: Network | undefined,
+  changed: (online: boolean) => void,
+  visible: () => void,
+): () => void {
   const watched: [any, string, () => void][] = [];
   const on = (target: any, type: string, listener: () => void): void => {
     target?.addEventListener?.(type, listener);

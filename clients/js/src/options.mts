@@ -81,8 +81,16 @@ export interface Timing {
   steady: number;
 }
 
+const USUAL = {
+  ackDelay: 20,
+  patience: 10_000,
+  tryTimeout: 10_000,
+  backoffFirst: 500,
+  backoffMost: 20_000,
+  steady: 5_000,
+};
+
+/** What was given, and the rest as usual. */
 export function timing(options: Options): Timing {
-  const { ackDelay = 20, pingInterval, patience = 10_000, tryTimeout = 10_000 } = options;
-  const { backoffFirst = 500, backoffMost = 20_000, steady = 5_000 } = options;
-  return { ackDelay, pingInterval, patience, tryTimeout, backoffFirst, backoffMost, steady };
+  return { ...USUAL, ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) };
 }

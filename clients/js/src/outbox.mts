@@ -32,93 +32,96 @@ export function frameOf({ id, to, body, expiresIn, createdAt }: OutboxItem, wall
  * connection, after the last refusal. Sending twice is harmless (same id), sending early is not.
  */
 export class Outbox {
+  readonly #first: number;
+  readonly #most: number;
+  readonly #random: () => number;
   /** When `turn` wants to be called again. */
   due = Infinity;
-  private items = new Map<string, OutboxItem>(); // in order
-  private last = 0; // the greatest order in it
-  private minted = 0;
-  private connected = false;
-  private limits: Limits = {};
+  #items = new Map<string, OutboxItem>(); // in order
+  #last = 0; // the greatest order in it
+  #minted = 0;
+  #connected = false;
+  #limits: Limits = {};
   /** Counts pauses: a turn that was begun before one is void. */
   pauses = 0;
-  private failures = 0;
-  private resume = 0; // paused until then
-  private unsure = new Set<string>(); // answered `unavailable` on this connection
+  #failures = 0;
+  #resume = 0; // paused until then
+  #unsure = new Set<string>(); // answered `unavailable` on this connection
 
-  constructor(
-    private readonly first: number,
-    private readonly most: number,
-    private readonly random: () => number,
-  ) {}
+  constructor(first: number, most: number, random: () => number) {
+    this.#first = first;
+    this.#most = most;
+    this.#random = random;
+  }
 
   get size(): number {
-    return this.items.size;
+    return this.#items.size;
   }
 
   get(id: string): OutboxItem | undefined {
-    return this.items.get(id);
+    return this.#items.get(id);
   }
 
   list(): OutboxItem[] {
-    return [...this.items.values()];
+    return [...this.#items.values()];
   }
 
   /** The order of the next item: time, but never less than the last. */
   order(wall: number): number {
-    return (this.minted = Math.max(wall, this.last + 1, this.minted + 1));
+    return (this.#minted = Math.max(wall, this.#last + 1, this.#minted + 1));
   }
 
   put(item: OutboxItem): void {
-    if (!this.connected && item.state === "sent") item.state = "queued";
-    this.set(item);
+    if (!this.#connected && item.state === "sent") item.state = "queued";
+    this.#set(item);
   }
 
   /** What another tab, or storage, has. What is on its way here stays so. */
   merge(item: OutboxItem, mirror: boolean): void {
-    const known = this.items.get(item.id);
+    const known = this.#items.get(item.id);
     if (mirror || !known || known.state === "failed" || known.state === "stale") {
-      this.set(mirror || item.state !== "sent" ? item : { ...item, state: "queued" });
+      this.#set(mirror || item.state !== "sent" ? item : { ...item, state: "queued" });
     }
   }
 
   remove(id: string): OutboxItem | undefined {
-    const item = this.items.get(id);
-    this.items.delete(id);
+    const item = this.#items.get(id);
+    this.#items.delete(id);
     return item;
   }
 
   /** After `welcome`: everything unanswered is sent again. */
   start(limits: Limits): void {
     this.stop();
-    this.connected = true;
-    this.limits = limits;
-    this.failures = this.resume = 0;
+    this.#connected = true;
+    this.#limits = limits;
+    this.#failures = this.#resume = 0;
   }
 
   stop(): void {
-    this.connected = false;
+    this.#connected = false;
     this.due = Infinity;
-    this.unsure.clear();
-    this.requeue();
+    this.#unsure.clear();
+    this.#requeue();
   }
 
   /** Whether one more would be sent at once; `others` are about to be put. */
   ready(now: number, others: number): boolean {
-    return this.connected && now >= this.resume && this.items.size + others < IN_FLIGHT;
+    return this.#connected && now >= this.#resume && this.#items.size + others < IN_FLIGHT;
   }
 
   turn(now: number, wall: number): Turn {
     const turn: Turn = { send: [], first: [], failed: [], stale: [] };
     this.due = Infinity;
-    if (!this.connected) return turn;
-    if (now < this.resume) {
-      this.due = this.resume;
+    if (!this.#connected) return turn;
+    if (now < this.#resume) {
+      this.due = this.#resume;
       return turn;
     }
     let room = IN_FLIGHT;
-    for (const item of this.items.values()) {
+    for (const item of this.#items.values()) {
       if (room <= 0) break;
-      if (item.state === "sent" || (item.state === "queued" && this.judge(item, wall, turn))) room--;
+      if (item.state === "sent" || (item.state === "queued" && this.#judge(item, wall, turn))) room--;
     }
     return turn;
   }
@@ -130,59 +133,65 @@ export class Outbox {
   }
 
   accepted(id: string): OutboxItem | undefined {
-    this.failures = 0;
-    this.unsure.delete(id);
+    this.#failures = 0;
+    this.#unsure.delete(id);
     return this.remove(id);
   }
 
   /** The answer was an error. `skip`: an item nobody wants any more holds up the others. */
   refused(id: string, code: string, message: string, again: boolean, now: number, retryAfter?: number): Verdict {
-    const item = this.items.get(id);
+    const item = this.#items.get(id);
     if (code === "unavailable") {
       if (!item) return "skip";
-      this.unsure.add(id);
+      this.#unsure.add(id);
     }
     if (!item) return undefined;
     if (code === "out_of_order" || AGAIN.has(code) || (again && code !== "inbox_full")) {
       this.pause(now, retryAfter);
-      this.requeue(item.order);
+      this.#requeue(item.order);
       return "again";
     }
-    this.fail(item, code, message);
+    this.#fail(item, code, message);
     return "failed";
   }
 
   /** Nothing is sent for a while. `retryAfter`: seconds. */
   pause(now: number, retryAfter?: number): void {
-    if (now < this.resume) return; // the refusals that follow the first are not worse than it
-    const wait = retryAfter === undefined ? backoff(this.failures, this.first, this.most, this.random) : retryAfter * 1000;
-    this.failures++;
+    if (now < this.#resume) return; // the refusals that follow the first are not worse than it
+    const wait =
+      retryAfter === undefined ? backoff(this.#failures, this.#first, this.#most, this.#random) : retryAfter * 1000;
+    this.#failures++;
     this.pauses++;
-    this.resume = this.due = now + wait;
+    this.#resume = this.due = now + wait;
   }
 
   /** Whether the service must be told (`skip`) that a removed item will not come again. */
   given(id: string): boolean {
-    return this.unsure.delete(id);
+    return this.#unsure.delete(id);
   }
 
-  private set(item: OutboxItem): void {
-    const late = item.order < this.last && this.items.get(item.id)?.order !== item.order;
-    this.items.set(item.id, item);
-    this.last = Math.max(this.last, item.order);
-    if (late) this.items = new Map(this.list().sort(inOrder).map((one) => [one.id, one]));
+  #set(item: OutboxItem): void {
+    const late = item.order < this.#last && this.#items.get(item.id)?.order !== item.order;
+    this.#items.set(item.id, item);
+    this.#last = Math.max(this.#last, item.order);
+    if (late)
+      this.#items = new Map(
+        this.list()
+          .sort(inOrder)
+          .map((one) => [one.id, one]),
+      );
   }
 
-  private judge(item: OutboxItem, wall: number, turn: Turn): boolean {
-    const { max_frame = Infinity, max_body = Infinity, dedupe_window = DAY } = this.limits;
+  #judge(item: OutboxItem, wall: number, turn: Turn): boolean {
+    const { max_frame = Infinity, max_body = Infinity, dedupe_window = DAY } = this.#limits;
     const { triedAt, expiresIn, createdAt } = item;
     if (triedAt !== null && wall - triedAt > dedupe_window * 1000) {
       item.state = "stale";
       turn.stale.push(item);
     } else if (triedAt === null && expiresIn && wall - createdAt >= expiresIn * 1000) {
-      turn.failed.push(this.fail(item, "expired", "its time was over before it could be sent"));
+      turn.failed.push(this.#fail(item, "expired", "too late"));
     } else if (bytesOf(JSON.stringify(item.body)) > max_body || bytesOf(frameOf(item, wall)) > max_frame) {
-      turn.failed.push(this.fail(item, "too_large", "larger than the service takes"));
+      turn.failed.push(this.#fail(item, "too_large", "too large"));
     } else {
       if (triedAt === null) turn.first.push(item);
       turn.send.push(item);
@@ -191,13 +200,13 @@ export class Outbox {
     return false;
   }
 
-  private fail(item: OutboxItem, code: string, message: string): OutboxItem {
+  #fail(item: OutboxItem, code: string, message: string): OutboxItem {
     item.state = "failed";
     item.error = { code, message };
     return item;
   }
 
-  private requeue(from = -Infinity): void {
-    for (const item of this.items.values()) if (item.state === "sent" && item.order >= from) item.state = "queued";
+  #requeue(from = -Infinity): void {
+    for (const item of this.#items.values()) if (item.state === "sent" && item.order >= from) item.state = "queued";
   }
 }

@@ -1,22 +1,15 @@
 /** Small decisions without state. */
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
-
 /** RFC 9562: ordered by time, so that a sorted list of ids reads like the conversation. */
 export function uuidv7(wall: number, random: () => number): string {
-  const bytes = Array.from({ length: 16 }, () => Math.floor(random() * 256));
-  for (let at = 5, left = wall; at >= 0; at--, left = Math.floor(left / 256)) bytes[at] = left % 256;
-  bytes[6] = 0x70 | (bytes[6]! & 15);
-  bytes[8] = 0x80 | (bytes[8]! & 63);
-  const hex = bytes.map((byte) => HEX[byte]).join("");
-  return hex.replace(/(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+  const time = wall.toString(16).padStart(12, "0");
+  return `${time.slice(0, 8)}-${time.slice(8)}-7xxx-yxxx-xxxxxxxxxxxx`.replace(/[xy]/g, (digit) =>
+    Math.floor(digit === "x" ? random() * 16 : 8 + random() * 4).toString(16),
+  );
 }
 
-/** Cryptographic where the platform has it; two devices must not mint one id. */
-export function platformRandom(): number {
-  const { crypto } = globalThis;
-  return crypto ? crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32 : Math.random();
-}
+/** Two devices must not mint one id. */
+export const platformRandom = (): number => crypto.getRandomValues(new Uint32Array(1))[0]! / 2 ** 32;
 
 /** Full jitter: random(0 … min(most, first · 2^n)). `n` counts from 0. */
 export function backoff(n: number, first: number, most: number, random: () => number): number {
@@ -32,21 +25,17 @@ export function identityOf(entry: { type: string; id?: unknown; from?: unknown; 
 /** The claims of a JWT, unverified: only to know when to ask for another. `exp` in seconds. */
 export function claimsOf(token: string): { exp?: number; sub?: string } {
   try {
-    const text = atob(token.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/"));
-    const claims = JSON.parse(decodeURIComponent(text.replace(/[^]/g, (c) => "%" + HEX[c.charCodeAt(0)])));
-    return typeof claims === "object" && claims ? claims : {};
+    return JSON.parse(atob(token.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/"))) ?? {};
   } catch {
     return {};
   }
 }
 
-/** Equal as JSON values: the order of keys does not count. */
-export function same(a: any, b: any): boolean {
-  if (a === b) return true;
-  if (!a || !b || typeof a !== "object" || typeof b !== "object" || Array.isArray(a) !== Array.isArray(b)) return false;
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && same(a[key], b[key]));
-}
+/** One text for each JSON value: the order of keys does not count. */
+export const canonical = (value: unknown): string =>
+  JSON.stringify(value, (_, part) =>
+    part && typeof part === "object" && !Array.isArray(part) ? Object.fromEntries(Object.entries(part).sort()) : part,
+  );
 
 export const bytesOf = (text: string): number => new TextEncoder().encode(text).length;
 

@@ -8,91 +8,84 @@ import type { Entry, Handler } from "./types.mjs";
 /** Thrown by a handler that went away before it had finished: whoever listens next gets the entry. */
 export const LEFT = new Error("left");
 
-export const ENTRIES = new Set(["message", "gap", "receipt", "read", "edit", "delete", "deleted", "react", "group"]);
-
-export interface ReceiverHooks {
-  ack(cursor: string): void;
-  /** Handled and stored, for the first time. */
-  handled(entry: Entry): void;
-}
-
 /** Takes entries through handler, storage and ack, strictly one after the other. */
 export class Receiver {
+  readonly #core: Core;
+  readonly #ack: (cursor: string) => void;
   readonly inbox = new Inbox();
-  private closed = false;
-  private running?: Promise<void>;
-  private wake = (): void => {};
-  private readonly alarm: Alarm;
-  private readonly ackAlarm: Alarm;
-  private acking = false;
+  #closed = false;
+  #running?: Promise<void>;
+  #wake = (): void => {};
+  readonly #alarm: Alarm;
+  readonly #ackAlarm: Alarm;
+  #acking = false;
 
-  constructor(
-    private readonly core: Core,
-    private readonly hooks: ReceiverHooks,
-  ) {
-    this.alarm = new Alarm(core.clock, () => this.wake());
-    this.ackAlarm = new Alarm(core.clock, () => this.flush());
+  constructor(core: Core, ack: (cursor: string) => void) {
+    this.#core = core;
+    this.#ack = ack;
+    this.#alarm = new Alarm(core.clock, () => this.#wake());
+    this.#ackAlarm = new Alarm(core.clock, () => this.flush());
   }
 
   /** Somebody listens, or there is other news: look again. */
   look(): void {
-    this.wake();
+    this.#wake();
   }
 
   start(gen: number, window: number): void {
-    this.closed = false;
+    this.#closed = false;
     this.inbox.start(gen, window);
   }
 
   push(entry: Entry): void {
     this.inbox.push(entry);
-    this.running ??= this.run();
+    this.#running ??= this.#run();
   }
 
   /** The handler that runs finishes, and what it did is stored; nothing else is begun. */
   close(): Promise<void> {
     this.flush();
     this.inbox.stop();
-    this.closed = true;
-    this.wake();
-    return this.running ?? Promise.resolve();
+    this.#closed = true;
+    this.#wake();
+    return this.#running ?? Promise.resolve();
   }
 
   /** Sends the ack that waits for company. */
   flush(): void {
-    this.acking = false;
-    this.ackAlarm.at(Infinity);
+    this.#acking = false;
+    this.#ackAlarm.at(Infinity);
     const cursor = this.inbox.ack();
-    if (cursor !== undefined) this.hooks.ack(cursor);
+    if (cursor !== undefined) this.#ack(cursor);
   }
 
-  private async run(): Promise<void> {
-    for (let step; (step = this.inbox.take()); ) await this.through(step);
-    this.running = undefined; // here, not in a `finally`: an entry may come before that would run
+  async #run(): Promise<void> {
+    for (let step; (step = this.inbox.take());) await this.#through(step);
+    this.#running = undefined; // here, not in a `finally`: an entry may come before that would run
   }
 
-  private async through(step: Step): Promise<void> {
-    const { stats } = this.core;
+  async #through(step: Step): Promise<void> {
+    const { stats } = this.#core;
     if (step.repeat) stats.repeats++;
-    else if (!(await this.hand(step.entry))) return;
+    else if (!(await this.#hand(step.entry))) return;
     const mark = this.inbox.mark(step);
-    if (!(await this.store(mark))) return;
+    if (!(await this.#store(mark))) return;
     this.inbox.stored(step, mark);
     if (!step.repeat) {
       if (step.entry.type === "gap") stats.gaps++;
       else stats.received++;
-      this.hooks.handled(step.entry);
+      this.#core.tell({ t: "entry", entry: step.entry, stats });
     }
-    this.ackSoon();
+    this.#ackSoon();
   }
 
   /** True when every handler has finished; a failure is tried again, for those that have not. */
-  private async hand(entry: Entry): Promise<boolean> {
+  async #hand(entry: Entry): Promise<boolean> {
     const finished = new Set<Handler<any>>();
-    for (let failures = 0; !this.closed; ) {
-      const handlers = this.core.emitter.of(ENTRIES.has(entry.type) ? entry.type : "entry");
+    for (let failures = 0; !this.#closed;) {
+      const handlers = this.#core.emitter.takers(entry.type);
       if (!handlers.length && entry.type === "message") {
-        await this.pause(Infinity); // nobody to take it
+        await this.#pause(Infinity); // nobody to take it
         continue;
       }
       try {
@@ -103,46 +96,46 @@ export class Receiver {
         return true;
       } catch (error) {
         if (error === LEFT) continue;
-        this.core.emitter.emit("error", { code: "handler_failed", message: textOf(error), error, entry });
-        await this.again(failures++);
+        this.#core.emitter.emit("error", { code: "handler_failed", message: textOf(error), error, entry });
+        await this.#again(failures++);
       }
     }
     return false;
   }
 
-  private async store(mark: Mark): Promise<boolean> {
-    for (let failures = 0; ; ) {
+  async #store(mark: Mark): Promise<boolean> {
+    for (let failures = 0; ;) {
       try {
-        await this.core.storage.write({ mark });
+        await this.#core.storage.write({ mark });
         return true;
       } catch (error) {
-        report(this.core, "storage_failed", error);
+        report(this.#core, "storage_failed", error);
       }
-      if (this.closed) return false;
-      await this.again(failures++);
+      if (this.#closed) return false;
+      await this.#again(failures++);
     }
   }
 
-  private again(failures: number): Promise<void> {
-    const { timing, random } = this.core;
-    return this.pause(backoff(failures, timing.backoffFirst, timing.backoffMost, random), true);
+  #again(failures: number): Promise<void> {
+    const { timing, random } = this.#core;
+    return this.#pause(backoff(failures, timing.backoffFirst, timing.backoffMost, random), true);
   }
 
   /** `whole`: only closing ends it before its time. */
-  private async pause(ms: number, whole = false): Promise<void> {
-    const until = this.core.clock.now() + ms;
+  async #pause(ms: number, whole = false): Promise<void> {
+    const until = this.#core.clock.now() + ms;
     do {
-      this.alarm.at(until);
-      await new Promise<void>((resolve) => (this.wake = resolve));
-    } while (whole && !this.closed && this.core.clock.now() < until);
-    this.alarm.at(Infinity);
+      this.#alarm.at(until);
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    } while (whole && !this.#closed && this.#core.clock.now() < until);
+    this.#alarm.at(Infinity);
   }
 
-  private ackSoon(): void {
+  #ackSoon(): void {
     const { owed } = this.inbox;
     if (owed === "now") return this.flush();
-    if (!owed || this.acking) return;
-    this.acking = true;
-    this.ackAlarm.at(this.core.clock.now() + this.core.timing.ackDelay);
+    if (!owed || this.#acking) return;
+    this.#acking = true;
+    this.#ackAlarm.at(this.#core.clock.now() + this.#core.timing.ackDelay);
   }
 }

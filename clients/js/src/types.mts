@@ -183,7 +183,7 @@ export interface Events {
   deleted: Entry;
   react: Entry;
   group: Entry;
-  /** Entries of a type this version does not know. */
+  /** Entries of a type that nobody listens to, messages excepted. */
   entry: Entry;
   state: StateChange;
   welcome: Welcome;

@@ -3,43 +3,46 @@ import type { OutboxItem } from "./types.mjs";
 
 /** Writes the outbox: whatever was asked for while a write was under way goes into the next one, in order. */
 export class Writer {
-  private next = new Map<string, OutboxItem | undefined>();
-  private waiting?: Promise<void>;
-  private busy: Promise<unknown> = Promise.resolve();
+  readonly #core: Core;
+  #next = new Map<string, OutboxItem | undefined>();
+  #waiting?: Promise<void>;
+  #busy: Promise<unknown> = Promise.resolve();
 
-  constructor(private readonly core: Core) {}
+  constructor(core: Core) {
+    this.#core = core;
+  }
 
   put(items: OutboxItem[]): Promise<void> {
-    return this.change(items.map((item) => [item.id, { ...item }]));
+    return this.#change(items.map((item) => [item.id, { ...item }]));
   }
 
   remove(id: string): Promise<void> {
-    return this.change([[id, undefined]]);
+    return this.#change([[id, undefined]]);
   }
 
   /** Resolves when nothing is left to write. */
   async idle(): Promise<void> {
-    await this.busy;
+    await this.#busy;
   }
 
-  private change(changes: [string, OutboxItem | undefined][]): Promise<void> {
+  #change(changes: [string, OutboxItem | undefined][]): Promise<void> {
     for (const [id, item] of changes) {
-      this.next.delete(id);
-      this.next.set(id, item);
+      this.#next.delete(id);
+      this.#next.set(id, item);
     }
-    if (!this.waiting) {
-      this.waiting = this.busy.then(() => this.write());
-      this.busy = this.waiting.catch(() => {});
+    if (!this.#waiting) {
+      this.#waiting = this.#busy.then(() => this.#write());
+      this.#busy = this.#waiting.catch(() => {});
     }
-    return this.waiting;
+    return this.#waiting;
   }
 
-  private write(): Promise<void> {
-    const changes = [...this.next];
-    this.next = new Map();
-    this.waiting = undefined;
+  #write(): Promise<void> {
+    const changes = [...this.#next];
+    this.#next = new Map();
+    this.#waiting = undefined;
     const put = changes.flatMap(([, item]) => item ?? []);
     const remove = changes.flatMap(([id, item]) => (item ? [] : id));
-    return this.core.storage.write({ put, remove });
+    return this.#core.storage.write({ put, remove });
   }
 }

@@ -21,7 +21,11 @@ export interface Opened {
 /** The storage that was asked for, or the next best that opens. One that the application made has no next best. */
 export async function openStorage(asked: Options["storage"], scope: string, fresh: Meta): Promise<Opened> {
   if (typeof asked === "object") {
-    return { storage: asked, saved: await asked.open(scope, fresh), info: { kind: asked.kind, durable: asked.durable } };
+    return {
+      storage: asked,
+      saved: await asked.open(scope, fresh),
+      info: { kind: asked.kind, durable: asked.durable },
+    };
   }
   const from = asked ? MAKERS.findIndex(([kind]) => kind === asked) : 0;
   if (from < 0) throw new Error(`no storage is called ${asked}`);

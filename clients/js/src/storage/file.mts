@@ -1,4 +1,15 @@
-import { closeSync, fdatasync, fsyncSync, ftruncateSync, mkdirSync, openSync, readFileSync, renameSync, write, writeSync } from "node:fs";
+import {
+  closeSync,
+  fdatasync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  write,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { Lines } from "./lines.mjs";
@@ -24,6 +35,8 @@ interface Waiting {
  * to time. Outlives SIGKILL at any instruction. One process at a time; `close` lets go of it.
  */
 export class FileStorage implements Storage {
+  readonly #folder: string;
+  readonly #options: FileStorageOptions;
   readonly kind = "file";
   readonly durable = true;
   private readonly path: string;
@@ -37,10 +50,9 @@ export class FileStorage implements Storage {
   private flushing?: Promise<void>;
   private broken?: Error;
 
-  constructor(
-    private readonly folder: string,
-    private readonly options: FileStorageOptions = {},
-  ) {
+  constructor(folder: string, options: FileStorageOptions = {}) {
+    this.#folder = folder;
+    this.#options = options;
     this.path = join(folder, "inboxd.jsonl");
   }
 
@@ -53,7 +65,8 @@ export class FileStorage implements Storage {
   }
 
   write(change: Change): Promise<void> {
-    if (this.broken ?? this.fd === undefined) return Promise.reject(this.broken ?? new Error("the storage is not open"));
+    if (this.broken ?? this.fd === undefined)
+      return Promise.reject(this.broken ?? new Error("the storage is not open"));
     const line = JSON.stringify({ scope: this.scope, ...change }) + "\n";
     return new Promise((resolve, reject) => {
       this.waiting.push({ line, resolve, reject });
@@ -72,14 +85,14 @@ export class FileStorage implements Storage {
   }
 
   private start(): void {
-    mkdirSync(this.folder, { recursive: true });
-    this.release = lock(join(this.folder, "inboxd.lock"));
+    mkdirSync(this.#folder, { recursive: true });
+    this.release = lock(join(this.#folder, "inboxd.lock"));
     try {
       this.fd = openSync(this.path, "a+", 0o600);
       this.size = this.lines.read(readFileSync(this.path));
       ftruncateSync(this.fd, this.size); // or the next line would be joined to a torn one
-      syncFolder(this.folder);
-      this.most = this.lines.size + (this.options.spare ?? SPARE);
+      syncFolder(this.#folder);
+      this.most = this.lines.size + (this.#options.spare ?? SPARE);
     } catch (error) {
       this.lines = new Lines();
       if (this.fd !== undefined) closeSync(this.fd);
@@ -108,7 +121,7 @@ export class FileStorage implements Storage {
 
   private async append(bytes: Buffer): Promise<void> {
     if (this.broken) throw this.broken;
-    for (let at = 0; at < bytes.length; ) at += (await writeTo(this.fd!, bytes, at, bytes.length - at)).bytesWritten;
+    for (let at = 0; at < bytes.length;) at += (await writeTo(this.fd!, bytes, at, bytes.length - at)).bytesWritten;
     await sync(this.fd!);
     this.size += bytes.length;
   }
@@ -128,7 +141,7 @@ export class FileStorage implements Storage {
     try {
       const bytes = Buffer.from(this.lines.compact());
       replace(this.path, bytes);
-      syncFolder(this.folder);
+      syncFolder(this.#folder);
       const old = this.fd!;
       this.fd = openSync(this.path, "a+", 0o600);
       closeSync(old);
@@ -136,14 +149,14 @@ export class FileStorage implements Storage {
     } catch {
       // the old one goes on, or `append` says what is wrong
     }
-    this.most = this.lines.size + (this.options.spare ?? SPARE);
+    this.most = this.lines.size + (this.#options.spare ?? SPARE);
   }
 }
 
 function replace(path: string, bytes: Buffer): void {
   const fd = openSync(path + ".new", "w", 0o600);
   try {
-    for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+    for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
     fsyncSync(fd);
   } finally {
     closeSync(fd);

@@ -6,6 +6,7 @@ const STORES = ["meta", "marks", "outbox"];
 
 /** IndexedDB: every change is one transaction; the outbox's wait for the disk where the browser can. */
 export class IndexedDbStorage implements Storage {
+  readonly #factory: IDBFactory;
   readonly kind = "indexeddb";
   readonly durable = true;
   readonly shared = true;
@@ -13,7 +14,9 @@ export class IndexedDbStorage implements Storage {
   private scope = "";
   private tail: Promise<unknown> = Promise.resolve();
 
-  constructor(private readonly factory: IDBFactory = indexedDB) {}
+  constructor(factory: IDBFactory = indexedDB) {
+    this.#factory = factory;
+  }
 
   open(scope: string, fresh: Meta): Promise<Saved> {
     this.scope = scope;
@@ -60,7 +63,7 @@ export class IndexedDbStorage implements Storage {
   }
 
   private connect(): Promise<IDBDatabase> {
-    const request = this.factory.open(DATABASE, 1);
+    const request = this.#factory.open(DATABASE, 1);
     request.onupgradeneeded = () => STORES.forEach((name) => request.result.createObjectStore(name));
     return answer(request).then((database) => {
       database.onversionchange = () => database.close();
