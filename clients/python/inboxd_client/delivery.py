@@ -120,12 +120,12 @@ class Delivery:
     async def _store(self, held: Held, *, repeat: bool = False) -> None:
         """Until that has worked: what was handled is not handed over again because a disk was full."""
         failures = 0
-        if repeat and held.entry.cursor == self._inbox.cursor:
+        if repeat and self._inbox.position_after(held.entry) == self._inbox.cursor:
             self._finish(held, repeat=True)
         while not held.finished and not isinstance(self._ending, ClientClosed):
             identity = None if repeat else held.entry.identity
             try:
-                await self._storage.write(handled(held.entry.cursor, identity))
+                await self._storage.write(handled(self._inbox.position_after(held.entry), identity))
             except StorageError as fault:
                 self._tell("error", {"code": "storage_failed", "error": fault})
                 await asyncio.sleep(self._timing.wait(failures, random.uniform))
@@ -160,7 +160,7 @@ class Delivery:
             if held.finished:
                 raise ValueError("this message is handled already")
             yield transaction
-            transaction.add(handled(held.entry.cursor, held.entry.identity))
+            transaction.add(handled(self._inbox.position_after(held.entry), held.entry.identity))
             transaction.on_commit(lambda: self._finish(held))
 
     def messages(self) -> "Messages":

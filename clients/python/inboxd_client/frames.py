@@ -1,6 +1,7 @@
 """What comes from the service, as the application sees it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,8 @@ Frame = dict[str, Any]
 
 ENTRY_EVENTS = frozenset({"message", "receipt", "read", "edit", "delete", "react", "group", "gap", "deleted"})
 """Entries that are events of their own name. Others go to `entry`."""
+
+CURSOR = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 
 NEEDED = {
     "message": ("id", "from", "body", "cursor", "ts"),
@@ -101,6 +104,8 @@ def parsed(line: str) -> Frame:
         raise MalformedError("not JSON") from fault
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
         raise MalformedError("not a frame")
+    if "cursor" in frame and not CURSOR.fullmatch(str(frame["cursor"])):
+        raise MalformedError("no cursor")
     if any(name not in frame for name in NEEDED.get(frame["type"], ())):
         raise MalformedError(f"a field of {frame['type']} is missing")
     return frame

@@ -19,7 +19,7 @@ class Entry:
 
     @property
     def cursor(self) -> str:
-        """Its position; what is stored once it was handled, even where it is lower than the last (`rewound`)."""
+        """Its position."""
         return str(self.frame["cursor"])
 
 
@@ -62,15 +62,21 @@ class Inbox:
         """It was handled before."""
         return entry.identity is not None and entry.identity in self._seen
 
+    def position_after(self, entry: Entry) -> str:
+        """The cursor to be stored once it is handled: only `rewound` moves it back, a late repeat does not."""
+        if self.cursor is None or entry.frame.get("reason") == "rewound":
+            return entry.cursor
+        return max(self.cursor, entry.cursor, key=place)
+
     def stored(self, entry: Entry) -> None:
         """It is handled, and that is on disk: it may be acked, if the connection that brought it is still there."""
-        self.cursor = entry.cursor
+        self.cursor = self.position_after(entry)
         if entry.identity is not None:
             self._seen[entry.identity] = None
             if len(self._seen) > self._kept:
                 del self._seen[next(iter(self._seen))]
         if entry.connection == self._connection:
-            self._to_ack = entry.cursor
+            self._to_ack = self.cursor
             self._unacked += 1
 
     @property
@@ -82,3 +88,9 @@ class Inbox:
         """The cursor to be acked now; None where there is nothing to say."""
         cursor, self._to_ack, self._unacked = self._to_ack, None, 0
         return cursor
+
+
+def place(cursor: str) -> tuple[int, int]:
+    """Cursors of one inbox may be compared, by time and then by number."""
+    ms, _, seq = cursor.partition("-")
+    return int(ms), int(seq)

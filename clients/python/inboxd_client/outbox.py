@@ -138,8 +138,9 @@ class Outbox:
         return id in self._on_their_way and id not in self._items
 
     def items(self) -> list[OutboxItem]:
-        """All of them, in order."""
-        return sorted(self._items.values(), key=lambda item: item.order)
+        """Those on disk, in order."""
+        found = [item for item in self._items.values() if item.id not in self._unstored]
+        return sorted(found, key=lambda item: item.order)
 
     @property
     def deadline(self) -> float | None:
