@@ -39,6 +39,10 @@ class Chat:
     async def visit(self) -> None:
         await self.page.goto(self.address)
 
+    async def reload(self) -> None:
+        """As F5 does; the conversation stays open."""
+        await self.page.reload()
+
     async def another_tab(self) -> Self:
         """The same user and device once more in the same browser."""
         return await self.open(self.page.context, self.watch, self.base, self.user, self.device)
@@ -96,6 +100,11 @@ class Chat:
     async def shows(self, *texts: str) -> None:
         """Waits until the log has these messages and no other, each once, in this order."""
         await expect(self.bodies).to_have_text([*texts])
+
+    async def shows_in_any_order(self, *texts: str) -> None:
+        """As `shows`, where nobody decides which of two senders is first."""
+        await expect(self.bodies).to_have_count(len(texts))
+        assert sorted(await self.bodies.all_inner_texts()) == sorted(texts)
 
     async def has_sent(self, *texts: str) -> None:
         """Waits until each of these own messages is accepted."""

@@ -1,5 +1,6 @@
 """Chromium as the tests and the screenshots start it."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -84,15 +85,19 @@ class Profile:
 
     async def kill(self) -> None:
         """`kill -9`: no page hears of it. Returns when the last of its processes is gone."""
-        pid = self.pid
-        family = processes.descendants(pid)
-        processes.kill(pid)
-        psutil.wait_procs(family, timeout=PATIENCE)
+        await asyncio.to_thread(_kill, self.pid)
         await self.close()
 
     async def close(self) -> None:
         with contextlib.suppress(Error):  # of one that was killed
             await self.context.close()
+
+
+def _kill(pid: int) -> None:
+    family = processes.descendants(pid)
+    processes.kill(pid)
+    _, left = psutil.wait_procs(family, timeout=PATIENCE)
+    assert not left, f"outlived the browser: {left}"
 
 
 def _words(process: psutil.Process) -> list[str]:

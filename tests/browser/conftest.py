@@ -8,10 +8,14 @@ import pytest
 from playwright.async_api import Browser, Playwright
 
 from scripts.lab.service import Service
+from scripts.lab.timing import duration
 from tests.browser import chrome
 from tests.browser.chat import Chat
 from tests.browser.watch import Watch
 from tests.support.api import Api
+
+# A browser on a busy machine may be late; a connection that is cut for that would make what a test says untrue.
+PATIENT = {"ping_interval": duration(20), "hello_timeout": duration(20)}
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +27,7 @@ def settings() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def service(serve: Callable[..., Service], settings: dict[str, Any]) -> Service:
     chrome.program()  # without a browser no service need be started
-    return serve(**settings)
+    return serve(**PATIENT, **settings)
 
 
 @pytest.fixture
