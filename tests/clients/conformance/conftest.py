@@ -55,7 +55,7 @@ async def stage(kept: Open) -> Stage:
 
 @pytest.fixture
 async def fresh(kind: str, tmp_path: Path) -> AsyncIterator[Open]:
-    """Opens stages that are this test's alone, such as `await fresh(window=4)`."""
+    """Opens stages that are this test's alone; keywords are the driver's options."""
     async with AsyncExitStack() as stack:
 
         async def open_one(**options: Any) -> Stage:

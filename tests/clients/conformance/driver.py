@@ -7,6 +7,7 @@ import os
 import signal
 import sqlite3
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from scripts.lab.timing import PATIENCE, UNIT
 from scripts.tools import NO_NODE, node
 
 ROOT = Path(__file__).parents[3]
+CLIENTS = Path(os.environ.get("CLIENTS_UNDER_TEST", str(ROOT / "clients")))
+"""Another folder tries another version of them, such as one that is broken on purpose."""
+
 Frame = dict[str, Any]
 
 KINDS = ("javascript", "python")
@@ -38,11 +42,11 @@ QUICK = {
 def command(kind: str) -> list[str]:
     """Skips the test where this client cannot run."""
     if kind == "python":
-        return [sys.executable, str(ROOT / "clients/python/driver.py")]
+        return [sys.executable, str(CLIENTS / "python/driver.py")]
     found = node()
     if found is None:
         pytest.skip(NO_NODE)
-    return [found.program, str(ROOT / "clients/js/driver.mjs")]
+    return [found.program, str(CLIENTS / "js/driver.mjs")]
 
 
 @dataclass
@@ -92,6 +96,7 @@ class Driver:
     def __init__(self, process: Process, changed: Callable[[], None]) -> None:
         self.process, self.changed = process, changed
         self.events: list[Frame] = []
+        self._heard: list[float] = []  # seconds since 1970, of each
         self._reader = asyncio.create_task(self._read())
         self._errors = asyncio.create_task(self._read_errors())
         self._complaints = b""
@@ -104,6 +109,8 @@ class Driver:
         home.state.mkdir(parents=True, exist_ok=True)
         base = {"url": url, "user": user, "device": device, "state": home.state, "log": home.log_file}
         named = {**base, **QUICK, **{name.replace("_", "-"): value for name, value in options.items()}}
+        if "token-file" in named:
+            named |= {"token-file": home.token_file}
         words = [word for name, value in named.items() if value is not None for word in (f"--{name}", str(value))]
         if home.transactional:
             words.append("--transactional")
@@ -115,6 +122,7 @@ class Driver:
     async def _read(self) -> None:
         assert self.process.stdout is not None
         async for line in self.process.stdout:
+            self._heard.append(time.time())
             self.events.append(json.loads(line))
             self.changed()
         await self.process.wait()
@@ -137,6 +145,10 @@ class Driver:
 
     def of(self, kind: str) -> list[Frame]:
         return [event for event in self.events if event["event"] == kind]
+
+    def heard(self, kind: str) -> list[tuple[Frame, float]]:
+        """With the second each was read at."""
+        return [(event, at) for event, at in zip(self.events, self._heard, strict=True) if event["event"] == kind]
 
     def tail(self) -> str:
         last = [json.dumps(event)[:200] for event in self.events[-12:]]

@@ -33,7 +33,8 @@ class Outcome:
 class Run:
     """`log`: what the application handled, in its order. `inbox`: what its inbox held, for each time that the server
     lost its tail, and at last now; `gone`: identities of which a gap was told. `inboxes`: the recipients'. `retried`:
-    ids the application asked for again. `given_up`: those it discarded, or that wait for its word.
+    ids the application asked for again. `given_up`: those it discarded, or that wait for its word. `may_repeat`: how
+    often a process was killed just anywhere: also between a log's line and the cursor, where the last one comes again.
     """
 
     user: str
@@ -45,6 +46,7 @@ class Run:
     inboxes: dict[str, list[Frame]] = field(default_factory=dict)
     retried: set[str] = field(default_factory=set)
     given_up: set[str] = field(default_factory=set)
+    may_repeat: int = 0
 
 
 def violations(run: Run) -> list[str]:
@@ -56,7 +58,7 @@ def violations(run: Run) -> list[str]:
 
 
 def received_wrongly(run: Run) -> list[str]:
-    logged = [identity(message) for message in run.log]
+    logged = without_repeats([identity(message) for message in run.log], run.may_repeat)
     twice = [f"handled {count} times: {name}" for name, count in Counter(logged).items() if count > 1]
     known = {identity(frame): frame for held in run.inbox for frame in held}
     strange = [f"handled, and was never in the inbox: {name}" for name in logged if name not in known]
@@ -69,6 +71,17 @@ def received_wrongly(run: Run) -> list[str]:
     due = {identity(frame) for frame in run.inbox[-1] if frame["type"] == "message"} - run.gone
     lost = [f"never handled: {name}" for name in sorted(due - set(logged))]
     return twice + strange + changed + lost + out_of_order(logged, run)
+
+
+def without_repeats(logged: list[Identity], most: int) -> list[Identity]:
+    """Leaves out up to so many that stand directly behind themselves."""
+    found: list[Identity] = []
+    for name in logged:
+        if most and found and found[-1] == name:
+            most -= 1
+        else:
+            found.append(name)
+    return found
 
 
 def out_of_order(logged: list[Identity], run: Run) -> list[str]:

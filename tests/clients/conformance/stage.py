@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from scripts.lab.timing import eventually_async
 from tests.clients.conformance.driver import Driver, Frame, Home
 from tests.clients.conformance.judgement import Command, Outcome, Run, violations
 from tests.clients.scripted.inboxes import identity
@@ -104,11 +105,16 @@ class Stage:
         return ids
 
     async def stored(self, ids: list[str]) -> None:
-        """Until the outbox has these: asked again and again, since storing is no event."""
-        while True:
-            found = await self.outbox()
-            if set(ids) <= {item["id"] for item in found}:
-                return
+        """Until the outbox has these."""
+        await self.outbox_is(lambda items: set(ids) <= {item["id"] for item in items})
+
+    async def outbox_is(self, probe: Callable[[list[Frame]], bool]) -> None:
+        """Asks again and again, since storing is no event."""
+
+        async def look() -> bool:
+            return probe(await self.outbox())
+
+        await eventually_async(look, "the outbox is as wanted")
 
     async def outbox(self) -> list[Frame]:
         return list((await self.ask("outbox"))["items"])
@@ -168,8 +174,9 @@ class Stage:
         await self.until(lambda: inbox.stored(DEVICE) >= inbox.last, "the newest ack has come")
         await self.until(lambda: not self.unended(), f"every send has ended: {self.unended()[:3]}")
         await self.live()
-        assert self.server.script.left == [], "faults that never happened"
-        assert self.verdict() == []
+        assert not self.server.script.left, f"faults that never happened: {self.server.script.left}"
+        wrong = self.verdict()
+        assert not wrong, "\n".join([self.kind, *wrong, self.server.tail(40), self.driver.tail()])
         self.spoiled = False
 
     def verdict(self) -> list[str]:
@@ -178,7 +185,9 @@ class Stage:
         self.run.log = [{"type": "message", **message} for message in self.home.log()]
         self.run.inbox = [[entry.frame for entry in held] for held in generations]
         self.run.gone |= {identity(entry.frame) for held in generations for entry in held if entry.gone}
-        self.run.outcomes = self.outcomes() + [Outcome(-1, "unknown", id) for id in self.ended_by_hand]
+        self.run.outcomes = self.outcomes() + [
+            Outcome(-1, "unknown", id) for id in self.ended_by_hand & {c.id for c in self.run.commands}
+        ]
         recipients = {command.to for command in self.run.commands}
         self.run.inboxes = {to: self.server.inboxes.of(to).messages() for to in recipients}
         return [*self.server.breaches, *violations(self.run)]

@@ -102,7 +102,7 @@ async def test_coming_back_survives_a_drop(stage: Stage, when: When, what: What,
 
 
 async def test_a_server_that_cannot_be_reached_is_tried_again(stage: Stage) -> None:
-    refusals = [Cut(), Status(503), Status(502), Cut(rst=True), Status(403), Cut()]
+    refusals: list[Action] = [Cut(), Status(503), Status(502), Cut(rst=True), Status(403), Cut()]
     stage.play(*[Fault(When.BEFORE, What.CONNECT, refusal) for refusal in refusals])
     stage.server.cut()
     stage.deliver(2)

@@ -92,3 +92,11 @@ def test_after_a_loss_the_log_goes_on_with_what_is_there() -> None:
     assert violations(run) == []
     assert violations(replace(run, log=[a, b, c])) == ["never handled: ('message', 'alice', 'd')"]
     assert "out of order" in violations(replace(run, log=[a, c, d, b]))[0]
+
+
+def test_a_kill_lets_the_last_one_come_again_and_no_other() -> None:
+    run = fine()
+    a, b, c = run.log
+    assert violations(replace(run, log=[a, b, b, c], may_repeat=1)) == []
+    assert violations(replace(run, log=[a, b, b, b, c], may_repeat=1)) != []
+    assert violations(replace(run, log=[a, b, a, c], may_repeat=1)) != []

@@ -217,10 +217,10 @@ class Rules:
         id = frame["id"]
         if frame.get("code") == "unavailable":
             self.unavailable.add(id)
-        else:
-            self.unavailable.discard(id)
         if id not in self.on_the_way:
-            return  # an answer that is repeated
+            return  # an answer that is repeated, or to nothing
+        if frame.get("code") != "unavailable":
+            self.unavailable.discard(id)
         self.on_the_way.remove(id)
         assert self.device is not None
         send = self.device.sends[id]
