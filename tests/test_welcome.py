@@ -19,6 +19,7 @@ def test_it_names_every_place() -> None:
     said = welcome(Settings(redis_url="redis://127.0.0.1:24001/0", workers=1), "fsynced", Path("/some/data"))
     assert "1 worker on the embedded server (data in /some/data)" in said
     assert "acceptances are fsynced" in said
+    assert "chat page   http://127.0.0.1:8000/\n" in said
     assert "http://127.0.0.1:8000/docs" in said
     assert "ws://127.0.0.1:8000/v1/ws" in said
     assert "redis-cli -p 24001" in said

@@ -7,13 +7,13 @@ on every host gives it the same ETag, and the page's service worker knows when a
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import orjson
 from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from service.config import VERSION
 from service.edge.auth import EVERYBODY, Gate
@@ -41,6 +41,9 @@ AT_THE_TOP = {"index.html": "/", "sw.mjs": "/sw.mjs", "manifest.webmanifest": "/
 SHELL = (".html", ".css", ".mjs", ".webmanifest", ".svg", ".png")
 """What the page needs without a network: all but licences and notes."""
 
+FOREIGN = {"cross-site", "same-site"}
+"""Where a link to the page may not say who one is: its device would take the place of the real one, and ack for it."""
+
 router = APIRouter(include_in_schema=False, dependencies=[Depends(EVERYBODY)])
 
 
@@ -51,7 +54,7 @@ class Asset:
     content: bytes
     media_type: str
 
-    @property
+    @cached_property
     def etag(self) -> str:
         return f'"{hashlib.sha256(self.content).hexdigest()[:32]}"'
 
@@ -69,7 +72,7 @@ def assets() -> Mapping[str, Asset]:
     found = {
         _place(name := path.relative_to(FOLDER).as_posix()): Asset(path.read_bytes(), TYPES[Path(name).suffix])
         for path in sorted(FOLDER.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.suffix in TYPES  # what an editor leaves is no page
     }
     worker = found["/sw.mjs"]
     files = {path: asset.etag for path, asset in found.items() if path != "/sw.mjs" and _in_shell(path)}
@@ -87,6 +90,8 @@ async def page(request: Request) -> Response:
     path = request.scope["path"]
     if path == "/web/config.json":
         return _config(request).answer(request)
+    if path == "/" and request.url.query and request.headers.get("sec-fetch-site") in FOREIGN:
+        return RedirectResponse("/", 303)
     asset = assets().get(path)
     if asset is None:
         raise HTTPException(404)

@@ -3,7 +3,7 @@
  */
 
 import { Conversation } from "./conversation.mjs";
-import { compare, isGroup, markedRead, placed, placeOf, receipted, recordsOf, recordsOfAccepted } from "./model.mjs";
+import { blankRow, compare, isGroup, markedRead, placed, placeOf, receipted, recordsOf, recordsOfAccepted } from "./model.mjs";
 
 const TIDY = 16; // ms; what comes in one go is drawn in one go
 
@@ -128,11 +128,11 @@ export class Session extends EventTarget {
 
   async open(peer) {
     if (this.conversation?.peer === peer) return;
-    const row = this.view.rows.get(peer) ?? (await this.store.row(peer));
+    const row = this.view.rows.get(peer) ?? blankRow(peer);
     this.view.rows.set(peer, row);
-    this.conversation = new Conversation(this, row);
+    const conversation = (this.conversation = new Conversation(this, row));
     this.#show({});
-    await this.conversation.load();
+    await conversation.load();
     this.#show({});
     await this.#readOpen();
     await this.#mend();

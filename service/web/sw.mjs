@@ -3,13 +3,16 @@
  */
 
 const NAME = "inboxd-shell-";
+const PATIENCE = 2000; // ms
 const VERSION = `${NAME}${SHELL.version}`;
 
 addEventListener("install", (event) => event.waitUntil(install()));
 addEventListener("activate", (event) => event.waitUntil(activate()));
 addEventListener("fetch", (event) => {
   const path = pathOf(event.request);
-  if (path != null) event.respondWith(answer(path, event.request));
+  if (path == null) return;
+  event.respondWith(answer(path, event));
+  event.waitUntil(event.preloadResponse?.catch(() => {}) ?? Promise.resolve());
 });
 
 // Workers of two versions may answer during a deploy: a mixture is not kept, the next load tries again.
@@ -26,6 +29,7 @@ async function install() {
 async function activate() {
   const names = await caches.keys();
   await Promise.all(names.filter((one) => one.startsWith(NAME) && one !== VERSION).map((one) => caches.delete(one)));
+  await registration.navigationPreload?.enable();
   await clients.claim();
 }
 
@@ -36,7 +40,20 @@ function pathOf(request) {
   return Object.hasOwn(SHELL.files, url.pathname) ? url.pathname : null;
 }
 
-async function answer(path, request) {
+async function answer(path, event) {
+  if (event.request.mode === "navigate" && new URL(event.request.url).search) {
+    const told = await sentElsewhere(event);
+    if (told) return told;
+  }
   const cache = await caches.open(VERSION);
-  return (await cache.match(path)) ?? fetch(request);
+  return (await cache.match(path)) ?? fetch(event.request);
+}
+
+/** The service alone can tell whether another site made a link that names a user; it sends those to the plain page.
+ * Only the browser's own request says so, not one made here. Without an answer in time there is the page that is kept.
+ */
+async function sentElsewhere({ preloadResponse }) {
+  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE));
+  const answer = await Promise.race([preloadResponse, late]).catch(() => null);
+  return answer?.type === "opaqueredirect" ? answer : null;
 }

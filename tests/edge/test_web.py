@@ -138,6 +138,22 @@ async def test_a_query_changes_nothing(service: Service) -> None:
     assert body == assets()["/"].content
 
 
+@pytest.mark.parametrize("site", ("cross-site", "same-site"))
+async def test_a_link_of_another_site_cannot_say_who_one_is(service: Service, site: str) -> None:
+    async with Api(service.url) as nobody:
+        for path, status in (("/?user=alice&device=phone", 303), ("/", 200)):
+            answer = await nobody.http.get(path, headers={"Sec-Fetch-Site": site, "If-None-Match": "x"})
+            assert answer.status_code == status
+            assert answer.headers.get("location") == ("/" if status == 303 else None)
+
+
+@pytest.mark.parametrize("site", ("none", "same-origin"))
+async def test_whoever_types_the_address_may_say_it(service: Service, site: str) -> None:
+    async with Api(service.url) as nobody:
+        answer = await nobody.http.get("/?user=alice&device=phone", headers={"Sec-Fetch-Site": site})
+    assert answer.status_code == 200
+
+
 async def asked(service: Service, path: str) -> tuple[int, bytes]:
     """Status and content for a path that no client library has tidied up."""
     address = urlsplit(service.url)
