@@ -58,7 +58,7 @@ class Engine:
         self._ack_timer: asyncio.TimerHandle | None = None
         self._questions: dict[str, asyncio.Future[Frame]] = {}
         self._refs = itertools.count(1)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
         self.inbox: Inbox
         self.connector: Connector
         self.sending: Sending
@@ -276,15 +276,15 @@ class Engine:
     def _spawn(self, work: Awaitable[Any], kind: str = "error", *, essential: bool = False) -> None:
         """Keeps a task and reacts to its death: without an essential one the client must not look alive."""
 
-        async def guarded() -> None:
-            try:
-                await work
-            except Exception as fault:
+        def over(task: asyncio.Future[Any]) -> None:
+            self._tasks.discard(task)
+            fault = None if task.cancelled() else task.exception()
+            if isinstance(fault, Exception):
                 self._listener_failed(kind, fault)
                 if essential:
-                    log.exception("a part of the client has failed")
+                    log.error("a part of the client has failed", exc_info=fault)
                     self.connector.do(self._link.fail(None, "internal"))
 
-        task = asyncio.create_task(guarded())
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(over)
