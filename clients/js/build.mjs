@@ -1,5 +1,5 @@
-// Builds dist/ and the bundle that the service serves. `--check`: only says whether that one is up to date.
-import { readFile, writeFile } from "node:fs/promises";
+// Builds dist/ (dist/src, module by module, is for the tests) and the bundle that the service serves. `--check`: only says whether that one is up to date.
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { minify } from "terser";
@@ -22,6 +22,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     if (text !== (await readFile(served, "utf8"))) throw new Error("service/web/sdk/inboxd.mjs is not what clients/js builds: npm run build");
   } else {
     await build({ ...common, entryPoints: ["src/node.mts", "src/react.mts"], outdir: "dist", outExtension: { ".js": ".mjs" }, platform: "node", external: ["react"] });
+    const sources = (await readdir(here("src"), { recursive: true })).filter((path) => path.endsWith(".mts"));
+    await build({ ...common, bundle: false, entryPoints: sources.map((path) => `src/${path}`), outdir: "dist/src", outExtension: { ".js": ".mjs" } });
     await writeFile(here("dist/inboxd.mjs"), text);
     await writeFile(served, text);
   }

@@ -31,7 +31,8 @@ function name(pid: number): string {
     if ((error as NodeJS.ErrnoException).code !== "EPERM") return "";
   }
   const stat = read(`/proc/${pid}/stat`);
-  return `${pid} ${stat.slice(stat.lastIndexOf(")")).split(" ")[20] ?? ""}`;
+  const fields = stat.slice(stat.lastIndexOf(")")).split(" ");
+  return fields[1] === "Z" ? "" : `${pid} ${fields[20] ?? ""}`; // Z: killed, and its parent has not looked yet
 }
 
 function read(path: string): string {
