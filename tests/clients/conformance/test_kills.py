@@ -73,24 +73,9 @@ async def test_killed_between_a_send_and_its_answer(fresh: Open, when: When, nth
     )
     ids = await stage.send(3)
     await stage.until(lambda: len(stage.server.script.left) <= 1, "the client is killed")
-    lost = await killed_anywhere(stage, ids)
+    lost = await stage.restarted()
     await stage.settled()
     assert len(lost) < len(ids)
-
-
-async def killed_anywhere(stage: Stage, ids: list[str]) -> list[str]:
-    """The process is killed at a moment that nobody chose. Nothing was promised of sends whose command was still in the
-    pipe: they are taken back (and returned). What was accepted, and killed before it was told, has ended as well.
-    """
-    await stage.killed()
-    stage.run.may_repeat += 1
-    await stage.start()
-    waiting = {item["id"] for item in await stage.outbox()}
-    arrived = {frame["id"] for frame in stage.server.inboxes.of("carol").messages()}
-    lost = [id for id in ids if id not in waiting | arrived]
-    stage.run.commands = [command for command in stage.run.commands if command.id not in lost]
-    stage.ended_by_hand |= arrived - waiting
-    return lost
 
 
 @pytest.mark.parametrize("what", WRITTEN)
@@ -103,9 +88,9 @@ async def test_killed_while_frames_are_on_their_way(fresh: Open, what: What) -> 
     if what in {What.WELCOME, What.LIVE}:
         stage.server.cut()
     stage.deliver(2)
-    ids = await stage.send(2)
+    await stage.send(2)
     await stage.until(lambda: not stage.server.script.left, "the client is killed")
-    await killed_anywhere(stage, ids)
+    await stage.restarted()
     await stage.settled()
 
 

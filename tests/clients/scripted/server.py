@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 from collections.abc import Callable
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from scripts.lab.timing import PATIENCE
@@ -103,12 +105,9 @@ class ScriptedServer:
         user = connection.request.headers.get("X-Inboxd-User") or next(iter(named), None)
         session = Session(self, connection, user)
         self.sessions.append(session)
-        try:
+        with contextlib.suppress(EndedError):
             await session.run()
-        except EndedError:
-            pass
-        finally:
-            self.changed()
+        self.changed()
 
     async def take_over(self, new: Session) -> None:
         """A device has one connection: the one before ends without a word."""
@@ -162,7 +161,8 @@ class ScriptedServer:
         self.inboxes.of(user).rewind(keep)
         for session in self.open:
             if session.user == user:
-                await session.rewound()
+                with contextlib.suppress(EndedError, ConnectionClosed):
+                    await session.rewound()
 
     def page(self, inbox: Any, asked: Frame) -> Frame:
         """The answer to `history`."""
@@ -179,10 +179,8 @@ class ScriptedServer:
     def cut(self, *, rst: bool = False) -> None:
         """Every open connection."""
         for session in self.open:
-            try:
+            with contextlib.suppress(EndedError):
                 session.cut(rst=rst)
-            except EndedError:
-                continue
 
     # What was seen
 

@@ -80,6 +80,7 @@ class Session:
                     raise ClientAtFaultError(f"a binary frame: {data[:100]!r}")
                 for line in data.split("\n"):
                     await self._take(json.loads(line))
+                await self.flush()
         except (ConnectionClosed, EndedError):
             pass
         except (ClientAtFaultError, ValueError, KeyError) as fault:
