@@ -1,6 +1,6 @@
 """A browser for each module, a person's own context for each test, and nothing that a page may not do."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser, Playwright
 
 from scripts.lab.service import Service
+from scripts.lab.tcp_proxy import Faults, TcpProxy
 from scripts.lab.timing import duration
 from tests.browser import chrome
 from tests.browser.chat import Chat
@@ -66,6 +67,17 @@ async def fresh(browser: Browser) -> AsyncIterator[Fresh]:
         await context.close()
     assert [fault for _, watch in made for fault in watch.faults] == []
 
+
+@pytest.fixture
+def proxy(service: Service) -> Iterator[TcpProxy]:
+    """A way to the service that loses what it is told to."""
+    proxy = TcpProxy(service.port)
+    proxy.start()
+    yield proxy
+    proxy.stop()
+
+
+NOTHING_COMES_BACK = Faults(black_hole=True, ways=("down",))
 
 Enter = Callable[..., Awaitable[Chat]]
 

@@ -1,18 +1,14 @@
 """The client in a browser, without the chat page: what it keeps there, and what that is good for."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from scripts.lab.service import Service
 from scripts.lab.tcp_proxy import Faults, TcpProxy
 from scripts.lab.timing import eventually_async
 from tests.browser.application import Application, got
-from tests.browser.conftest import Fresh
+from tests.browser.conftest import NOTHING_COMES_BACK, Fresh
 from tests.support.api import Api
 from tests.support.device import Device
-
-NOTHING_COMES_BACK = Faults(black_hole=True, ways=("down",))
 
 
 @pytest.fixture
@@ -22,15 +18,6 @@ async def app(service: Service, fresh: Fresh, alice: str) -> Application:
     app = await Application.open(context, watch, service.url, alice)
     await app.is_state("live")
     return app
-
-
-@pytest.fixture
-def proxy(service: Service) -> Iterator[TcpProxy]:
-    """A way to the service that loses what it is told to."""
-    proxy = TcpProxy(service.port)
-    proxy.start()
-    yield proxy
-    proxy.stop()
 
 
 async def test_two_browsers_talk_and_what_was_handled_is_acked(

@@ -1,26 +1,12 @@
 """The tab or the whole browser goes while messages wait; when it is back they go out, once."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from scripts.lab import processes
 from scripts.lab.service import Service
 from scripts.lab.tcp_proxy import Faults, TcpProxy
 from tests.browser.chat import Chat
 from tests.browser.chrome import Profile
-from tests.browser.conftest import Enter
+from tests.browser.conftest import NOTHING_COMES_BACK, Enter
 from tests.support.device import Device
-
-NOTHING_COMES_BACK = Faults(black_hole=True, ways=("down",))
-
-
-@pytest.fixture
-def proxy(service: Service) -> Iterator[TcpProxy]:
-    proxy = TcpProxy(service.port)
-    proxy.start()
-    yield proxy
-    proxy.stop()
 
 
 def texts(device: Device) -> list[str]:

@@ -6,18 +6,20 @@ import pytest
 from playwright.async_api import expect
 
 from scripts.lab.service import Service
+from scripts.lab.tcp_proxy import Faults, TcpProxy
 from tests.browser.chat import Chat
-from tests.browser.conftest import Enter
+from tests.browser.conftest import NOTHING_COMES_BACK, Enter, Fresh
 from tests.support.api import Api
 from tests.support.device import Device
 
 PENDING = 5
+TWO_DAYS_LATER = "{ const now = Date.now; Date.now = () => now() + 48 * 3600 * 1000; }"
 
 
 @pytest.fixture(scope="module")
 def settings() -> dict[str, Any]:
-    """Inboxes are full soon."""
-    return {"max_pending": PENDING}
+    """Inboxes are full soon. A sender's own copy would tell that a message has arrived whose answer was lost."""
+    return {"max_pending": PENDING, "own_copy": "off"}
 
 
 @pytest.fixture
@@ -82,3 +84,30 @@ async def test_a_text_that_is_too_long_is_refused_before_it_is_sent(enter: Enter
     await chat.has_sent("short")
     await chat.by("discard").click()
     await chat.shows("short")
+
+
+async def test_what_was_tried_a_day_ago_and_never_answered_waits_to_be_asked_for(
+    service: Service, fresh: Fresh, proxy: TcpProxy, alice: str, bob: str
+) -> None:
+    """The service may have forgotten its id: sent again by itself, it could arrive twice."""
+    context, watch = await fresh()
+    watch.cut = True
+    chat = await Chat.open(context, watch, f"http://127.0.0.1:{proxy.port}", alice)
+    await chat.is_live()
+    await chat.talk_to(bob)
+    proxy.faults = NOTHING_COMES_BACK
+    async with Device(service.url, bob) as phone:
+        await chat.write("perhaps")
+        await phone.receive(1)
+        await chat.page.close()
+        proxy.faults = Faults()
+        await context.add_init_script(TWO_DAYS_LATER)
+        chat = await Chat.open(context, watch, chat.base, alice)
+        await chat.is_live()
+        await chat.pick(bob)
+        await chat.is_in_state("perhaps", "stale")
+        await chat.write("next")
+        await chat.has_sent("next")
+        assert [entry["body"]["text"] for entry in await phone.receive(2)] == ["perhaps", "next"]
+        await chat.by("retry").click()
+        await chat.has_sent("perhaps")
