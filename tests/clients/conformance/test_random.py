@@ -39,7 +39,7 @@ def faults() -> st.SearchStrategy[Fault]:
     places = st.sampled_from([(when, what) for what in READ + WRITTEN for when in (When.BEFORE, When.AFTER)])
     nth = st.integers(1, 4)
     anywhere = st.builds(
-        lambda place, action, nth: Fault(*place, action, nth), places, st.sampled_from(ANYWHERE), nth
+        lambda place, action, nth: Fault(place[0], place[1], action, nth), places, st.sampled_from(ANYWHERE), nth
     )
     middle = st.builds(Fault, st.just(When.MID), st.sampled_from(WRITTEN), st.sampled_from(ENDS[:2]), nth)
     refused = st.builds(
@@ -91,6 +91,23 @@ async def take(stage: Stage, step: Step) -> None:
             stage.deliver(count)
         case ("send", count):
             await stage.send(count, to=("carol", "dora")[count % 2])
+        case ("pause", _):
+            await stage.ask("stats")
+        case ("hold" | "release" | "drop" as what, _):
+            await stage.do(what)
+        case ("fail", times):
+            await stage.do("fail", times=times)
+        case ("kill", 0):
+            stage.driver.kill()
+            await stage.restarted()
+            await stage.do("connect")
+        case _:
+            await befall(stage, step)
+
+
+async def befall(stage: Stage, step: Step) -> None:
+    """What happens to the network and the server."""
+    match step:
         case ("play", script):
             stage.play(*script)
         case ("cut", _):
@@ -99,19 +116,9 @@ async def take(stage: Stage, step: Step) -> None:
             stage.server.down = what == "down"
         case ("offline" | "online" as what, _):
             await stage.do("network", online=what == "online")
-        case ("fail", times):
-            await stage.do("fail", times=times)
-        case ("kill", 0):
-            stage.driver.kill()
-            await stage.restarted()
-            await stage.do("connect")
         case ("rewind", lost) if len(stage.inbox.entries) > lost:
             await stage.server.rewind("bob", len(stage.inbox.entries) - lost)
             stage.server.inboxes.ms += 1000
-        case ("pause", _):
-            await stage.ask("stats")
-        case ("hold" | "release" | "drop" as what, _):
-            await stage.do(what)
 
 
 async def all_is_well_again(stage: Stage) -> None:
