@@ -1,4 +1,4 @@
-// Builds dist/ (dist/src, module by module, is for the tests) and the bundle that the service serves. `--check`: only says whether that one is up to date.
+// Builds dist/ (dist/src, module by module, is for the tests); with `--serve` also the bundle that the service serves.
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -16,15 +16,17 @@ export async function bundle() {
   return `/* ${name} ${version}, ${license}; built from clients/js of the inboxd sources */\n${code}\n`;
 }
 
+async function modules() {
+  const sources = (await readdir(here("src"), { recursive: true })).filter((path) => path.endsWith(".mts"));
+  const entryPoints = sources.map((path) => `src/${path}`);
+  await build({ ...common, bundle: false, entryPoints, outdir: "dist/src", outExtension: { ".js": ".mjs" } });
+  const parts = { entryPoints: ["src/node.mts", "src/react.mts"], external: ["react"], platform: "node" };
+  await build({ ...common, ...parts, outdir: "dist", outExtension: { ".js": ".mjs" } });
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const text = await bundle();
-  if (process.argv.includes("--check")) {
-    if (text !== (await readFile(served, "utf8"))) throw new Error("service/web/sdk/inboxd.mjs is not what clients/js builds: npm run build");
-  } else {
-    await build({ ...common, entryPoints: ["src/node.mts", "src/react.mts"], outdir: "dist", outExtension: { ".js": ".mjs" }, platform: "node", external: ["react"] });
-    const sources = (await readdir(here("src"), { recursive: true })).filter((path) => path.endsWith(".mts"));
-    await build({ ...common, bundle: false, entryPoints: sources.map((path) => `src/${path}`), outdir: "dist/src", outExtension: { ".js": ".mjs" } });
-    await writeFile(here("dist/inboxd.mjs"), text);
-    await writeFile(served, text);
-  }
+  await modules();
+  await writeFile(here("dist/inboxd.mjs"), text);
+  if (process.argv.includes("--serve")) await writeFile(served, text);
 }

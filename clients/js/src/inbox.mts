@@ -1,4 +1,4 @@
-import { identityOf } from "./pure.mjs";
+import { before, identityOf } from "./pure.mjs";
 import type { Mark } from "./storage/storage.mjs";
 import type { Entry } from "./types.mjs";
 
@@ -65,9 +65,13 @@ export class Inbox {
     return step;
   }
 
-  /** The handler has finished: the record to store. From here on it is a repeat, even if storing fails. */
+  /**
+   * The handler has finished: the record to store. From here on it is a repeat, even if storing fails.
+   * Only lost history moves the cursor back; a late repeat does not.
+   */
   mark({ entry, identity }: Step): Mark {
-    const mark: Mark = { slot: -1, t: ++this.#t, cursor: entry.cursor };
+    const late = this.cursor && entry["reason"] !== "rewound" && before(entry.cursor, this.cursor);
+    const mark: Mark = { slot: -1, t: ++this.#t, cursor: late ? this.cursor! : entry.cursor };
     if (identity) {
       this.#remember(identity);
       Object.assign(mark, { slot: this.#slot++ % this.#most, identity });

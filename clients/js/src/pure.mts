@@ -22,6 +22,13 @@ export function identityOf(entry: { type: string; id?: unknown; from?: unknown; 
   return `${entry.type}/${entry.from ?? entry.by ?? ""}/${entry.id}`;
 }
 
+/** Whether a cursor comes before another of the same inbox. */
+export function before(cursor: string, other: string): boolean {
+  const [ms, seq] = cursor.split("-").map(Number);
+  const [otherMs, otherSeq] = other.split("-").map(Number);
+  return ms! < otherMs! || (ms === otherMs && seq! < otherSeq!);
+}
+
 /** The claims of a JWT, unverified: only to know when to ask for another. `exp` in seconds. */
 export function claimsOf(token: string): { exp?: number; sub?: string } {
   try {

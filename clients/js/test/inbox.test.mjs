@@ -25,6 +25,16 @@ test("the same entry at another position is a repeat", () => {
   assert.equal(inbox.cursor, "1-2");
 });
 
+test("a late repeat moves no cursor back, and cursors are compared as numbers", () => {
+  const inbox = started();
+  for (const n of [9, 10, 9]) inbox.push(entry(n));
+  for (const cursor of ["1-9", "1-10", "1-10"]) {
+    through(inbox);
+    assert.equal(inbox.cursor, cursor);
+  }
+  assert.equal(inbox.ack(), "1-10");
+});
+
 test("another entry at the same position is none", () => {
   const inbox = started();
   inbox.push(entry(1));
@@ -46,6 +56,7 @@ test("a gap has no identity, and moves the cursor even backwards", () => {
   inbox.push(entry(9));
   inbox.push({ type: "gap", cursor: "1-3", reason: "rewound" });
   through(inbox);
+  assert.equal(inbox.cursor, "1-9");
   const { mark } = through(inbox);
   assert.equal(inbox.cursor, "1-3");
   const again = new Inbox();
