@@ -18,11 +18,9 @@ import pytest
 
 from scripts.lab.timing import PATIENCE, UNIT
 from scripts.tools import NO_NODE, node
+from tests.clients.javascript import CLIENT, prepare
 
 ROOT = Path(__file__).parents[3]
-CLIENTS = Path(os.environ.get("CLIENTS_UNDER_TEST", str(ROOT / "clients")))
-"""Another folder tries another version of them, such as one that is broken on purpose."""
-
 Frame = dict[str, Any]
 
 KINDS = ("javascript", "python")
@@ -42,11 +40,11 @@ QUICK = {
 def command(kind: str) -> list[str]:
     """Skips the test where this client cannot run."""
     if kind == "python":
-        return [sys.executable, str(CLIENTS / "python/driver.py")]
+        return [sys.executable, str(CLIENT.parent / "python/driver.py")]
     found = node()
     if found is None:
         pytest.skip(NO_NODE)
-    return [found.program, str(CLIENTS / "js/driver.mjs")]
+    return [found.program, str(prepare(found) / "driver.mjs")]
 
 
 @dataclass
