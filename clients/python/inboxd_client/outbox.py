@@ -10,7 +10,7 @@ then the failed ones go first.
 
 import json
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import ceil
@@ -96,12 +96,16 @@ class Limits:
 
 @dataclass
 class Turn:
-    """What one call of `ready` decided. `tried`: to be stored before `sending` leaves, in this order."""
+    """What one call of `ready` decided. `tried`: to be stored before `sending` leaves, in this order.
+
+    `skipped`: ids that the service waits for and will not get.
+    """
 
     sending: list[OutboxItem] = field(default_factory=list)
     tried: list[OutboxItem] = field(default_factory=list)
     failed: list[OutboxItem] = field(default_factory=list)
     stale: list[OutboxItem] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 class Outbox:
@@ -265,9 +269,12 @@ class Outbox:
         self._wait_until = None
         return True
 
-    def _queue(self) -> list[OutboxItem]:
-        waiting = [item for item in self._items.values() if item.state is ItemState.QUEUED]
-        return sorted(waiting, key=lambda item: (item.id not in self._unknown, item.order))
+    def _queue(self) -> Iterator[OutboxItem]:
+        """What waits: first what failed, then the rest. The dict is in order: nobody sorts ten thousand items."""
+        for failed in (True, False):
+            for item in self._items.values() if self._unknown or not failed else ():
+                if item.state is ItemState.QUEUED and (item.id in self._unknown) == failed:
+                    yield item
 
     def _decide(self, item: OutboxItem, wall: int, turn: Turn) -> None:
         if item.tried_at is None:
@@ -277,6 +284,9 @@ class Outbox:
                 return
         elif wall - item.tried_at > self.limits.dedupe_window * 1000:
             turn.stale.append(self._put(replace(item, state=ItemState.STALE)))
+            if item.id in self._unknown:
+                self._unknown.discard(item.id)
+                turn.skipped.append(item.id)
             return
         if self._is_too_large(item, wall):
             turn.failed.append(self._failed(item, "too_large", "larger than the service takes"))

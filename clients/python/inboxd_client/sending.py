@@ -201,6 +201,8 @@ class Sending:
         """Until cancelled."""
         while True:
             turn = self.outbox.ready(time.monotonic(), wall())
+            for id in turn.skipped:
+                self._send({"type": "skip", "id": id})
             for item in turn.failed:
                 self._fail(item)
             for item in turn.stale:

@@ -1,5 +1,6 @@
 """The outbox, fed with answers and times."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -175,6 +176,38 @@ def test_what_the_service_may_have_forgotten_is_not_sent_by_itself() -> None:
     assert [item.id for item in turn.sending] == ["b"]
     box.retry("a")
     assert out(box, 0, HOUR + 1) == ["a"]
+
+
+def test_a_failed_outcome_that_grows_stale_on_one_connection_is_given_up_there() -> None:
+    box = outbox(limits=Limits(dedupe_window=3600))
+    put(box, "a", "b")
+    out(box)
+    box.refused(error("a", "unavailable"), 0)
+    box.refused(error("b", "out_of_order"), 0)
+    box.retry("b")
+    put(box, "c", at=HOUR)
+    turn = box.ready(9, HOUR + 1)
+    assert turn.skipped == ["a"]
+    assert [item.id for item in turn.stale] == ["a", "b"]
+    assert [item.id for item in turn.sending] == ["c"]
+
+
+def test_ten_thousand_waiting_items_are_not_looked_at_for_each_answer() -> None:
+    box = outbox()
+    put(box, *(f"m-{number}" for number in range(10_000)))
+    out(box)
+    looked: list[str] = []
+    queue = box._queue
+
+    def counted() -> Iterator[OutboxItem]:
+        for item in queue():
+            looked.append(item.id)
+            yield item
+
+    box._queue = counted  # type: ignore[method-assign]
+    box.accepted("m-0")
+    assert out(box) == ["m-64"]
+    assert len(looked) == 2
 
 
 def test_without_a_word_of_the_service_ids_are_known_for_a_day() -> None:
