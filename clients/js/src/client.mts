@@ -129,13 +129,10 @@ export class InboxClient {
   connect(): Promise<void> {
     const [status, connection] = [this.#status, this.#connection];
     const { network } = this.#options;
+    const online = (on: boolean): void => connection.when((link, now) => link.network(on, now));
     status.wanted = true;
-    this.#unwatch ??= watch(
-      network,
-      (online) => connection.network(online),
-      () => this.#visible(),
-    );
-    connection.network(onLine(network));
+    this.#unwatch ??= watch(network, online, () => this.#visible());
+    online(onLine(network));
     this.ready().then(
       () => status.wanted && this.#begin(),
       ({ code, message }) =>
@@ -151,7 +148,7 @@ export class InboxClient {
     this.#unwatch?.();
     this.#unwatch = undefined;
     const handled = this.#receiver.close();
-    this.#connection.close();
+    this.#connection.when((link) => link.close());
     status.become({ state: "closed", previous: "idle" });
     for (const iterator of this.#iterators) iterator.end();
     this.#iterators.clear();
@@ -187,7 +184,7 @@ export class InboxClient {
 
   /** Cuts the connection as a bad network would. The client comes back by itself. */
   drop(): void {
-    if (this.leader) this.#connection.drop();
+    if (this.leader) this.#connection.when((link, now) => link.cut(now));
     else this.#peers.post({ t: "drop" });
   }
 
@@ -229,7 +226,7 @@ export class InboxClient {
 
   #begin(): void {
     const [status, peers] = [this.#status, this.#peers];
-    if (!peers.follower) return this.#connection.connect();
+    if (!peers.follower) return this.#connection.when((link, now) => link.connect(now));
     if (status.state === "closed" || status.state === "idle") status.become({ state: "connecting", previous: "idle" });
     peers.tabs!.join();
     peers.post({ t: "who" });
@@ -244,11 +241,11 @@ export class InboxClient {
     );
     if (!this.leader) return;
     this.#emitter.emit("leader", { leader: true });
-    this.#connection.connect();
+    this.#connection.when((link, now) => link.connect(now));
   }
 
   #visible(): void {
-    this.#connection.visible();
+    this.#connection.when((link, now) => link.visible(now));
     if (this.#peers.follower) this.#peers.post({ t: "visible" });
   }
 

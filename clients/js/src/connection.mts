@@ -1,6 +1,6 @@
 import { Alarm } from "./clock.mjs";
 import { type Core, report } from "./core.mjs";
-import { Link } from "./link.mjs";
+import { type Effect, Link } from "./link.mjs";
 import { claimsOf, textOf } from "./pure.mjs";
 import type { Options, Socket } from "./options.mjs";
 import type { Frame, StateChange, Welcome } from "./types.mjs";
@@ -34,36 +34,15 @@ export class Connection {
     this.#url = url;
     this.#hooks = hooks;
     this.link = new Link(core.timing, core.random, true);
-    this.#alarm = new Alarm(core.clock, () => {
-      this.link.tick(this.#now);
-      this.#run();
-    });
+    this.#alarm = new Alarm(core.clock, () => this.when((link, now) => link.tick(now)));
     this.#tokenAlarm = new Alarm(core.clock, () => void this.#renew());
   }
 
-  connect(): void {
-    this.link.connect(this.#now);
-    this.#run();
-  }
-
-  close(): void {
-    this.link.close();
-    this.#run();
-  }
-
-  network(online: boolean): void {
-    this.link.network(online, this.#now);
-    this.#run();
-  }
-
-  visible(): void {
-    this.link.visible(this.#now);
-    this.#run();
-  }
-
-  drop(): void {
-    this.link.cut(this.#now);
-    this.#run();
+  /** Something happened: the machine decides, and that is done. */
+  when(what: (link: Link, now: number) => void): void {
+    what(this.link, this.#now);
+    for (let effect; (effect = this.link.effects.shift());) this.#do(effect);
+    this.#alarm.at(this.link.due);
   }
 
   /** False: there is no connection to write to. */
@@ -85,24 +64,20 @@ export class Connection {
     }
   }
 
-  #run(): void {
-    for (let effect; (effect = this.link.effects.shift());) {
-      if (effect.do === "drop") this.#drop(effect.polite);
-      else if (effect.do === "try") void this.#try(effect.gen, effect.refresh, effect.refused);
-      else if (effect.do === "ping") this.write({ type: "ping" });
-      else {
-        const { change, wait } = effect;
-        this.#hooks.state(
-          wait === undefined ? change : { ...change, retryAt: Math.round(this.#core.clock.wall() + wait) },
-        );
-      }
+  #do(effect: Effect): void {
+    if (effect.do === "drop") this.#drop(effect.polite);
+    else if (effect.do === "try") void this.#try(effect.gen, effect.refresh, effect.refused);
+    else if (effect.do === "ping") this.write({ type: "ping" });
+    else {
+      const { change, wait } = effect;
+      this.#hooks.state(
+        wait === undefined ? change : { ...change, retryAt: Math.round(this.#core.clock.wall() + wait) },
+      );
     }
-    this.#alarm.at(this.link.due);
   }
 
   #lost(gen: number, code: number | string, reason: string): void {
-    this.link.lost(gen, code, reason, this.#now, !!this.#options.getToken);
-    this.#run();
+    this.when((link, now) => link.lost(gen, code, reason, now, !!this.#options.getToken));
   }
 
   async #try(gen: number, refresh: boolean, refused: boolean): Promise<void> {
@@ -111,7 +86,7 @@ export class Connection {
       const token = await this.#fetch(refresh);
       if (!current()) return;
       if (token === null) return this.#lost(gen, "no_token", "no token");
-      if (refused && token === this.#token) return this.#lost(gen, 4501, "no other token");
+      if (refused && token === this.#token) return this.#lost(gen, 4501, "refused");
       this.#token = token;
       if (this.#stranger(token && claimsOf(token).sub)) return this.#lost(gen, "other_user", "of the token");
       const hello = await this.#hooks.hello();
@@ -160,8 +135,7 @@ export class Connection {
   }
 
   #heard(gen: number, data: unknown): void {
-    this.link.heard(this.#now);
-    this.#alarm.at(this.link.due);
+    this.when((link, now) => link.heard(now));
     for (const line of String(data).split("\n")) {
       if (gen !== this.link.gen) return; // a handler closed it
       if (!line.trim()) continue;
@@ -178,8 +152,7 @@ export class Connection {
     if (type === "welcome") this.#welcome(gen, frame as Welcome);
     else if (type === "closing") this.link.closing(frame["reconnect_after_ms"]);
     else if (type === "live") {
-      this.link.live(this.#now);
-      this.#run();
+      this.when((link, now) => link.live(now));
       this.#hooks.frame(frame);
     } else if (this.link.welcomed || type === "error") this.#hooks.frame(frame);
   }
@@ -187,9 +160,10 @@ export class Connection {
   #welcome(gen: number, frame: Welcome): void {
     if (this.link.welcomed) return;
     if (this.#stranger(frame.user)) return this.#lost(gen, "other_user", frame.user);
-    this.link.welcome(this.#now, frame.ping_interval * 1000);
-    this.#hooks.welcome(frame, gen);
-    this.#run();
+    this.when((link, now) => {
+      link.welcome(now, frame.ping_interval * 1000);
+      this.#hooks.welcome(frame, gen);
+    });
     this.#expect();
   }
 

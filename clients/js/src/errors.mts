@@ -6,7 +6,7 @@ export class InboxError extends Error {
   readonly failure?: Failure;
 
   constructor(code: string, message = code, more: { cause?: unknown; failure?: Failure } = {}) {
-    super(message, { cause: more.cause });
+    super(message, more);
     this.name = "InboxError";
     this.code = code;
     this.failure = more.failure;

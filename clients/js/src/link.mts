@@ -129,8 +129,8 @@ export class Link {
   tick(now: number): void {
     if (now < this.due) return;
     if (this.state === "reconnecting") this.#begin(now);
-    else if (this.state === "connecting") this.lost(this.gen, 1006, "no welcome in time", now);
-    else if (this.#pinged) this.lost(this.gen, 1006, "no answer to a ping", now);
+    else if (this.state === "connecting") this.lost(this.gen, 1006, "timeout", now);
+    else if (this.#pinged) this.lost(this.gen, 1006, "timeout", now);
     else {
       this.#pinged = true;
       this.due = now + this.#timing.patience;

@@ -7,10 +7,8 @@ const AGAIN = new Set(["unavailable", "internal", "overloaded", "rate_limited"])
 
 /** What to do about the outbox: in this order. */
 export interface Turn {
-  /** To be sent now, in this order. */
+  /** To be sent now, in this order; that they are tried must be stored before. */
   send: OutboxItem[];
-  /** Of these the time of the first try must be stored before they are sent. */
-  first: OutboxItem[];
   /** Refused here, without asking the service. */
   failed: OutboxItem[];
   stale: OutboxItem[];
@@ -111,7 +109,7 @@ export class Outbox {
   }
 
   turn(now: number, wall: number): Turn {
-    const turn: Turn = { send: [], first: [], failed: [], stale: [] };
+    const turn: Turn = { send: [], failed: [], stale: [] };
     this.due = Infinity;
     if (!this.#connected) return turn;
     if (now < this.#resume) {
@@ -193,7 +191,6 @@ export class Outbox {
     } else if (bytesOf(JSON.stringify(item.body)) > max_body || bytesOf(frameOf(item, wall)) > max_frame) {
       turn.failed.push(this.#fail(item, "too_large", "too large"));
     } else {
-      if (triedAt === null) turn.first.push(item);
       turn.send.push(item);
       return true;
     }

@@ -72,9 +72,9 @@ export class Peers {
     const { t } = post;
     const { state, retryAt, failure } = this.#status;
     if (t === "who") this.#introduce({ state, previous: state, retryAt, ...failure });
-    else if (t === "connect" && state === "failed") this.#connection.connect();
-    else if (t === "drop") this.#connection.drop();
-    else if (t === "visible") this.#connection.visible();
+    else if (t === "connect" && state === "failed") this.#connection.when((link, now) => link.connect(now));
+    else if (t === "drop") this.#connection.when((link, now) => link.cut(now));
+    else if (t === "visible") this.#connection.when((link, now) => link.visible(now));
     else if (t === "ask") {
       const { ref } = post;
       this.#pages.ask(post.query).then(

@@ -62,6 +62,7 @@ export class Sender {
     try {
       await stored;
     } catch (error) {
+      this.writer.remove(item.id).catch(() => {}); // of several some may be stored
       this.reject(item.id, error as SendError);
       return promise;
     } finally {
@@ -151,7 +152,7 @@ export class Sender {
   async #turn(): Promise<void> {
     const write = this.#write;
     const { clock } = this.#core;
-    const { send, first, failed, stale } = this.outbox.turn(clock.now(), clock.wall());
+    const { send, failed, stale } = this.outbox.turn(clock.now(), clock.wall());
     this.#fail(failed);
     if (stale.length) {
       this.#keep(stale);
@@ -159,6 +160,7 @@ export class Sender {
     }
     if (!write || !send.length) return;
     const { pauses } = this.outbox;
+    const first = send.filter(({ triedAt }) => triedAt === null);
     if (first.length && !(await this.#begin(first))) return;
     if (write !== this.#write || pauses !== this.outbox.pauses) {
       this.#again = true;

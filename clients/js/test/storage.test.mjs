@@ -11,6 +11,7 @@ import { FileStorage } from "../dist/src/storage/file.mjs";
 import { IndexedDbStorage } from "../dist/src/storage/indexeddb.mjs";
 import { LocalStorage } from "../dist/src/storage/local.mjs";
 import { MemoryStorage } from "../dist/src/storage/memory.mjs";
+import { settled, world } from "./_support.mjs";
 import { openStorage } from "../dist/src/storage/choose.mjs";
 
 globalThis.IDBKeyRange ??= IDBKeyRange;
@@ -121,14 +122,19 @@ test("indexeddb: cursor and identity are one transaction, and the outbox waits f
   assert.deepEqual(asked, ["default", "strict"]);
 });
 
-test("localstorage that is full takes none of several items", async () => {
+test("localstorage that is full: of sends that were refused none comes back", async () => {
   const keys = new Keys();
-  const storage = new LocalStorage(keys);
-  await storage.open("s", FRESH);
-  await storage.write({ put: [item("kept")] });
+  const { client } = world({ storage: new LocalStorage(keys) });
+  void client.send("bob", 0, { id: "kept" });
+  await settled();
   keys.room = keys.length + 1;
-  await assert.rejects(storage.write({ put: [item("a"), item("b")] }), /Quota/);
-  assert.deepEqual(sorted(await storage.open("s", FRESH)).outbox, ["kept"]);
+  const sends = ["a", "b", "c"].map((id) => client.send("bob", id, { id }));
+  for (const send of sends.slice(1)) await assert.rejects(send, { code: "storage_failed" });
+  await settled();
+  const left = (await client.outbox()).map(({ id }) => id);
+  keys.room = Infinity;
+  const next = world({ storage: new LocalStorage(keys) });
+  assert.deepEqual((await next.client.outbox()).map(({ id }) => id), left);
 });
 
 test("what was asked for and does not work is replaced by the next best, and says why", async () => {

@@ -6,11 +6,7 @@ import { LocalStorage } from "./local.mjs";
 import { MemoryStorage } from "./memory.mjs";
 import type { Meta, Saved, Storage } from "./storage.mjs";
 
-const MAKERS: [string, () => Storage][] = [
-  ["indexeddb", () => new IndexedDbStorage()],
-  ["localstorage", () => new LocalStorage()],
-  ["memory", () => new MemoryStorage()],
-];
+const KINDS = { indexeddb: IndexedDbStorage, localstorage: LocalStorage, memory: MemoryStorage };
 
 export interface Opened {
   storage: Storage;
@@ -27,12 +23,13 @@ export async function openStorage(asked: Options["storage"], scope: string, fres
       info: { kind: asked.kind, durable: asked.durable },
     };
   }
-  const from = asked ? MAKERS.findIndex(([kind]) => kind === asked) : 0;
-  if (from < 0) throw new Error(`no storage is called ${asked}`);
+  const kinds = Object.entries(KINDS);
+  const from = asked ? kinds.findIndex(([kind]) => kind === asked) : 0;
+  if (from < 0) throw new Error(`storage: ${asked}`);
   let why: string | undefined;
-  for (const [kind, make] of MAKERS.slice(from)) {
+  for (const [kind, Kind] of kinds.slice(from)) {
     try {
-      const storage = make();
+      const storage: Storage = new Kind();
       const saved = await storage.open(scope, fresh);
       return { storage, saved, info: { kind, durable: storage.durable, ...(why && { why }) } };
     } catch (error) {

@@ -39,117 +39,117 @@ export class FileStorage implements Storage {
   readonly #options: FileStorageOptions;
   readonly kind = "file";
   readonly durable = true;
-  private readonly path: string;
-  private fd?: number;
-  private release = (): void => {};
-  private lines = new Lines();
-  private size = 0;
-  private scope = "";
-  private most = 0;
-  private waiting: Waiting[] = [];
-  private flushing?: Promise<void>;
-  private broken?: Error;
+  readonly #path: string;
+  #fd?: number;
+  #release = (): void => {};
+  #lines = new Lines();
+  #size = 0;
+  #scope = "";
+  #most = 0;
+  #waiting: Waiting[] = [];
+  #flushing?: Promise<void>;
+  #broken?: Error;
 
   constructor(folder: string, options: FileStorageOptions = {}) {
     this.#folder = folder;
     this.#options = options;
-    this.path = join(folder, "inboxd.jsonl");
+    this.#path = join(folder, "inboxd.jsonl");
   }
 
   async open(scope: string, fresh: Meta): Promise<Saved> {
-    if (this.fd === undefined) this.start();
-    this.scope = scope;
-    if (!this.lines.has(scope)) await this.write({ meta: fresh });
-    await this.flushing;
-    return this.lines.saved(scope);
+    if (this.#fd === undefined) this.#start();
+    this.#scope = scope;
+    if (!this.#lines.has(scope)) await this.write({ meta: fresh });
+    await this.#flushing;
+    return this.#lines.saved(scope);
   }
 
   write(change: Change): Promise<void> {
-    if (this.broken ?? this.fd === undefined)
-      return Promise.reject(this.broken ?? new Error("the storage is not open"));
-    const line = JSON.stringify({ scope: this.scope, ...change }) + "\n";
+    if (this.#broken ?? this.#fd === undefined)
+      return Promise.reject(this.#broken ?? new Error("the storage is not open"));
+    const line = JSON.stringify({ scope: this.#scope, ...change }) + "\n";
     return new Promise((resolve, reject) => {
-      this.waiting.push({ line, resolve, reject });
-      this.flushing ??= this.flush();
+      this.#waiting.push({ line, resolve, reject });
+      this.#flushing ??= this.#flush();
     });
   }
 
   /** Writes what is left and lets another process have the folder. */
   async close(): Promise<void> {
-    await this.flushing;
-    if (this.fd !== undefined) closeSync(this.fd);
-    this.fd = undefined;
-    this.lines = new Lines();
-    this.broken = undefined;
-    this.release();
+    await this.#flushing;
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+    this.#lines = new Lines();
+    this.#broken = undefined;
+    this.#release();
   }
 
-  private start(): void {
+  #start(): void {
     mkdirSync(this.#folder, { recursive: true });
-    this.release = lock(join(this.#folder, "inboxd.lock"));
+    this.#release = lock(join(this.#folder, "inboxd.lock"));
     try {
-      this.fd = openSync(this.path, "a+", 0o600);
-      this.size = this.lines.read(readFileSync(this.path));
-      ftruncateSync(this.fd, this.size); // or the next line would be joined to a torn one
+      this.#fd = openSync(this.#path, "a+", 0o600);
+      this.#size = this.#lines.read(readFileSync(this.#path));
+      ftruncateSync(this.#fd, this.#size); // or the next line would be joined to a torn one
       syncFolder(this.#folder);
-      this.most = this.lines.size + (this.#options.spare ?? SPARE);
+      this.#most = this.#lines.size + (this.#options.spare ?? SPARE);
     } catch (error) {
-      this.lines = new Lines();
-      if (this.fd !== undefined) closeSync(this.fd);
-      this.fd = undefined;
-      this.release();
+      this.#lines = new Lines();
+      if (this.#fd !== undefined) closeSync(this.#fd);
+      this.#fd = undefined;
+      this.#release();
       throw error;
     }
   }
 
   /** One sync for whatever was asked for while the last one was under way. */
-  private async flush(): Promise<void> {
-    while (this.waiting.length) {
-      const batch = this.waiting.splice(0);
+  async #flush(): Promise<void> {
+    while (this.#waiting.length) {
+      const batch = this.#waiting.splice(0);
       try {
-        await this.append(Buffer.from(batch.map(({ line }) => line).join("")));
-        for (const { line } of batch) this.lines.add(line);
+        await this.#append(Buffer.from(batch.map(({ line }) => line).join("")));
+        for (const { line } of batch) this.#lines.add(line);
         for (const { resolve } of batch) resolve();
       } catch (error) {
-        this.undo();
+        this.#undo();
         for (const { reject } of batch) reject(error);
       }
-      if (this.lines.count > this.most) this.rewrite();
+      if (this.#lines.count > this.#most) this.#rewrite();
     }
-    this.flushing = undefined;
+    this.#flushing = undefined;
   }
 
-  private async append(bytes: Buffer): Promise<void> {
-    if (this.broken) throw this.broken;
-    for (let at = 0; at < bytes.length;) at += (await writeTo(this.fd!, bytes, at, bytes.length - at)).bytesWritten;
-    await sync(this.fd!);
-    this.size += bytes.length;
+  async #append(bytes: Buffer): Promise<void> {
+    if (this.#broken) throw this.#broken;
+    for (let at = 0; at < bytes.length;) at += (await writeTo(this.#fd!, bytes, at, bytes.length - at)).bytesWritten;
+    await sync(this.#fd!);
+    this.#size += bytes.length;
   }
 
   /** Nothing of a write that failed may count after a restart. */
-  private undo(): void {
+  #undo(): void {
     try {
-      ftruncateSync(this.fd!, this.size);
-      fsyncSync(this.fd!);
+      ftruncateSync(this.#fd!, this.#size);
+      fsyncSync(this.#fd!);
     } catch (cause) {
-      this.broken ??= new Error("the storage file cannot be written", { cause });
+      this.#broken ??= new Error("the storage file cannot be written", { cause });
     }
   }
 
   /** The new file is whole and synced before it takes the old one's name. Not necessary, so it may fail. */
-  private rewrite(): void {
+  #rewrite(): void {
     try {
-      const bytes = Buffer.from(this.lines.compact());
-      replace(this.path, bytes);
+      const bytes = Buffer.from(this.#lines.compact());
+      replace(this.#path, bytes);
       syncFolder(this.#folder);
-      const old = this.fd!;
-      this.fd = openSync(this.path, "a+", 0o600);
+      const old = this.#fd!;
+      this.#fd = openSync(this.#path, "a+", 0o600);
       closeSync(old);
-      this.size = bytes.length;
+      this.#size = bytes.length;
     } catch {
       // the old one goes on, or `append` says what is wrong
     }
-    this.most = this.lines.size + (this.#options.spare ?? SPARE);
+    this.#most = this.#lines.size + (this.#options.spare ?? SPARE);
   }
 }
 

@@ -10,18 +10,18 @@ export class IndexedDbStorage implements Storage {
   readonly kind = "indexeddb";
   readonly durable = true;
   readonly shared = true;
-  private database?: IDBDatabase;
-  private scope = "";
-  private tail: Promise<unknown> = Promise.resolve();
+  #database?: IDBDatabase;
+  #scope = "";
+  #tail: Promise<unknown> = Promise.resolve();
 
   constructor(factory: IDBFactory = indexedDB) {
     this.#factory = factory;
   }
 
   open(scope: string, fresh: Meta): Promise<Saved> {
-    this.scope = scope;
+    this.#scope = scope;
     const all = IDBKeyRange.bound([scope], [scope, []]); // an array sorts behind every number and string
-    return this.transact(async (stores) => {
+    return this.#transact(async (stores) => {
       const asked = STORES.map((name) => answer<any[]>(stores(name).getAll(all)));
       const [metas, marks, outbox] = (await Promise.all(asked)) as [Meta[], Mark[], OutboxItem[]];
       if (!metas[0]) stores("meta").put(fresh, [scope, 0]);
@@ -30,8 +30,8 @@ export class IndexedDbStorage implements Storage {
   }
 
   write({ meta, mark, put = [], remove = [] }: Change): Promise<void> {
-    return this.transact(async (stores) => {
-      const at = (key: string | number): [string, string | number] => [this.scope, key];
+    return this.#transact(async (stores) => {
+      const at = (key: string | number): [string, string | number] => [this.#scope, key];
       if (mark) stores("marks").put(mark, at(mark.slot));
       for (const item of put) stores("outbox").put(item, at(item.id));
       for (const id of remove) stores("outbox").delete(at(id));
@@ -40,15 +40,15 @@ export class IndexedDbStorage implements Storage {
   }
 
   /** In the order of the calls, also while the database is opened anew. */
-  private transact<T>(work: (stores: (name: string) => IDBObjectStore) => Promise<T>, strict = false): Promise<T> {
-    const done = this.tail.then(async () => {
-      const database = (this.database ??= await this.connect());
+  #transact<T>(work: (stores: (name: string) => IDBObjectStore) => Promise<T>, strict = false): Promise<T> {
+    const done = this.#tail.then(async () => {
+      const database = (this.#database ??= await this.#connect());
       let transaction: IDBTransaction;
       try {
         transaction = database.transaction(STORES, "readwrite", { durability: strict ? "strict" : "default" });
       } catch {
-        this.database = await this.connect(); // the browser had closed it
-        transaction = this.database.transaction(STORES, "readwrite");
+        this.#database = await this.#connect(); // the browser had closed it
+        transaction = this.#database.transaction(STORES, "readwrite");
       }
       const committed = new Promise<void>((resolve, reject) => {
         transaction.oncomplete = () => resolve();
@@ -58,11 +58,11 @@ export class IndexedDbStorage implements Storage {
       await Promise.all([committed, result]);
       return result;
     });
-    this.tail = done.catch(() => {});
+    this.#tail = done.catch(() => {});
     return done;
   }
 
-  private connect(): Promise<IDBDatabase> {
+  #connect(): Promise<IDBDatabase> {
     const request = this.#factory.open(DATABASE, 1);
     request.onupgradeneeded = () => STORES.forEach((name) => request.result.createObjectStore(name));
     return answer(request).then((database) => {

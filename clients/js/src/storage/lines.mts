@@ -5,7 +5,7 @@ import type { Change, Mark, Meta, Saved } from "./storage.mjs";
 export class Lines {
   /** Lines read or added; a compact file has two or three for each scope, and one for each item and mark. */
   count = 0;
-  private scopes = new Map<string, { meta: Meta; marks: Map<number, Mark>; outbox: Map<string, OutboxItem> }>();
+  #scopes = new Map<string, { meta: Meta; marks: Map<number, Mark>; outbox: Map<string, OutboxItem> }>();
 
   /** Answers how many bytes of it are whole lines; the rest was being written when the process died. */
   read(bytes: Buffer): number {
@@ -14,7 +14,7 @@ export class Lines {
     lines.pop();
     lines.forEach((line, at) => {
       try {
-        this.apply(JSON.parse(line));
+        this.#apply(JSON.parse(line));
       } catch (cause) {
         throw new Error(`line ${at + 1} of the storage file cannot be read`, { cause });
       }
@@ -23,22 +23,22 @@ export class Lines {
   }
 
   has(scope: string): boolean {
-    return this.scopes.has(scope);
+    return this.#scopes.has(scope);
   }
 
   saved(scope: string): Saved {
-    const { meta, marks, outbox } = this.scopes.get(scope)!;
+    const { meta, marks, outbox } = this.#scopes.get(scope)!;
     return structuredClone({ meta, marks: [...marks.values()], outbox: [...outbox.values()] });
   }
 
   add(line: string): void {
-    this.apply(JSON.parse(line));
+    this.#apply(JSON.parse(line));
   }
 
   /** The same state in as few lines as can be. */
   compact(): string {
     const lines: string[] = [];
-    for (const [scope, { meta, marks, outbox }] of this.scopes) {
+    for (const [scope, { meta, marks, outbox }] of this.#scopes) {
       lines.push(JSON.stringify({ scope, meta }));
       for (const mark of marks.values()) lines.push(JSON.stringify({ scope, mark }));
       for (const item of outbox.values()) lines.push(JSON.stringify({ scope, put: [item] }));
@@ -49,14 +49,14 @@ export class Lines {
 
   get size(): number {
     let size = 0;
-    for (const { marks, outbox } of this.scopes.values()) size += 1 + marks.size + outbox.size;
+    for (const { marks, outbox } of this.#scopes.values()) size += 1 + marks.size + outbox.size;
     return size;
   }
 
-  private apply({ scope, meta, mark, put = [], remove = [] }: Change & { scope: string }): void {
+  #apply({ scope, meta, mark, put = [], remove = [] }: Change & { scope: string }): void {
     this.count++;
-    const known = this.scopes.get(scope) ?? { meta: { device: "", attempt: 0 }, marks: new Map(), outbox: new Map() };
-    this.scopes.set(scope, known);
+    const known = this.#scopes.get(scope) ?? { meta: { device: "", attempt: 0 }, marks: new Map(), outbox: new Map() };
+    this.#scopes.set(scope, known);
     if (meta) known.meta = { ...known.meta, ...meta };
     if (mark) known.marks.set(mark.slot, mark);
     for (const item of put) known.outbox.set(item.id, item);

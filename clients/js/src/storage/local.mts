@@ -12,49 +12,38 @@ export class LocalStorage implements Storage {
   readonly kind = "localstorage";
   readonly durable = true;
   readonly shared = true;
-  private prefix = "";
+  #prefix = "";
 
   constructor(keys: Keys = localStorage) {
     this.#keys = keys;
   }
 
   async open(scope: string, fresh: Meta): Promise<Saved> {
-    this.prefix = `inboxd:${encodeURIComponent(scope)}:`;
-    const text = JSON.stringify(this.read("meta") ?? fresh);
-    this.#keys.setItem(this.prefix + "meta", text); // fails here where it fails at all
+    this.#prefix = `inboxd:${encodeURIComponent(scope)}:`;
+    const text = JSON.stringify(this.#read("meta") ?? fresh);
+    this.#keys.setItem(this.#prefix + "meta", text); // fails here where it fails at all
     const saved: Saved = { meta: JSON.parse(text), marks: [], outbox: [] };
     for (let at = 0; at < this.#keys.length; at++) {
       const key = this.#keys.key(at)!;
-      const [kind] = key.startsWith(this.prefix) ? key.slice(this.prefix.length).split(":", 1) : [];
-      if (kind === "mark") saved.marks.push(this.read(key.slice(this.prefix.length)));
-      if (kind === "item") saved.outbox.push(this.read(key.slice(this.prefix.length)));
+      const [kind] = key.startsWith(this.#prefix) ? key.slice(this.#prefix.length).split(":", 1) : [];
+      if (kind === "mark") saved.marks.push(this.#read(key.slice(this.#prefix.length)));
+      if (kind === "item") saved.outbox.push(this.#read(key.slice(this.#prefix.length)));
     }
     return saved;
   }
 
   async write({ meta, mark, put = [], remove = [] }: Change): Promise<void> {
-    if (meta) this.set("meta", { ...this.read("meta"), ...meta });
-    if (mark) this.set(`mark:${mark.slot}`, mark);
-    const before = put.map((item) => this.#keys.getItem(`${this.prefix}item:${item.id}`));
-    try {
-      for (const item of put) this.set(`item:${item.id}`, item);
-    } catch (error) {
-      put.forEach((item, at) => this.restore(`${this.prefix}item:${item.id}`, before[at]!)); // full: none of them
-      throw error;
-    }
-    for (const id of remove) this.#keys.removeItem(`${this.prefix}item:${id}`);
+    if (meta) this.#set("meta", { ...this.#read("meta"), ...meta });
+    if (mark) this.#set(`mark:${mark.slot}`, mark);
+    for (const item of put) this.#set(`item:${item.id}`, item);
+    for (const id of remove) this.#keys.removeItem(`${this.#prefix}item:${id}`);
   }
 
-  private read(name: string): any {
-    return JSON.parse(this.#keys.getItem(this.prefix + name) ?? "null");
+  #read(name: string): any {
+    return JSON.parse(this.#keys.getItem(this.#prefix + name) ?? "null");
   }
 
-  private restore(key: string, text: string | null): void {
-    if (text === null) this.#keys.removeItem(key);
-    else this.#keys.setItem(key, text);
-  }
-
-  private set(name: string, value: unknown): void {
-    this.#keys.setItem(this.prefix + name, JSON.stringify(value));
+  #set(name: string, value: unknown): void {
+    this.#keys.setItem(this.#prefix + name, JSON.stringify(value));
   }
 }

@@ -23,7 +23,7 @@ export interface Saved {
   outbox: OutboxItem[];
 }
 
-/** All of it or nothing. When `write` resolves it is as durable as the storage can make it. */
+/** When `write` resolves it is as durable as the storage can make it; when it rejects, nobody knows. */
 export interface Change {
   meta?: Partial<Meta>;
   mark?: Mark;
