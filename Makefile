@@ -49,7 +49,7 @@ chaos: .venv/installed-dev
 	.venv/bin/python -m scripts.chaos $(or $(ARGS),--report docs/chaos-report.md)
 
 screenshots: .venv/installed-dev tools
-	.venv/bin/python -m scripts.screenshots
+	.venv/bin/python -m tests.browser.screenshots
 
 clean:
 	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
