@@ -36,19 +36,11 @@ export function Chat({ session, auth, onLeave, onToken }) {
     <${ConnectionBar} session=${session} onLeave=${onLeave} />
     <${Notices} session=${session} />
     ${needsToken && html`<${TokenForm} user=${session.user} onToken=${onToken} />`}
-    <${Conversations} session=${session} open=${conversation?.peer} onOpen=${show} />
-    <main class="main" aria-label=${row ? `Conversation with ${row.peer}` : "No conversation"}>
-      ${row ? html`
-        <header class="heading">
-          <button type="button" class="quiet back" data-testid="back" onClick=${() => show(null)}>
-            <span aria-hidden="true">←</span><span class="unseen">Back to the conversations</span>
-          </button>
-          <span class="face hue-${hueOf(row.peer)}" aria-hidden="true">${initials(row.peer)}</span>
-          <h2><bdi>${row.peer}</bdi></h2>
-        </header>
-        <${Log} key=${row.peer} session=${session} conversation=${conversation} row=${row} />
-        <${Composer} key=${`to ${row.peer} ${view.restored}`} session=${session} row=${row} />`
-      : html`<${Welcome} />`}
+    <main class="both">
+      <${Conversations} session=${session} open=${conversation?.peer} onOpen=${show} />
+      <section class="main" aria-label=${row ? `Conversation with ${row.peer}` : "No conversation"}>
+        ${row ? html`<${Open} key=${row.peer} session=${session} conversation=${conversation} row=${row} />` : html`<${Welcome} />`}
+      </section>
     </main>
   </div>`;
 }
@@ -64,6 +56,19 @@ function useFocus(peer) {
 }
 
 const narrow = () => matchMedia("(max-width: 46rem)").matches;
+
+function Open({ session, conversation, row }) {
+  return html`
+    <header class="heading">
+      <button type="button" class="quiet back" data-testid="back" onClick=${() => show(null)}>
+        <span aria-hidden="true">←</span><span class="unseen">Back to the conversations</span>
+      </button>
+      <span class="face hue-${hueOf(row.peer)}" aria-hidden="true">${initials(row.peer)}</span>
+      <h2><bdi>${row.peer}</bdi></h2>
+    </header>
+    <${Log} session=${session} conversation=${conversation} row=${row} />
+    <${Composer} key=${session.view.restored} session=${session} row=${row} />`;
+}
 
 function Notices({ session }) {
   const { caught, trouble } = session.view;

@@ -4,7 +4,7 @@ import { compare, improves, placed } from "./model.mjs";
 
 const PAGE = 50;
 const SETTLE = 150; // ms until what was put in front is drawn
-const MOST = 400; // loaded at once while the end is in view
+const MOST = 100; // loaded while the end is in view; more on scrolling up
 
 export class Conversation {
   records = [];

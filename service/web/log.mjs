@@ -5,13 +5,14 @@ import { logItems } from "./model.mjs";
 import { Message } from "./message.mjs";
 import { day, gapText } from "./text.mjs";
 
-const NEAR_END = 64; // px
+const SLACK = 4; // px; positions are rounded
+const NEAR_END = 64;
 const NEAR_START = 400;
 
 export function Log({ session, conversation, row }) {
   const { view, user } = session;
   const box = useRef(null);
-  const place = useRef({ stuck: true, anchor: null, top: 0 });
+  const place = useRef({ stuck: true, anchor: null, anchorTop: 0, top: 0 });
   const items = logItems({
     me: user, row, records: conversation.records, outbox: view.outbox, gaps: view.gaps,
     newAfter: conversation.newAfter, atStart: conversation.atStart,
@@ -30,10 +31,12 @@ export function Log({ session, conversation, row }) {
     if (short && !conversation.dry && !conversation.loading) session.older();
   });
   const onScroll = () => {
-    conversation.atEnd = remember(box.current, place.current);
+    const { atEnd } = conversation;
+    remember(box.current, place.current);
+    conversation.atEnd = below(box.current) < NEAR_END;
     if (conversation.atEnd) session.seen();
     if (box.current.scrollTop < NEAR_START) session.older();
-    session.redraw();
+    if (conversation.atEnd !== atEnd) session.redraw();
   };
   const toEnd = () => {
     box.current.scrollTop = box.current.scrollHeight;
@@ -54,10 +57,11 @@ export function Log({ session, conversation, row }) {
   </div>`;
 }
 
+// Always there and of one height: what it says moves nothing.
 function Top({ conversation, empty }) {
-  if (conversation.loading) return html`<li class="note" key="top">…</li>`;
-  if (empty) return html`<li class="note empty" key="top">No messages yet. Say hello.</li>`;
-  return conversation.atStart && html`<li class="note" key="top">This is where it begins.</li>`;
+  const { loading, atStart } = conversation;
+  const said = loading ? "…" : empty ? "No messages yet. Say hello." : atStart && "This is where it begins.";
+  return html`<li class="note top">${said}</li>`;
 }
 
 function Item({ item, session }) {
@@ -69,17 +73,22 @@ function Item({ item, session }) {
   return html`<${Message} item=${item} session=${session} />`;
 }
 
-/** Notes where the log stands; whether its end is in view. */
+const below = (box) => box.scrollHeight - box.scrollTop - box.clientHeight;
+
+/** Notes where the log stands. `stuck`: at the very end, where new messages carry it along. */
 function remember(box, place) {
-  place.stuck = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END;
+  place.stuck = below(box) < SLACK;
   place.anchor = box.querySelector("[data-id]");
-  place.top = place.anchor ? place.anchor.offsetTop - box.scrollTop : 0;
-  return place.stuck;
+  place.anchorTop = place.anchor?.offsetTop ?? 0;
+  place.top = box.scrollTop;
 }
 
-// What came in above has moved the first message down: the log goes with it.
+// What came in above has moved the first message down: the log goes with it. Whoever has scrolled since the last look
+// (the event for that comes later) stays where that led.
 function restore(box, place) {
-  if (place.stuck) box.scrollTop = box.scrollHeight;
-  else if (place.anchor?.isConnected) box.scrollTop = place.anchor.offsetTop - place.top;
+  const moved = Math.abs(box.scrollTop - place.top) > 1;
+  const shift = place.anchor?.isConnected ? place.anchor.offsetTop - place.anchorTop : 0;
+  if (place.stuck && (!moved || below(box) < SLACK)) box.scrollTop = box.scrollHeight;
+  else if (shift !== 0) box.scrollTop += shift;
   remember(box, place);
 }
