@@ -8,7 +8,7 @@ import { InboxClient } from "../../service/web/sdk/inboxd.mjs";
 import { FileStorage } from "./dist/node.mjs";
 
 const text = { type: "string" };
-const names = ["url", "user", "device", "state", "log", "token-file", "ping-interval", "patience", "ack-delay", "backoff-first",
+const names = ["url", "user", "device", "state", "log", "token-file", "ping-interval", "patience", "try-timeout", "ack-delay", "backoff-first",
   "backoff-most", "steady", "window"];
 const { values: given } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, text])) });
 const ms = (name) => given[name] && { [name.replace(/-(.)/g, (_, c) => c.toUpperCase())]: Number(given[name]) * 1000 };
@@ -48,7 +48,7 @@ const network = new Network();
 const client = new InboxClient({
   url: given.url, user: given.user, device: given.device, storage: new DeadlyStorage(given.state), WebSocket, network,
   ...(given["token-file"] && { getToken: readToken }), ...(given.window && { window: Number(given.window) }),
-  ...ms("ping-interval"), ...ms("patience"), ...ms("ack-delay"), ...ms("backoff-first"), ...ms("backoff-most"), ...ms("steady"),
+  ...ms("ping-interval"), ...ms("patience"), ...ms("try-timeout"), ...ms("ack-delay"), ...ms("backoff-first"), ...ms("backoff-most"), ...ms("steady"),
 });
 
 client.on("message", async (message) => {

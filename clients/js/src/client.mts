@@ -174,7 +174,10 @@ export class InboxClient {
 
   /** What is not yet accepted, in order. */
   outbox(): Promise<T.OutboxItem[]> {
-    return this.#after(async () => structuredClone(this.#sender.outbox.list()));
+    return this.#after(async () => {
+      await this.#sender.writer.idle(); // what is told outlives a crash
+      return structuredClone(this.#sender.outbox.list());
+    });
   }
 
   /** One page of the past. Rejects `not_connected` where there is no connection. */

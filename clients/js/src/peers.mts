@@ -57,7 +57,10 @@ export class Peers {
     const { t } = post;
     if (t === "items") {
       for (const item of post.put) this.#sender.outbox.merge(item, this.follower);
-      for (const id of post.remove) this.#sender.gone(id);
+      for (const id of post.remove) {
+        this.#sender.gone(id);
+        if (!this.follower) this.#sender.writer.remove(id).catch(() => {}); // we may have stored it after that tab
+      }
       void this.#sender.pump();
     }
     if (t === "accepted") this.#sender.outbox.remove(post.id);

@@ -82,8 +82,9 @@ export class Sender {
       const { error: _, ...rest } = item;
       const fresh: OutboxItem = { ...rest, state: "queued", triedAt: null };
       await this.#stored(this.writer.put([fresh]), id);
-      if (this.outbox.get(id) !== item) throw new SendError("discarded", "discarded", id);
-      this.outbox.put(fresh);
+      const now = this.outbox.get(id);
+      if (!now) throw new SendError("discarded", "discarded", id);
+      if (now === item) this.outbox.put(fresh); // else somebody asked twice
       this.#changed([fresh]);
       void this.pump();
     }
@@ -93,9 +94,14 @@ export class Sender {
   /** Gives a message up. If it was tried it may be in all the same. */
   async discard(id: string): Promise<void> {
     await this.#adding.get(id)?.stored.catch(() => {});
-    const item = this.outbox.get(id);
+    const item = this.outbox.remove(id); // first here: no answer may store it anew
     if (!item) throw new SendError("not_found", "not in the outbox", id);
-    await this.#stored(this.writer.remove(id), id);
+    try {
+      await this.#stored(this.writer.remove(id), id);
+    } catch (error) {
+      this.outbox.put(item);
+      throw error;
+    }
     this.gone(id);
     this.#changed([], [id]);
   }
@@ -121,7 +127,7 @@ export class Sender {
   refused({ id, code, message, retryable, retry_after }: Frame): void {
     const verdict = this.outbox.refused(id, code, message, retryable === true, this.#core.clock.now(), retry_after);
     if (verdict === "skip") this.#write?.(JSON.stringify({ type: "skip", id }));
-    if (verdict === "failed") this.#fail([this.outbox.get(id)!]);
+    if (verdict === "failed") void this.#keep([this.outbox.get(id)!]);
     if (verdict === "again") this.#changed([this.outbox.get(id)!]);
     void this.pump();
   }
@@ -153,11 +159,7 @@ export class Sender {
     const write = this.#write;
     const { clock } = this.#core;
     const { send, failed, stale } = this.outbox.turn(clock.now(), clock.wall());
-    this.#fail(failed);
-    if (stale.length) {
-      this.#keep(stale);
-      for (const { id } of stale) this.#core.tell({ t: "event", type: "stale", event: { id } });
-    }
+    void this.#keep([...failed, ...stale]);
     if (!write || !send.length) return;
     const { pauses } = this.outbox;
     const first = send.filter(({ triedAt }) => triedAt === null);
@@ -188,15 +190,14 @@ export class Sender {
     return true;
   }
 
-  #fail(items: OutboxItem[]): void {
-    if (items.length) this.#keep(items);
-    for (const { id, error } of items) this.#core.tell({ t: "failed", id, ...error! });
-  }
-
-  /** Stores a new state of items that stay. */
-  #keep(items: OutboxItem[]): void {
-    this.writer.put(items).catch((error) => report(this.#core, "storage_failed", error));
+  /** Stores what became of items that stay, then tells it: what somebody was told outlives a crash. */
+  async #keep(items: OutboxItem[]): Promise<void> {
+    if (!items.length) return;
+    await this.writer.put(items).catch((error) => report(this.#core, "storage_failed", error));
     this.#changed(items);
+    for (const { id, error } of items) {
+      this.#core.tell(error ? { t: "failed", id, ...error } : { t: "event", type: "stale", event: { id } });
+    }
   }
 
   #changed(put: OutboxItem[], remove: string[] = []): void {
