@@ -103,7 +103,7 @@ class Storage:
                 yield transaction
                 await transaction.end()
             finally:
-                await finish_anyway(self._end(database, transaction))
+                await finish_first(asyncio.ensure_future(self._end(database, transaction)))
 
     async def _end(self, database: Database, transaction: "Transaction") -> None:
         """Behind a commit that may still be on its way: the thread does one after the other."""
@@ -118,15 +118,7 @@ class Storage:
 
     async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         """Also when cancelled this waits for the end, so that nobody else finds the database in the middle."""
-        future = asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            if not future.done():
-                await asyncio.wait([future])
-            if not future.cancelled():
-                future.exception()
-            raise
+        return await finish_first(asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments))
 
 
 class Transaction:
@@ -168,7 +160,7 @@ class Transaction:
 
     async def end(self) -> None:
         """Commits."""
-        await finish_anyway(self._end())
+        await finish_first(asyncio.ensure_future(self._end()))
 
     async def _end(self) -> None:
         await self._in_thread(self._database.commit, self._last)
@@ -177,6 +169,21 @@ class Transaction:
             callback()
 
 
+async def finish_first(work: asyncio.Future[T]) -> T:
+    """What was begun is finished before a cancellation goes on, however often it comes: this takes no time."""
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as again:
+            cancelled = again
+    if cancelled is not None:
+        if not work.cancelled():
+            work.exception()  # nobody is left to be told
+        raise cancelled
+    return work.result()
+
+
 async def finish_anyway(work: Coroutine[Any, Any, None]) -> None:
-    """What was begun is finished, also when whoever waits is cancelled."""
+    """What was begun is finished, also when whoever waits is cancelled and does not wait any more."""
     await asyncio.shield(asyncio.ensure_future(work))

@@ -160,6 +160,8 @@ async def test_the_applications_writes_the_cursor_and_an_answer_are_one(
         await server.until(lambda: server.frames("<", "send"), "the answer")
     with sqlite3.connect(tmp_path / "bob.sqlite3") as db_file:
         assert db_file.execute("SELECT id FROM mine").fetchall() == [("m-1",)]
+        stored = db_file.execute("SELECT value FROM inboxd_meta WHERE name = 'cursor'").fetchone()
+        assert stored == (server.frames(">", "message")[0]["cursor"],)
     db_file.close()
     assert [frame["id"] for frame in server.frames("<", "send")] == ["answer-1"]
 
