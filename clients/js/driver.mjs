@@ -48,7 +48,8 @@ const network = new Network();
 const client = new InboxClient({
   url: given.url, user: given.user, device: given.device, storage: new DeadlyStorage(given.state), WebSocket, network,
   ...(given["token-file"] && { getToken: readToken }), ...(given.window && { window: Number(given.window) }),
-  ...ms("ping-interval"), ...ms("patience"), ...ms("try-timeout"), ...ms("ack-delay"), ...ms("backoff-first"), ...ms("backoff-most"), ...ms("steady"),
+  ...ms("ping-interval"), ...ms("patience"), ...ms("try-timeout"), ...ms("ack-delay"),
+  ...ms("backoff-first"), ...ms("backoff-most"), ...ms("steady"),
 });
 
 client.on("message", async (message) => {

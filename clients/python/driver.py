@@ -42,7 +42,8 @@ class Driver:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         given = {
-            "ping_interval": options.ping_interval, "patience": options.patience, "try_timeout": options.try_timeout, "ack_delay": options.ack_delay,
+            "ping_interval": options.ping_interval, "patience": options.patience,
+            "try_timeout": options.try_timeout, "ack_delay": options.ack_delay,
             "backoff_first": options.backoff_first, "backoff_most": options.backoff_most, "steady": options.steady,
         }  # fmt: skip
         self.client = InboxClient(
@@ -210,7 +211,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--url", required=True)
     for name in ("--user", "--device", "--state", "--log", "--token-file"):
         parser.add_argument(name)
-    for name in ("--ping-interval", "--patience", "--try-timeout", "--ack-delay", "--backoff-first", "--backoff-most", "--steady"):
+    seconds = ("ping-interval", "patience", "try-timeout", "ack-delay", "backoff-first", "backoff-most", "steady")
+    for name in [f"--{name}" for name in seconds]:
         parser.add_argument(name, type=float)
     parser.add_argument("--window", type=int)
     parser.add_argument("--transactional", action="store_true")

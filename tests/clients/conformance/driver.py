@@ -29,6 +29,7 @@ BOTH = pytest.mark.parametrize("kind", KINDS)
 QUICK = {
     "ping-interval": 20 * UNIT,
     "patience": 0.5 * UNIT,
+    "try-timeout": 5 * UNIT,
     "ack-delay": 0.002,
     "backoff-first": 0.01,
     "backoff-most": 0.04,

@@ -17,7 +17,7 @@ from tests.clients.conformance.client import Client
 from tests.clients.conformance.driver import KINDS
 from tests.clients.conformance.judgement import violations
 
-PATIENT = {"ping-interval": None, "patience": None, "backoff-first": 0.05, "backoff-most": 0.3}
+PATIENT = {"ping-interval": None, "patience": None, "try-timeout": None, "backoff-first": 0.05, "backoff-most": 0.3}
 """Options: the service's own intervals, and tries that come soon."""
 
 

@@ -7,7 +7,7 @@ from tests.clients.conformance.conftest import Open
 from tests.clients.conformance.stage import Stage
 from tests.clients.scripted.script import Fault, Silence, What, When
 
-LIVELY = {"ping_interval": 0.15 * UNIT, "patience": 0.4 * UNIT}
+LIVELY = {"ping_interval": 0.15 * UNIT, "patience": 0.4 * UNIT, "try_timeout": 0.6 * UNIT}
 """Seconds: a silent connection is given up soon, and not while this machine is merely busy."""
 
 POINTS = (

@@ -58,6 +58,7 @@ class ScriptedServer:
             process_request=self._handshake,
             compression=None,
             ping_interval=None,
+            open_timeout=None,  # a handshake is silent for as long as the client waits
             max_size=None,
             close_timeout=0.2,
         )

@@ -82,7 +82,7 @@ class Session:
                     await self._take(json.loads(line))
                 await self.flush()
         except (ConnectionClosed, EndedError):
-            pass
+            await self._be_silent()
         except (ClientAtFaultError, ValueError, KeyError) as fault:
             self.server.breach(f"{self.user}/{self.device}: {fault}")
             await self.close(4500, "scripted: the client is at fault")
@@ -90,6 +90,13 @@ class Session:
             if self._pump is not None:
                 self._pump.cancel()
                 await asyncio.gather(self._pump, return_exceptions=True)
+
+    async def _be_silent(self) -> None:
+        """Where the script wants that: until the client goes away."""
+        if self.silent:
+            with contextlib.suppress(ConnectionClosed):
+                async for _ in self.connection:
+                    continue
 
     async def _take(self, frame: Frame) -> None:
         self.server.heard(self, frame)
@@ -355,7 +362,7 @@ class Session:
     def silence(self) -> None:
         """The peer is there, and says nothing any more."""
         self.silent = True
-        self.connection.transport.pause_reading()
+        self.connection.protocol.send_frame = lambda _: None  # type: ignore[method-assign]  # no pong either
         raise EndedError
 
 
