@@ -1,8 +1,10 @@
 """A browser for each module, a person's own context for each test, and nothing that a page may not do."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from playwright.async_api import Browser, Playwright
@@ -16,19 +18,40 @@ from tests.browser.watch import Watch
 from tests.support.api import Api
 
 # A browser on a busy machine may be late; a connection that is cut for that would make what a test says untrue.
-PATIENT = {"ping_interval": duration(20), "hello_timeout": duration(20)}
+PATIENT: dict[str, Any] = {"ping_interval": duration(20), "hello_timeout": duration(20)}
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One for all modules that leave it as it is: starting one costs more than most tests do."""
+    service = Service(tmp_path_factory.mktemp("shared"), **PATIENT)
+    service.start()
+    yield service
+    service.close()
 
 
 @pytest.fixture(scope="module")
-def settings() -> dict[str, Any]:
-    """Of the module's service, without `INBOXD_`; a module may have its own."""
-    return {}
+def settings() -> dict[str, Any] | None:
+    """Of the module's own service, without `INBOXD_`; None: it may share one with others."""
+    return None
 
 
 @pytest.fixture(scope="module")
-def service(serve: Callable[..., Service], settings: dict[str, Any]) -> Service:
+def service(request: pytest.FixtureRequest, serve: Callable[..., Service], settings: dict[str, Any] | None) -> Service:
     chrome.program()  # without a browser no service need be started
+    if settings is None:
+        return cast("Service", request.getfixturevalue("shared"))
     return serve(**PATIENT, **settings)
+
+
+@asynccontextmanager
+async def gone(service: Service) -> AsyncIterator[None]:
+    """While this holds, there is no service."""
+    await asyncio.to_thread(service.stop)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(service.start)
 
 
 @pytest.fixture

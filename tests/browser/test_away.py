@@ -10,8 +10,14 @@ from playwright.async_api import expect
 from scripts.lab import processes
 from scripts.lab.service import Service
 from tests.browser.chat import Chat
-from tests.browser.conftest import Enter
+from tests.browser.conftest import Enter, gone
 from tests.support.api import Api
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, Any]:
+    """A service to be broken."""
+    return {}
 
 
 async def cut_by_the_button(chat: Chat) -> None:
@@ -105,12 +111,11 @@ async def test_the_page_says_when_it_will_try_again(service: Service, enter: Ent
     chat = await enter(alice)
     chat.watch.cut = True
     await chat.talk_to(bob)
-    await asyncio.to_thread(service.stop)
-    await chat.is_state("reconnecting")
-    await expect(chat.by("retry-in")).to_have_text(re.compile(r"\d|now", re.IGNORECASE))
-    await chat.write("into the dark")
-    await chat.is_in_state("into the dark", "queued")
-    await asyncio.to_thread(service.start)
+    async with gone(service):
+        await chat.is_state("reconnecting")
+        await expect(chat.by("retry-in")).to_have_text(re.compile(r"\d|now", re.IGNORECASE))
+        await chat.write("into the dark")
+        await chat.is_in_state("into the dark", "queued")
     await chat.is_live()
     await chat.has_sent("into the dark")
     await chat.shows("into the dark")

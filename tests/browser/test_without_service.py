@@ -1,15 +1,22 @@
 """The page opens where there is no service and no network, and shows what it has."""
 
-import asyncio
 from typing import Any
 
+import pytest
 from playwright.async_api import expect
 
 from scripts.lab.service import Service
 from tests.browser.chat import Chat
-from tests.browser.conftest import Enter
+from tests.browser.conftest import Enter, Fresh, gone
 from tests.support.api import Api
 from tests.support.device import Device
+
+
+@pytest.fixture(scope="module")
+def settings() -> dict[str, Any]:
+    """A service to be broken."""
+    return {}
+
 
 INSTALLED = """async () => {
   await navigator.serviceWorker.ready;
@@ -34,23 +41,22 @@ async def test_without_the_service_the_page_opens_and_what_is_written_goes_out_o
     service: Service, enter: Enter, api: Api, alice: str, bob: str
 ) -> None:
     chat = await talked(enter, api, alice, bob)
-    await asyncio.to_thread(service.stop)
-    await chat.write("while it ends")
-    await chat.reload()
-    await chat.shows("before", "while it ends")
-    await chat.write("without it")
-    for text in ("while it ends", "without it"):
-        await chat.is_in_state(text, "queued")
-    await chat.page.close()
-    again = await Chat.open(chat.page.context, chat.watch, service.url, alice)
-    await again.pick(bob)
-    await again.shows("before", "while it ends", "without it")
-    await asyncio.to_thread(service.start)
+    texts = ["before", "when it has gone", "on a page without it"]
+    async with gone(service):
+        await chat.write("when it has gone")
+        await chat.reload()
+        await chat.shows("before", "when it has gone")
+        await chat.write("on a page without it")
+        for text in texts[1:]:
+            await chat.is_in_state(text, "queued")
+        await chat.page.close()
+        again = await Chat.open(chat.page.context, chat.watch, service.url, alice)
+        await again.pick(bob)
+        await again.shows(*texts)
     await again.is_live()
-    await again.has_sent("before", "while it ends", "without it")
+    await again.has_sent(*texts)
     async with Device(service.url, bob) as phone:
-        entries = await phone.receive(3)
-        assert [entry["body"]["text"] for entry in entries] == ["before", "while it ends", "without it"]
+        assert [entry["body"]["text"] for entry in await phone.receive(3)] == texts
 
 
 async def test_without_a_network_the_page_opens_with_its_conversations(
@@ -81,7 +87,9 @@ async def test_the_page_can_be_installed(enter: Enter, alice: str) -> None:
     assert {fault["errorId"] for fault in faults["installabilityErrors"]} <= {"in-incognito"}
 
 
-async def test_a_browser_that_keeps_nothing_is_said_to(enter: Enter, fresh: Any, service: Service, alice: str) -> None:
+async def test_a_browser_that_keeps_nothing_is_said_to(
+    enter: Enter, fresh: Fresh, service: Service, alice: str
+) -> None:
     context, watch = await fresh()
     for name in ("indexedDB", "localStorage"):
         await context.add_init_script(
