@@ -81,7 +81,7 @@ const commands = {
   release: () => (letGo?.(), (held = undefined)),
   fail: ({ times }) => (failures = times),
   retry: ({ id }) => quietly(client.retry(id)),
-  discard: ({ id }) => quietly(client.discard(id)),
+  discard: ({ id }) => quietly(client.discard(id).then(() => say({ event: "failed", id, code: "discarded" }))),
   outbox: async () => say({ event: "outbox", items: await client.outbox() }),
   history: ({ do: _, ...query }) =>
     client.history(query).then((page) => say({ event: "history", ...page }), ({ code }) => say({ event: "history_failed", code })),
