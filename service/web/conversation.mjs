@@ -4,7 +4,7 @@ import { compare, improves, placed } from "./model.mjs";
 
 const PAGE = 50;
 const SETTLE = 150; // ms until what was put in front is drawn
-const MOST = 100; // loaded while the end is in view; more on scrolling up
+const MOST = 200; // loaded while the end is in view; more on scrolling up
 
 export class Conversation {
   records = [];
@@ -28,8 +28,19 @@ export class Conversation {
   }
 
   async load() {
-    this.#set(await this.#session.store.page(this.peer, null, PAGE));
+    this.add(await this.#session.store.page(this.peer, null, PAGE)); // some may have come meanwhile
     this.#settle();
+  }
+
+  /** Brings in what the server has of the newest ones and the store has not. */
+  async mend() {
+    this.loading = true;
+    try {
+      await this.#session.history(this.peer, null, PAGE);
+      await this.reload();
+    } finally {
+      this.#settle();
+    }
   }
 
   /** What is stored now, as far back as was loaded. */
@@ -67,7 +78,7 @@ export class Conversation {
   #settle() {
     setTimeout(() => {
       this.loading = false;
-      this.#session.redraw();
+      this.#session.show({});
     }, SETTLE);
   }
 

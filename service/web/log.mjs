@@ -34,9 +34,9 @@ export function Log({ session, conversation, row }) {
     const { atEnd } = conversation;
     remember(box.current, place.current);
     conversation.atEnd = below(box.current) < NEAR_END;
-    if (conversation.atEnd) session.seen();
+    if (conversation.atEnd) session.readOpen();
     if (box.current.scrollTop < NEAR_START) session.older();
-    if (conversation.atEnd !== atEnd) session.redraw();
+    if (conversation.atEnd !== atEnd) session.show({});
   };
   const toEnd = () => {
     box.current.scrollTop = box.current.scrollHeight;
