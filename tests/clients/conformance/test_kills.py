@@ -14,51 +14,52 @@ async def again(stage: Stage) -> None:
     await stage.live()
 
 
-@pytest.fixture(params=(False, True), ids=("log file", "log in the same transaction"))
-def transactional(request: pytest.FixtureRequest, kind: str) -> bool:
-    if request.param and kind == "javascript":
-        pytest.skip("only the Python client lends its database to the application")
-    return bool(request.param)
+def logs(kind: str) -> tuple[bool, ...]:
+    """Only the Python client lends its database to the application, for a log in the transaction of the cursor."""
+    return (False, True) if kind == "python" else (False,)
 
 
-async def test_killed_in_the_handler(fresh: Open, transactional: bool) -> None:
+async def test_killed_in_the_handler(fresh: Open, kind: str) -> None:
     """Handed over again, and in the log once."""
-    stage = await fresh(transactional=transactional)
-    await stage.live()
-    stage.deliver(2)
-    await stage.settled()
-    await stage.do("kill_in_handler")
-    stage.deliver(3)
-    await again(stage)
-    assert [event for event in stage.drivers[0].of("handling") if event["message"]["id"] == "in3"]
-    await stage.settled()
-
-
-async def test_killed_between_the_handler_and_the_ack(fresh: Open, transactional: bool) -> None:
-    """The cursor is on the disk, and the service does not know."""
-    stage = await fresh(transactional=transactional)
-    await stage.live()
-    stage.deliver(2)
-    await stage.settled()
-    await stage.do("kill_after_handler")
-    stage.deliver(3)
-    await again(stage)
-    logged = [message["id"] for message in stage.home.log()]
-    assert "in3" in logged
-    await stage.settled()
-    assert "in3" not in [event["message"]["id"] for event in stage.driver.of("handling")], "handed over again"
-
-
-async def test_killed_again_and_again_with_a_small_window(fresh: Open, transactional: bool) -> None:
-    stage = await fresh(transactional=transactional, window=2)
-    await stage.live()
-    stage.deliver(6)
-    for point in ("kill_after_handler", "kill_in_handler", "kill_after_handler"):
+    for transactional in logs(kind):
+        stage = await fresh(transactional=transactional)
+        await stage.live()
+        stage.deliver(2)
         await stage.settled()
-        await stage.do(point)
-        stage.deliver(4)
+        await stage.do("kill_in_handler")
+        stage.deliver(3)
         await again(stage)
-    await stage.settled()
+        assert [event for event in stage.drivers[0].of("handling") if event["message"]["id"] == "in3"]
+        await stage.settled()
+
+
+async def test_killed_between_the_handler_and_the_ack(fresh: Open, kind: str) -> None:
+    """The cursor is on the disk, and the service does not know."""
+    for transactional in logs(kind):
+        stage = await fresh(transactional=transactional)
+        await stage.live()
+        stage.deliver(2)
+        await stage.settled()
+        await stage.do("kill_after_handler")
+        stage.deliver(3)
+        await again(stage)
+        logged = [message["id"] for message in stage.home.log()]
+        assert "in3" in logged
+        await stage.settled()
+        assert "in3" not in [event["message"]["id"] for event in stage.driver.of("handling")], "handed over again"
+
+
+async def test_killed_again_and_again_with_a_small_window(fresh: Open, kind: str) -> None:
+    for transactional in logs(kind):
+        stage = await fresh(transactional=transactional, window=2)
+        await stage.live()
+        stage.deliver(6)
+        for point in ("kill_after_handler", "kill_in_handler", "kill_after_handler"):
+            await stage.settled()
+            await stage.do(point)
+            stage.deliver(4)
+            await again(stage)
+        await stage.settled()
 
 
 @pytest.mark.parametrize("nth", (1, 2))

@@ -8,7 +8,7 @@ import pytest
 from tests.clients.conformance.conftest import Open
 from tests.clients.conformance.stage import Stage
 from tests.clients.scripted.rules import MOST_UNANSWERED
-from tests.clients.scripted.script import Close, Cut, Fault, Refuse, What, When
+from tests.clients.scripted.script import Close, Cut, Delay, Fault, Refuse, What, When
 
 AGAIN = ("unavailable", "internal", "overloaded", "rate_limited")
 FOR_GOOD = ("invalid_field", "forbidden", "id_reused", "too_large")
@@ -106,9 +106,15 @@ async def test_a_send_discarded_while_there_is_no_connection_never_goes_out(stag
 
 
 async def test_many_sends_go_in_order_and_few_at_a_time(stage: Stage) -> None:
-    stage.play(Fault(When.BEFORE, What.ACCEPTED, Cut(), 50), Fault(When.BEFORE, What.SEND, Close(1013), 40))
+    stage.play(
+        Fault(When.BEFORE, What.ACCEPTED, Delay(0.2)),  # meanwhile it sends as many as it may
+        Fault(When.BEFORE, What.ACCEPTED, Cut(), 50),
+        Fault(When.BEFORE, What.SEND, Close(1013), 40),
+    )
+    stage.server.down = True
     stage.server.cut()
-    await stage.send(3 * MOST_UNANSWERED)
+    await stage.stored(await stage.send(3 * MOST_UNANSWERED))
+    stage.server.down = False
     await stage.settled()
 
 

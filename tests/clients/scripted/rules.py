@@ -165,7 +165,6 @@ class Rules:
         assert self.device is not None
         sends = self.device.sends
         require(id not in self.on_the_way, "the same id twice at a time", frame)
-        require(len(self.on_the_way) < MOST_UNANSWERED, f"more than {MOST_UNANSWERED} unanswered", frame)
         send = sends.setdefault(id, Send(len(sends), frame["to"], fingerprint(frame["body"])))
         require(send.to == frame["to"], f"another recipient than the first time ({send.to})", frame)
         require(send.body == fingerprint(frame["body"]), f"another body than the first time ({send.body})", frame)

@@ -14,7 +14,7 @@ from websockets.frames import Frame as WebSocketFrame
 from websockets.frames import Opcode
 
 from tests.clients.scripted.inboxes import Entry, Frame, Inbox, RefusedError
-from tests.clients.scripted.rules import ClientAtFaultError, Installation, Rules
+from tests.clients.scripted.rules import MOST_UNANSWERED, ClientAtFaultError, Installation, Rules
 from tests.clients.scripted.script import (
     WRITTEN,
     Action,
@@ -67,36 +67,41 @@ class Session:
         self._refusals: dict[str, tuple[Refuse, int]] = {}
         self._span: tuple[Refuse, int] | None = None
         self._writing = asyncio.Lock()
+        self.unanswered = 0  # sends that have arrived
+        self._arrived = asyncio.Queue[Frame | None]()
         self._pump: asyncio.Task[None] | None = None
 
     # The whole connection
 
     async def run(self) -> None:
+        reader = asyncio.create_task(self._read())
         try:
-            async for data in self.connection:
-                if self.silent:
-                    continue
-                if not isinstance(data, str):
-                    raise ClientAtFaultError(f"a binary frame: {data[:100]!r}")
-                for line in data.split("\n"):
-                    await self._take(json.loads(line))
-                await self.flush()
+            while (frame := await self._arrived.get()) is not None:
+                await self._take(frame)
+                if self._arrived.empty():
+                    await self.flush()
         except (ConnectionClosed, EndedError):
-            await self._be_silent()
+            if self.silent:
+                await reader  # until the client goes away
         except (ClientAtFaultError, ValueError, KeyError) as fault:
             self.server.breach(f"{self.user}/{self.device}: {fault}")
             await self.close(4500, "scripted: the client is at fault")
         finally:
-            if self._pump is not None:
-                self._pump.cancel()
-                await asyncio.gather(self._pump, return_exceptions=True)
+            tasks = [task for task in (reader, self._pump) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _be_silent(self) -> None:
-        """Where the script wants that: until the client goes away."""
-        if self.silent:
-            with contextlib.suppress(ConnectionClosed):
-                async for _ in self.connection:
-                    continue
+    async def _read(self) -> None:
+        """Takes from the wire what comes, however long this server takes to answer; None at its end."""
+        with contextlib.suppress(ConnectionClosed):
+            async for data in self.connection:
+                for frame in frames_of(data):
+                    self.unanswered += frame.get("type") == "send"
+                    if self.unanswered > MOST_UNANSWERED:
+                        self.server.breach(f"{self.user}/{self.device}: more than {MOST_UNANSWERED} unanswered sends")
+                    self._arrived.put_nowait(frame)
+        self._arrived.put_nowait(None)
 
     async def _take(self, frame: Frame) -> None:
         self.server.heard(self, frame)
@@ -261,6 +266,7 @@ class Session:
             await self.moment(When.BEFORE, what)
         async with self._writing:
             self._raise_if_over()
+            self.unanswered -= frame.get("id") in self.rules.on_the_way
             self.rules.sends(frame)
             self.server.said(self, frame)
             line = json.dumps({**frame, **self.server.extra})
@@ -362,8 +368,17 @@ class Session:
     def silence(self) -> None:
         """The peer is there, and says nothing any more."""
         self.silent = True
-        self.connection.protocol.send_frame = lambda _: None  # type: ignore[method-assign]  # no pong either
+        self.connection.protocol.send_frame = lambda _: None  # type: ignore[method-assign,assignment]  # no pong
         raise EndedError
+
+
+def frames_of(data: str | bytes) -> list[Frame]:
+    """One for each line; what is no JSON object becomes a frame without a type."""
+    try:
+        found = [json.loads(line) for line in data.split("\n")] if isinstance(data, str) else [{"binary": True}]
+    except ValueError:
+        found = [{"not JSON": str(data)}]
+    return [frame if isinstance(frame, dict) else {"no object": frame} for frame in found]
 
 
 def rewound(after: Cursor, cursor: Cursor) -> Frame:

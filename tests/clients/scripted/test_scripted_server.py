@@ -185,6 +185,16 @@ async def test_frames_are_repeated_delayed_bundled_and_split(server: ScriptedSer
     assert server.script.left == []
 
 
+async def test_more_unanswered_sends_than_allowed_are_caught(server: ScriptedServer) -> None:
+    server.play(Fault(When.BEFORE, What.SEND, Delay(0.2)))
+    device = Device(server.url, "alice")
+    await device.connect(attempt=1)
+    await device.say(*[{"type": "send", "id": f"a{n}", "to": "bob", "body": n} for n in range(65)])
+    await server.until(lambda: server.breaches, "caught")
+    assert "more than 64 unanswered" in server.breaches[0]
+    await device.close()
+
+
 HELLO: Frame = {"type": "hello", "device": "phone", "attempt": 5}
 SEND: Frame = {"type": "send", "id": "a", "to": "carol", "body": 1}
 
