@@ -3,7 +3,6 @@ import type { Limits, OutboxItem } from "./types.mjs";
 
 const IN_FLIGHT = 64;
 const DAY = 86_400; // s
-const AGAIN = new Set(["unavailable", "internal", "overloaded", "rate_limited"]);
 
 /** What to do about the outbox: in this order. */
 export interface Turn {
@@ -144,7 +143,7 @@ export class Outbox {
       this.#unsure.add(id);
     }
     if (!item) return undefined;
-    if (code === "out_of_order" || AGAIN.has(code) || (again && code !== "inbox_full")) {
+    if (code === "unavailable" || code === "out_of_order" || (again && code !== "inbox_full")) {
       this.pause(now, retryAfter);
       this.#requeue(item.order);
       return "again";

@@ -303,6 +303,23 @@ test("an unavailable item can be given up: skip is sent, the others go on", asyn
   assert.deepEqual(wire.last().all("send").map(({ id }) => id), ["m1", "m2", "m2"]);
 });
 
+test("a refusal while the next item is being stored: that one waits behind the refused", async () => {
+  const storage = new Watched();
+  const { client, wire, clock, live } = world({ storage });
+  await live();
+  for (let n = 0; n <= 64; n++) void client.send("bob", n, { id: `m${n}` });
+  await settled();
+  const written = deferred();
+  const { write } = storage;
+  storage.write = async (change) => (change.put?.length && (await written.promise), write.call(storage, change));
+  await wire.last().says(accepted("m1")); // room for the last one, whose first try is now stored
+  await wire.last().says({ type: "error", id: "m0", code: "unavailable", message: "", retryable: true });
+  written.resolve();
+  await clock.pass(1000);
+  const ids = wire.last().all("send").map(({ id }) => id);
+  assert.ok(ids.lastIndexOf("m0") > 0 && ids.indexOf("m64") > ids.lastIndexOf("m0"));
+});
+
 test("one id is one message: the same content joins it, another is refused", async () => {
   const { client } = world({ maxOutbox: 2 });
   const first = client.send("bob", { a: 1, b: 2 }, { id: "m1" });

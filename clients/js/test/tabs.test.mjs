@@ -190,6 +190,21 @@ test("what failed for good in the leader can be tried again from any tab", async
   assert.deepEqual(all.map(({ client }) => client.state), ["connecting", "connecting"]);
 });
 
+test("a tab that is closed just when its turn comes does not connect", async () => {
+  const { all } = tabs(1);
+  const [{ client, wire }] = all;
+  client.on("state", () => {});
+  void client.connect();
+  await client.ready();
+  await Promise.resolve(); // the lock is asked for
+  await new Promise(queueMicrotask); // and ours, while storage is being read again
+  assert.equal(client.leader, true);
+  void client.close();
+  await quiet();
+  assert.equal(wire.all.length, 0);
+  assert.equal(client.state, "closed");
+});
+
 test("where locks are forbidden everybody connects for himself", async () => {
   const { channel } = browser();
   const locks = { request: () => Promise.reject(new Error("SecurityError")) };
