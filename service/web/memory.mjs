@@ -1,6 +1,6 @@
 /** The same as the store in `store.mjs`, where a browser keeps nothing: all of it goes with the page. */
 
-import { advance, blankRow, compare, improves, placed } from "./model.mjs";
+import { advance, blankRow, compare, kept, placed } from "./model.mjs";
 
 export class MemoryStore {
   durable = false;
@@ -17,10 +17,11 @@ export class MemoryStore {
     const changed = new Map();
     for (const record of records) {
       const known = await this.record(record.peer, record.identity);
-      if (!improves(record, known)) continue;
-      this.#of(record.peer).set(record.identity, record);
+      const found = kept(record, known, counts);
+      if (found == null) continue;
+      this.#of(record.peer).set(record.identity, found.record);
       const row = changed.get(record.peer) ?? (await this.row(record.peer));
-      changed.set(record.peer, advance(row, record, counts && known == null));
+      changed.set(record.peer, advance(row, found.record, found.fresh));
     }
     for (const row of changed.values()) this.#rows.set(row.peer, row);
     return [...changed.values()];

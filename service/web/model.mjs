@@ -45,17 +45,27 @@ function record(peer, message, me, ts, ms, seq) {
 /** Whether `record` says more than the stored one of the same identity. */
 export const improves = (record, known) => known == null || (known.seq === PROVISIONAL && record.seq !== PROVISIONAL);
 
+/** What to store of a record where `known` is stored: {record, fresh}, or null for nothing. `counts`: it was delivered
+ * just now; `fresh`: for the first time, though history may have brought it before, or another tab have taken it.
+ */
+export function kept(record, known, counts) {
+  const fresh = counts && !known?.counted;
+  if (!fresh && !improves(record, known)) return null;
+  const better = improves(record, known) ? record : known;
+  return { record: { ...better, counted: counts || (known?.counted ?? false) }, fresh };
+}
+
 export const blankRow = (peer) => ({
   peer, last: null, unread: 0, read: null, delivered: null, seen: null, draft: "",
 });
 
-/** The row after a new record. `counts`: it came just now, so it is unread; one from history is not. */
-export function advance(row, record, counts) {
+/** The row after a record. `fresh`: it was delivered just now, so it is unread; one from history is not. */
+export function advance(row, record, fresh) {
   const newest = row.last == null || row.last.identity === record.identity || compare(placed(row.last), placed(record)) < 0;
   const next = newest ? { ...row, last: record } : { ...row };
   // Whoever answers has read what was before; on whichever device.
   if (record.mine) return newest ? markedRead(next) : next;
-  if (counts && !reached(placed(record), row.read)) next.unread += 1;
+  if (fresh && !reached(placed(record), row.read)) next.unread += 1;
   return next;
 }
 

@@ -2,7 +2,7 @@
  * gaps. Every change is one transaction, so that several tabs may write, and a repeat changes nothing.
  */
 
-import { advance, blankRow, improves } from "./model.mjs";
+import { advance, blankRow, kept } from "./model.mjs";
 import { MemoryStore } from "./memory.mjs";
 
 const LOWEST = [-Infinity, -Infinity];
@@ -55,10 +55,11 @@ class Store {
     const changed = new Map();
     for (const record of records) {
       const known = await answer(entries.get([record.peer, record.identity]));
-      if (!improves(record, known)) continue;
-      entries.put(record);
+      const found = kept(record, known, counts);
+      if (found == null) continue;
+      entries.put(found.record);
       const row = changed.get(record.peer) ?? (await answer(rows.get(record.peer))) ?? blankRow(record.peer);
-      changed.set(record.peer, advance(row, record, counts && known == null));
+      changed.set(record.peer, advance(row, found.record, found.fresh));
     }
     for (const row of changed.values()) rows.put(row);
     await done;

@@ -165,3 +165,24 @@ test("what has waited for days brings no second divider, and every key stands on
   assert.equal(kinds(items), "day message gap message message message");
   assert.equal(new Set(items.map((one) => one.key)).size, items.length);
 });
+
+test("what history brought first counts as unread when it is delivered, and once, whichever tab takes it", async () => {
+  const store = new MemoryStore();
+  await store.put([record(1), record(2)], { counts: false });
+  assert.equal((await store.row("bob")).unread, 0);
+  await store.put([record(1)], { counts: true });
+  await store.put([record(2)], { counts: true });
+  assert.deepEqual(await store.put([record(2)], { counts: true }), []);
+  assert.deepEqual(await store.put([record(2)], { counts: false }), []);
+  assert.equal((await store.row("bob")).unread, 2);
+  assert.equal((await store.page("bob", null, 9)).length, 2);
+});
+
+test("one's own copy keeps its place, whatever comes again", () => {
+  const acceptance = { ts: T + 5000, recipients: [{ to: "bob", cursor: "1-1" }] };
+  const [standIn] = model.recordsOfAccepted(item("m5", 1), acceptance, "alice");
+  const copy = record(5, "alice", "bob");
+  assert.equal(model.kept(copy, { ...standIn, counted: false }, true).record.seq, 5);
+  assert.equal(model.kept(standIn, { ...copy, counted: true }, false), null);
+  assert.equal(model.kept(copy, { ...copy, counted: true }, true), null);
+});
