@@ -1,11 +1,13 @@
 """The page opens where there is no service and no network, and shows what it has."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
 from scripts.lab.service import Service
+from scripts.lab.timing import PATIENCE
 from tests.browser.chat import Chat
 from tests.browser.conftest import Enter, Fresh, gone
 from tests.support.api import Api
@@ -26,13 +28,19 @@ INSTALLED = """async () => {
 }"""
 
 
+async def installed(chat: Chat) -> None:
+    """Waits until the page's service worker answers for it."""
+    async with asyncio.timeout(PATIENCE):
+        await chat.page.evaluate(INSTALLED)
+
+
 async def talked(enter: Enter, api: Api, user: str, peer: str) -> Chat:
     """A page that could be opened without a network, with a conversation."""
     chat = await enter(user)
     await chat.talk_to(peer)
     await chat.write("before")
     await chat.has_sent("before")
-    await chat.page.evaluate(INSTALLED)
+    await installed(chat)
     chat.watch.cut = True
     return chat
 
@@ -77,7 +85,7 @@ async def test_without_a_network_the_page_opens_with_its_conversations(
 
 async def test_the_page_can_be_installed(enter: Enter, alice: str) -> None:
     chat = await enter(alice)
-    await chat.page.evaluate(INSTALLED)
+    await installed(chat)
     session = await chat.page.context.new_cdp_session(chat.page)
     manifest = await session.send("Page.getAppManifest")
     assert manifest["url"].endswith("/manifest.webmanifest")
