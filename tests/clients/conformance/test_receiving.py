@@ -105,6 +105,24 @@ async def test_lost_history_is_told_on_an_open_connection(stage: Stage, lost: in
     stage.server.inboxes.ms += 1_000_000
 
 
+async def test_after_a_loss_it_stands_where_it_was_told_to(stage: Stage) -> None:
+    """Where it kept the lost position, it would pass over the messages that stand there now."""
+    stage.deliver(4)
+    await stage.settled()
+    inbox = stage.server.inboxes.of("bob")
+    before = [entry.cursor for entry in inbox.entries[-2:]]
+    acks = len(stage.server.frames("<", "ack"))
+    await stage.server.rewind("bob", len(inbox.entries) - 2)
+    await stage.until(lambda: len(stage.server.frames("<", "ack")) > acks, "the gap is stored and acked")
+    stage.server.down = True
+    stage.server.cut()
+    stage.server.inboxes.ms = before[0].ms - 1
+    assert stage.deliver(2) == before, "the very same cursors"
+    stage.server.down = False
+    await stage.settled()
+    stage.server.inboxes.ms += 1_000_000
+
+
 async def test_lost_history_is_told_to_one_who_comes_back(stage: Stage) -> None:
     stage.deliver(4)
     await stage.settled()
