@@ -118,6 +118,19 @@ async def test_many_sends_go_in_order_and_few_at_a_time(stage: Stage) -> None:
     await stage.settled()
 
 
+async def test_a_refusal_that_overtakes_other_answers_doubles_nothing(stage: Stage) -> None:
+    """What was sent behind the refused one is still to be answered when the back-off is over."""
+    stage.play(
+        Fault(When.BEFORE, What.SEND, Refuse("unavailable")),
+        Fault(When.BEFORE, What.SEND, Delay(0.2)),
+    )
+    stage.server.down = True
+    stage.server.cut()
+    await stage.stored(await stage.send(MOST_UNANSWERED))
+    stage.server.down = False
+    await stage.settled()
+
+
 async def test_sends_to_several_recipients_keep_their_order(stage: Stage) -> None:
     stage.play(Fault(When.AFTER, What.SEND, Cut(), 4), Fault(When.BEFORE, What.SEND, Refuse("unavailable"), 3))
     for number in range(9):
