@@ -179,9 +179,15 @@ class Sending:
         self._news.wake()
 
     def _fail(self, item: OutboxItem) -> None:
+        self._spawn(self._failed(item))
+
+    async def _failed(self, item: OutboxItem) -> None:
+        """Stored first: what the application is told must hold after a kill, too."""
         assert item.error is not None
         code, message = item.error["code"], item.error["message"]
-        self._spawn(self._write([put_item(item)]))
+        await self._write([put_item(item)])
+        if self.outbox.get(item.id) is not item:
+            return  # discarded, or to be tried again, meanwhile
         self._reject(item.id, SendError(code, message, item.id))
         self._tell("failed", {"id": item.id, "code": code, "message": message})
         self._changed(item)
