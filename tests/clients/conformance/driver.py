@@ -24,7 +24,6 @@ ROOT = Path(__file__).parents[3]
 Frame = dict[str, Any]
 
 KINDS = ("javascript", "python")
-BOTH = pytest.mark.parametrize("kind", KINDS)
 
 QUICK = {
     "ping-interval": 20 * UNIT,
