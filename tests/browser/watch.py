@@ -6,8 +6,9 @@ from playwright.async_api import BrowserContext, ConsoleMessage, Dialog, Page, W
 
 CUT = re.compile(
     r"WebSocket connection to '.*' failed"
-    r"|Failed to load resource: (?:net::ERR_(?:INTERNET_DISCONNECTED|CONNECTION_|EMPTY_RESPONSE|FAILED|NETWORK_CHANGED)"
-    r"|the server responded with a status of 50[234])"
+    r"|Failed to load resource: net::ERR_(?:INTERNET_DISCONNECTED|CONNECTION_|EMPTY_RESPONSE|FAILED|NETWORK_CHANGED"
+    r"|INCOMPLETE_CHUNKED_ENCODING)"
+    r"|Failed to load resource: the server responded with a status of 50[234]"
     r"|WebSocket is (?:already in CLOSING or CLOSED state|closed before the connection is established)"
 )
 """What a browser itself writes where the network or the service is not there."""
