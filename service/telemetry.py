@@ -29,6 +29,7 @@ STALE_CLAIMS = _counter("stale_claims", "claims found to name a worker that is g
 ENTRIES_SENT = _counter("frames_sent", "frames written to sockets")
 REPLAYED_PAGES = _counter("pages_read", "pages read from inboxes for sessions")
 ACKS_STORED = _counter("acks_stored", "acks written, coalesced")
+ACKS_RELAYED = _counter("acks_relayed", "acks over HTTP told to the worker that holds their device")
 AUDIT_FOUND = _counter("audit_found", "sessions the audit found behind their inbox")
 AUDIT_RECLAIMED = _counter("audit_reclaimed", "claims the audit found lost and took again")
 REPLACED = _counter("sessions_replaced", "sessions ended because their device connected again elsewhere")

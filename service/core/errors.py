@@ -30,6 +30,9 @@ CODES: dict[str, tuple[int, str, bool]] = {
     "hello_repeated": (422, "hello comes once", False),
     "hello_expected": (422, "The first frame must be hello", False),
     "ack_beyond_sent": (422, "The cursor was not sent on this connection", False),
+    # Of the ends of event streams alone:
+    "replaced": (409, "The device connected elsewhere", False),
+    "removed": (403, "An operator ended the connection", False),
 }
 
 

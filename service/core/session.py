@@ -105,6 +105,16 @@ class Session:
         )
 
     @property
+    def stuck(self) -> bool:
+        """There is more, and no room for it: only an ack can help."""
+        return (
+            self.heard > self.cursor
+            and not self._reading
+            and self.state in (State.REPLAYING, State.LIVE, State.CATCHING_UP)
+            and self._room() <= 0
+        )
+
+    @property
     def in_flight(self) -> int:
         """Entries sent and not acked."""
         return len(self._sent)
@@ -154,34 +164,29 @@ class Session:
             self._request()
 
     def on_ack(self, cursor: Cursor) -> None:
-        """The device has handled everything up to `cursor`."""
-        closed = self.state is State.CLOSED  # what was sent here may still be acked: it is true all the same
-        if self._rewound and all(cursor != sent for sent, _ in self._sent):
-            return  # of entries from before the rewind
-        if cursor > self.cursor:
-            if closed:
-                return
-            fault = Fault("ack_beyond_sent", f"nothing up to {cursor} was sent on this connection", "cursor")
-            self.frames.append(error_frame(fault))
-            self.end(4500, fault.code)
+        """The device has handled everything up to `cursor`, as it says on this connection."""
+        if self._stale(cursor):
             return
-        position = self.acked  # only ever one that was sent, whatever lies between
-        while self._sent and self._sent[0][0] <= cursor:
-            position, size = self._sent.popleft()
-            self._bytes -= size
-            self._full = False
+        if cursor > self.cursor:
+            if self.state is not State.CLOSED:
+                fault = Fault("ack_beyond_sent", f"nothing up to {cursor} was sent on this connection", "cursor")
+                self.frames.append(error_frame(fault))
+                self.end(4500, fault.code)
+            return
+        position = self._free(cursor)  # only ever one that was sent, whatever lies between
         if position > self.acked:
             self.acked = self.ack = position
-        if closed:
+        self._go_on()
+
+    def on_acked(self, cursor: Cursor) -> None:
+        """It said so elsewhere, where it was looked at and stored. Beyond what was sent here it counts for that."""
+        if self._stale(cursor):
             return
-        if self._reading or self.state in (State.OPENING, State.DRAINING):
-            return
-        self._push_held()
-        if self.heard > self.cursor:
-            if self._room() * 2 >= self.window and self._bytes * 2 <= WINDOW_BYTES:
-                self._request()
-        else:
-            self._become_live()
+        self.acked = max(self.acked, self._free(cursor))
+        while self._sent and not self._sent[0][1]:
+            self._sent.popleft()  # what is stored names entries: a gap behind the last one was acked as that one
+            self._full = False
+        self._go_on()
 
     def drain(self, reason: str, reconnect_after_ms: int) -> None:
         """No more entries; acks still count."""
@@ -196,6 +201,32 @@ class Session:
             self.close = Close(code, reason)
 
     # How it decides.
+
+    def _stale(self, cursor: Cursor) -> bool:
+        """An ack of entries from before a rewind."""
+        return self._rewound and all(cursor != sent for sent, _ in self._sent)
+
+    def _free(self, cursor: Cursor) -> Cursor:
+        """Room for what is acked; the last position that was."""
+        position = self.acked
+        while self._sent and self._sent[0][0] <= cursor:
+            position, size = self._sent.popleft()
+            self._bytes -= size
+            self._full = False
+        return position
+
+    def _go_on(self) -> None:
+        """There is more room than there was. (What was sent may be acked once it is closed, too: it is true all the
+        same.)
+        """
+        if self._reading or self.state in (State.OPENING, State.DRAINING, State.CLOSED):
+            return
+        self._push_held()
+        if self.heard > self.cursor:
+            if self._room() * 2 >= self.window and self._bytes * 2 <= WINDOW_BYTES:
+                self._request()
+        else:
+            self._become_live()
 
     def _hear(self, cursor: Cursor) -> None:
         self.heard = max(self.heard, cursor)

@@ -64,7 +64,3 @@ class Acker:
             if self._waiting.get((user, device)) == cursor:
                 del self._waiting[user, device]
         ACKS_STORED.inc(len(acks))
-
-    async def now(self, user: str, device: str, cursor: Cursor) -> AckStatus:
-        """One ack, written before this returns. Raises Unavailable."""
-        return await self._inboxes.ack_position(user, device, cursor)

@@ -103,6 +103,7 @@ class Audit:
             if subscriber.cursor is not None
         }
         heads = dict(zip(users, await self._inboxes.heads(users), strict=True))
+        await self._find_acks([subscriber for subscriber in before if subscriber.stuck])
         for subscriber, (cursor, row) in before.items():
             last, presence = heads[subscriber.claim.user]
             if subscriber.claim.row != row:
@@ -115,6 +116,13 @@ class Audit:
                 AUDIT_FOUND.inc()
             safely(subscriber, partial(_tell, last, cursor))
 
+    async def _find_acks(self, stuck: list[Subscriber]) -> None:
+        """Acks over HTTP are stored wherever they arrive, and the word of them may be lost."""
+        claims = [(one.claim.user, one.claim.device) for one in stuck]
+        for subscriber, stored in zip(stuck, await self._inboxes.stored(claims), strict=True):
+            if stored is not None:
+                safely(subscriber, partial(_acked, stored))
+
     async def _judge(self, subscriber: Subscriber, there: str | None, row: str) -> None:
         if there == row:
             return
@@ -123,6 +131,10 @@ class Audit:
             await subscriber.reclaim()
         else:
             subscriber.end(4509, "replaced")
+
+
+def _acked(cursor: Cursor, subscriber: Subscriber) -> None:
+    subscriber.on_acked(cursor)
 
 
 def _tell(last: Cursor, before: Cursor, subscriber: Subscriber) -> None:

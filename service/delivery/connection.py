@@ -50,15 +50,19 @@ class Peer(Protocol):
     def gone(self) -> bool:
         """Nobody is there any more."""
 
+    @property
+    def flooded(self) -> bool:
+        """More waits than anybody who acks what they have read would leave unread."""
+
 
 class Connection:
     """One device, connected. `closed` is set once it must not be read any more."""
 
-    def __init__(self, worker: "Worker", peer: Peer, user: str, device: str, attempt: int) -> None:
+    def __init__(self, worker: "Worker", peer: Peer, user: str, device: str, attempt: int, session: str = "") -> None:
         self._worker = worker
         self._peer = peer
         self._loop = asyncio.get_running_loop()
-        self.claim = Claim(user, device, worker.id, f"s-{secrets.token_hex(6)}", attempt)
+        self.claim = Claim(user, device, worker.id, session or f"s-{secrets.token_hex(6)}", attempt)
         self.session: Session | None = None
         self.closed = asyncio.Event()
         self._opened = asyncio.Event()
@@ -76,8 +80,8 @@ class Connection:
 
     # Opening and closing.
 
-    async def open(self, hello: Hello) -> None:
-        """Claims the device and returns when it is welcomed, or when the connection is closed instead."""
+    async def open(self, hello: Hello, *, confirm: bool = True) -> None:
+        """Claims the device; returns once welcomed, or closed instead. `confirm`: hello's cursor counts as acked."""
         if self._worker.hub.crowded(self.claim, self._worker.settings.max_connections_per_user):
             USERS_CROWDED.inc()
             self._refuse(CROWDED, 4003)
@@ -92,7 +96,7 @@ class Connection:
             return
         stored = await self._worker.succeed(claimed, self.claim)
         start = Cursor.parse(hello.cursor) if hello.cursor is not None else stored
-        self.session = Session(start, hello.window, self._welcome, confirm=hello.cursor is not None)
+        self.session = Session(start, hello.window, self._welcome, confirm=confirm and hello.cursor is not None)
         self._pump()
         opened, closed = asyncio.ensure_future(self._opened.wait()), asyncio.ensure_future(self.closed.wait())
         try:
@@ -217,6 +221,16 @@ class Connection:
     def ack(self, cursor: Cursor) -> None:
         if self.session is not None:
             self.session.on_ack(cursor)
+            self._pump()
+
+    @property
+    def stuck(self) -> bool:
+        return self.session is not None and not self.closed.is_set() and self.session.stuck
+
+    def on_acked(self, cursor: Cursor) -> None:
+        """Not where it acks what it cannot have read yet, or memory would have no bound. The audit asks again."""
+        if self.session is not None and self._opened.is_set() and not self._peer.flooded:
+            self.session.on_acked(cursor)
             self._pump()
 
     async def ready_to_send(self) -> None:

@@ -29,6 +29,13 @@ class Subscriber(Protocol):
     def settle(self) -> None:
         """Patience with missing hints is over."""
 
+    @property
+    def stuck(self) -> bool:
+        """There is more for it, and only an ack can make room."""
+
+    def on_acked(self, cursor: Cursor) -> None:
+        """The device has acked that far elsewhere; it is stored."""
+
     def end(self, code: int, reason: str) -> None:
         """It must go: replaced (4509), or removed by an operator (4510)."""
 
@@ -83,6 +90,11 @@ class Hub:
     def on_hint(self, hint: Hint) -> None:
         for subscriber in self.of(hint.user):
             safely(subscriber, lambda one: one.on_hint(hint.prev, hint.cursor, hint.tail))
+
+    def on_acked(self, user: str, device: str, cursor: Cursor) -> None:
+        for subscriber in self.of(user):
+            if subscriber.claim.device == device:
+                safely(subscriber, lambda one: one.on_acked(cursor))
 
     def take_behind(self) -> set[Subscriber]:
         """Those that were behind before this batch of hints; settle them after it."""

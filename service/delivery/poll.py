@@ -78,6 +78,14 @@ class LongPoll:
     def settle(self) -> None:
         """A poll holds no hints back."""
 
+    @property
+    def stuck(self) -> bool:
+        """It has no window."""
+        return False
+
+    def on_acked(self, cursor: Cursor) -> None:
+        """The next poll begins there."""
+
     def end(self, code: int, reason: str) -> None:
         self.ended = True
         self._news.set()

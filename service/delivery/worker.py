@@ -25,6 +25,7 @@ from service.delivery.hub import Hub
 from service.delivery.liveness import Liveness
 from service.delivery.reader import Reader
 from service.delivery.reaper import Reaper
+from service.delivery.relay import Relay
 from service.delivery.tasks import Tasks
 from service.store import durability, preflight
 from service.store.address import parse
@@ -32,7 +33,7 @@ from service.store.client import Clients
 from service.store.inbox import Inboxes, Limits
 from service.store.keys import Keys
 from service.store.presence import Claim, Claimed, Presence
-from service.store.worker_stream import BROADCAST, CANARY, KICK, REPLACED, Control, Hint, WorkerStreams
+from service.store.worker_stream import ACKED, BROADCAST, CANARY, KICK, REPLACED, Control, Hint, WorkerStreams
 from service.telemetry import CONNECTIONS, IDENTITIES, READY
 
 log = logging.getLogger("inboxd.worker")
@@ -80,6 +81,7 @@ class Worker:
         self.committer = Committer(self.inboxes, self._announce, self.copier.add, settings.own_copy)
         self.acker = Acker(self.inboxes, settings.ack_delay)
         self.releaser = Releaser(self.presence, self.acker)
+        self.relay = Relay(self, self.inboxes, self.streams, self.hub)
         self.reader = Reader(self, self.streams, self.hub, settings.reader_block)
         expiry = min(settings.device_expiry, settings.retention)
         self.audit = Audit(self, self.inboxes, self.presence, self.hub, settings.audit_interval, expiry)
@@ -106,6 +108,7 @@ class Worker:
             ("copier", self.copier.run()),
             ("announcer", self.announcer.run()),
             ("acker", self.acker.run()),
+            ("relay", self.relay.run()),
             ("releaser", self.releaser.run()),
             ("audit", self.audit.run()),
             ("reaper", self.reaper.run(lambda: self.id)),
@@ -226,6 +229,8 @@ class Worker:
             case name if name == REPLACED:
                 user, device, session = control.value.split("/")
                 self.hub.end(user, device, session, 4509, "replaced")
+            case name if name == ACKED:
+                self.relay.on_control(control.value)
             case name if name == KICK:
                 user, _, kicked = control.value.partition("/")
                 self.hub.end(user, kicked or None, None, 4510, "removed by an operator")
@@ -249,6 +254,8 @@ class Worker:
             return claimed.stored
         replaced = Claim(by.user, by.device, worker, session)
         try:
+            if replaced.stream and replaced.stream != by.stream:  # first of all: its browser will be back in a second
+                await self.presence.end_stream(replaced, "replaced")
             if worker == self.id:
                 self.hub.end(by.user, by.device, session, 4509, "replaced")
             elif not await self.streams.tell(worker, REPLACED, f"{by.user}/{by.device}/{session}"):

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from uuid_utils import uuid7
 
 from service.core import strict_json
+from service.core.cursor import Cursor
 from service.core.errors import ClientError, Fault
 from service.core.frames import validate
 from service.core.lane import Lane
@@ -53,6 +54,16 @@ async def read_json(request: Request, most: int) -> Any:
 async def read_model(request: Request, model: type[Model], most: int) -> Model:
     """The body as `model`. Raises ClientError."""
     return validate(model, await read_json(request, most))
+
+
+def cursor_of(text: str | None, field: str) -> Cursor | None:
+    """What a parameter says. Raises ClientError `invalid_field`."""
+    if text is None:
+        return None
+    try:
+        return Cursor.parse(text)
+    except ValueError as error:
+        raise ClientError("invalid_field", f"{field}: {error}", field) from None
 
 
 def new_id() -> str:

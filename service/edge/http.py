@@ -16,7 +16,7 @@ from service.core.sending import Message, Outcome, message_of
 from service.delivery.poll import poll
 from service.delivery.worker import Worker
 from service.edge.auth import Asking, AskingToSend, sender_of
-from service.edge.bodies import commit, commit_all, new_id, read_json, read_model, worker_of
+from service.edge.bodies import commit, commit_all, cursor_of, new_id, read_json, read_model, worker_of
 from service.edge.openapi import (
     ASKING,
     BODY,
@@ -126,7 +126,7 @@ async def read_inbox(
 ) -> Response:
     """Entries after `after` (absent: after the device's stored cursor); with `wait`, as soon as there is one."""
     worker = worker_of(request)
-    polled = await poll(worker, asking.user, device, _cursor(after, "after"), limit, wait)
+    polled = await poll(worker, asking.user, device, cursor_of(after, "after"), limit, wait)
     return _raw(
         b'{"entries":[' + b",".join(polled.frames) + f'],"cursor":"{polled.cursor}","head":"{polled.head}"}}'.encode()
     )
@@ -145,7 +145,7 @@ async def ack_inbox(request: Request, asking: Asking) -> Response:
     ack = await read_model(request, AckBody, SMALL_BODY)
     if await worker.presence.stored(asking.user, ack.device) is None:
         await worker.presence.register(asking.user, ack.device)  # there may be too many
-    status = await worker.acker.now(asking.user, ack.device, Cursor.parse(ack.cursor))
+    status = await worker.relay.ack(asking.user, ack.device, Cursor.parse(ack.cursor))
     if status is AckStatus.BEYOND_LAST:
         raise ClientError("ack_beyond_head", f"{ack.cursor} is beyond the newest entry", "cursor")
     if status is AckStatus.FAILED:
@@ -168,7 +168,7 @@ async def read_history(
 ) -> Response:
     """One page of one's own inbox, newest first, before a cursor; `with` one user or all."""
     worker = worker_of(request)
-    entries, more = await worker.inboxes.history(asking.user, _cursor(before, "before"), limit, peer, worker.now_ms())
+    entries, more = await worker.inboxes.history(asking.user, cursor_of(before, "before"), limit, peer, worker.now_ms())
     frames = [frame(entry.tail, entry.cursor, replay=True) for entry in entries if isinstance(entry.tail, bytes)]
     return _raw(b'{"entries":[' + b",".join(frames) + (b'],"more":true}' if more else b'],"more":false}'))
 
@@ -212,15 +212,6 @@ def _result(told: Outcome) -> dict[str, Any]:
     if told.fault is not None:
         return problem(told.fault, **told.content)
     return {**told.content, "status": told.status}
-
-
-def _cursor(text: str | None, field: str) -> Cursor | None:
-    if text is None:
-        return None
-    try:
-        return Cursor.parse(text)
-    except ValueError as error:
-        raise ClientError("invalid_field", f"{field}: {error}", field) from None
 
 
 def _json(content: Any, status: int = 200) -> Response:

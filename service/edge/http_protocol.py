@@ -6,6 +6,7 @@ connections; one more is told so.
 """
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.core.errors import Fault
 from service.edge.headers import RAW, guarded
 from service.edge.problems import MEDIA_TYPE, problem, problem_response
-from service.edge.ws_protocol import Socket, bound_silence
+from service.edge.ws_protocol import MOST_UNWRITTEN, Socket, bound_silence
 from service.telemetry import CONNECTIONS_REFUSED, REQUESTS_TOO_SLOW
 
 MOST_HEAD = 64 << 10
@@ -29,6 +30,8 @@ PACE = 4 << 10
 OVERFLOW = 256
 """Connections beyond the limit that are still told so; those beyond are closed without a word."""
 
+EXTENSION = "inboxd.http"
+"""ASGI extension under which an endpoint finds its connection."""
 _VERSIONS = ("1.1", "1.0")
 _TOO_SLOW = Fault("too_slow", "the request did not come in time")
 _TOO_LARGE = Fault("head_too_large", f"a head has at most {MOST_HEAD} bytes and {MOST_FIELDS} fields")
@@ -62,6 +65,9 @@ class HttpConnection(HttpToolsProtocol):
         self._excess = False  # more than the bounds of a head
         self._broken = False  # what comes is read no further
         self._unread = b""  # what came behind requests that wait for their turn
+        self._extensions: dict[str, Any] = {EXTENSION: weakref.ref(self)}
+        self._lost: Callable[[], None] | None = None
+        self._pushed = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -80,6 +86,42 @@ class HttpConnection(HttpToolsProtocol):
         self._stop_clock()
         self._unread = b""
         super().connection_lost(exc)
+        if self._lost is not None:
+            self._lost()
+
+    # For an answer that has no end. Frames are written without a coroutine each, as to a WebSocket.
+
+    def without_end(self, lost: Callable[[], None]) -> None:
+        """Before the answer begins. `lost` is called when nobody is there any more."""
+        self._lost = lost
+        if self._request is None or self._request.disconnected:
+            lost()
+        elif self._request.scope["http_version"] == "1.0":
+            self._request.chunked_encoding = False  # it ends with the connection
+
+    def push(self, data: bytes) -> None:
+        """Once the answer has begun. Never blocks; the caller bounds what is in flight."""
+        if self.gone or self._request is None:
+            return
+        self._pushed += len(data)
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._request.chunked_encoding else data)
+
+    @property
+    def gone(self) -> bool:
+        return self.transport.is_closing()
+
+    @property
+    def flooded(self) -> bool:
+        """More is unwritten than a full window."""
+        return self.transport.get_write_buffer_size() >= MOST_UNWRITTEN
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Bytes that were pushed, and how many of them, at least, have left."""
+        return self._pushed, self._pushed - self.transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        self.transport.abort()
 
     @property
     def _request(self) -> RequestResponseCycle | None:
@@ -152,6 +194,7 @@ class HttpConnection(HttpToolsProtocol):
             raise ValueError("neither HTTP/1.1 nor 1.0")  # the parser knows 0.9 and 2.0, too
         self._in_head = False
         self._came = 0
+        cast("dict[str, Any]", self.scope)["extensions"] = self._extensions
         super().on_headers_complete()
         if self.app is _overloaded:
             self.cycle.keep_alive = False
@@ -232,6 +275,14 @@ def raw_answer(fault: Fault) -> bytes:
     fields = [*RAW, (b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(content))]
     lines = b"".join(b"%s: %s\r\n" % field for field in fields)
     return STATUS_LINE[fault.status] + lines + b"connection: close\r\n\r\n" + content
+
+
+def connection_of(scope: Any) -> HttpConnection:
+    """The connection behind a request. Raises TypeError under another server."""
+    found = scope.get("extensions", {}).get(EXTENSION, lambda: None)()
+    if not isinstance(found, HttpConnection):
+        raise TypeError("run this under `inboxd serve`: its HTTP engine is needed")
+    return found
 
 
 async def _overloaded(scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:

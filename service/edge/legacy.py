@@ -95,6 +95,10 @@ class LegacyPeer:
     def gone(self) -> bool:
         return self._socket.gone
 
+    @property
+    def flooded(self) -> bool:
+        return self._socket.flooded
+
     def _translate(self, frame: dict[str, Any]) -> bytes | None:
         """None: nothing such a client knows."""
         match frame["type"]:

@@ -87,6 +87,10 @@ class LinePeer:
     def gone(self) -> bool:
         return self._socket.gone
 
+    @property
+    def flooded(self) -> bool:
+        return self._socket.flooded
+
 
 def code_of(fault: Fault) -> int:
     """The close code for who is not let in."""

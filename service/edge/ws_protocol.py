@@ -129,6 +129,11 @@ class Socket(WebSocketsSansIOProtocol):
         """The peer reads slower than it is written to."""
         return not self.writable.is_set()
 
+    @property
+    def flooded(self) -> bool:
+        """More is unwritten than a full window."""
+        return self.transport.get_write_buffer_size() >= MOST_UNWRITTEN
+
     async def drained(self) -> None:
         """Returns when the peer has read enough, or is gone."""
         await self.writable.wait()

@@ -148,24 +148,33 @@ class Inboxes:
                 statuses[n] = AckStatus(row[0])
         return statuses
 
-    async def ack_position(self, user: str, device: str, cursor: Cursor) -> AckStatus:
-        """One ack from a device that nobody watches: it is taken for the nearest position that exists, at or below
-        `cursor`; else a made-up one would count as pending nothing. Raises Unavailable.
+    async def ack_position(self, user: str, device: str, cursor: Cursor) -> tuple[AckStatus, str | None]:
+        """One ack that came beside the device's connection, if it has one. A position without an entry counts as the
+        entry below it, if an entry is missing there; else it is of a history that was lost, or made up, and covers
+        nothing that this device was given. What became of it, and the worker that holds the device. Raises
+        Unavailable.
         """
         keys = self._keys.of(user)
-        last, below = unwrapped(
+        last, below, above, row = unwrapped(
             await self._rest.pipeline(
-                [("HGET", keys.state, "last"), ("XREVRANGE", keys.inbox, cursor.raw(), "-", "COUNT", 1)]
+                [
+                    ("HGET", keys.state, "last"),
+                    ("XREVRANGE", keys.inbox, cursor.raw(), "-", "COUNT", 1),
+                    ("XRANGE", keys.inbox, cursor.raw(), "+", "COUNT", 1),
+                    ("HGET", keys.presence, device),
+                ]
             )
         )
+        holder = row.decode().partition("/")[0] if row else None
         newest = Cursor.of(last) if last else START
         if cursor > newest:
-            return AckStatus.BEYOND_LAST
+            return AckStatus.BEYOND_LAST, None
         if cursor != newest:
-            if not below:
-                return AckStatus.NOT_NEWER
-            cursor = Cursor.of(below[0][0])
-        return (await self.ack([(user, device, cursor)]))[0]
+            lower, upper = (Cursor.of(rows[0][0]) if rows else None for rows in (below, above))
+            if lower is None or (lower != cursor and not lower.seq < cursor.seq < (upper or newest).seq):
+                return AckStatus.NOT_NEWER, holder
+            cursor = lower
+        return (await self.ack([(user, device, cursor)]))[0], holder
 
     async def page(self, user: str, device: str, after: Cursor, count: int, now_ms: int) -> Page:
         """Up to `count` entries beyond `after`, and whether `after` is still there. Raises Unavailable."""
@@ -233,6 +242,15 @@ class Inboxes:
             (Cursor.of(last) if last else START, {d.decode(): c.decode() for d, c in presence.items()})
             for last, presence in zip(rows[::2], rows[1::2], strict=True)
         ]
+
+    async def stored(self, devices: Sequence[tuple[str, str]]) -> list[Cursor | None]:
+        """The cursors of devices (user, device), None where one is not known; one pipeline for all. Raises
+        Unavailable.
+        """
+        if not devices:
+            return []
+        commands: list[tuple[Any, ...]] = [("HGET", self._keys.of(user).cursors, device) for user, device in devices]
+        return [Cursor.of(raw) if raw else None for raw in unwrapped(await self._rest.pipeline(commands))]
 
     async def ping(self) -> None:
         """Whether appends have a server to go to: the first of many that answers will do. Raises Unavailable."""

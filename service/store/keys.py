@@ -69,6 +69,13 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "enlist, release",
         "goes with the worker",
     ),
+    KeyDoc(
+        "chat:ended:{bob/phone/tab-1}",
+        "string",
+        "`replaced` or `removed`: why this `stream` of `/v1/events` is over and shall not come back",
+        "whoever replaces or removes it",
+        "60 s",
+    ),
     KeyDoc("chat:workers", "hash", "worker → heartbeat counter, or `dead`", "beat, reap", "dead rows are swept"),
     KeyDoc(
         "chat:about:{w-7f3a91c2}",
@@ -131,6 +138,9 @@ class Keys:
 
     def seen(self, user: str, turn: str) -> str:
         return f"{self.prefix}seen:{{{user}}}:{turn}"
+
+    def ended(self, user: str, device: str, stream: str) -> str:
+        return f"{self.prefix}ended:{{{user}/{device}/{stream}}}"
 
     def worker(self, worker: str) -> str:
         return f"{self.prefix}worker:{{{worker}}}"

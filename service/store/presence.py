@@ -14,6 +14,8 @@ from service.store.worker_stream import pulse
 SCAN_COUNT = 500
 NO_DEADLINE = 2**53
 TOO_MANY = -2
+ENDED_LIFE = 60
+"""Seconds in which a stream that was ended may not come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,11 @@ class Claim:
     @property
     def row(self) -> str:
         return f"{self.worker}/{self.session}/{self.attempt}"
+
+    @property
+    def stream(self) -> str:
+        """What a stream of `/v1/events` calls itself: it stands behind its session's name. "" where there is none."""
+        return self.session.partition(":")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,16 @@ class Presence:
         """The device's cursor. Raises Unavailable."""
         raw = await self._client.run("HGET", self._keys.of(user).cursors, device)
         return Cursor.of(raw) if raw else None
+
+    async def end_stream(self, claim: Claim, why: str) -> None:
+        """This stream shall not come back by itself. Raises Unavailable."""
+        key = self._keys.ended(claim.user, claim.device, claim.stream)
+        await self._client.run("SET", key, why, "EX", ENDED_LIFE)
+
+    async def stream_ended(self, claim: Claim) -> bool:
+        """Whether this stream was ended a moment ago. Raises Unavailable."""
+        key = self._keys.ended(claim.user, claim.device, claim.stream)
+        return bool(claim.stream) and bool(await self._client.run("EXISTS", key))
 
     async def release(self, claim: Claim) -> bool:
         """Takes the claim back if it is still this one. Raises Unavailable."""

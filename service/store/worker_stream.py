@@ -13,7 +13,7 @@ IDENTITY_LIFE = 3600
 CAP = 5_000
 """Entries a worker stream keeps at most (approximately); what falls off is read from the inboxes."""
 READ_COUNT = 128
-CANARY, REPLACED, KICK, BROADCAST = "!canary", "!replaced", "!kick", "!broadcast"
+CANARY, REPLACED, KICK, BROADCAST, ACKED = "!canary", "!replaced", "!kick", "!broadcast", "!acked"
 """Control fields; `!` is in no user's name."""
 
 

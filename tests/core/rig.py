@@ -66,6 +66,24 @@ class Rig:
         self.session.on_ack(cursor)
         self.pump()
 
+    def ack_elsewhere(self, cursor: Cursor, *, told: bool = True) -> None:
+        """Over HTTP: stored as `ack_position` does it; the word of it may be lost."""
+        last, kept = self.inbox.last, self.inbox.kept
+        if cursor > last:
+            return
+        lower = max((one for one in kept if one <= cursor), default=START)
+        upper = min((one for one in kept if one >= cursor), default=last)
+        if cursor in (lower, last) or (lower > START and lower.seq < cursor.seq < upper.seq):
+            self.inbox.ack(last if cursor == last else lower)
+        if told:
+            self.hear_acked(cursor)
+
+    def hear_acked(self, cursor: Cursor) -> None:
+        """What an ack elsewhere, or the audit, says."""
+        self.device.ack_elsewhere(cursor)
+        self.session.on_acked(cursor)
+        self.pump()
+
     # The page that was asked for.
 
     @property

@@ -183,6 +183,20 @@ class Sessions(RuleBasedStateMachine):
             self.rig.ack(choice[pick % len(choice)])
 
     @precondition(lambda self: self.rig.device.sent)
+    @rule(pick=PICK, told=st.booleans())
+    def the_device_acks_over_http(self, pick: int, told: bool) -> None:
+        self.fruitless = 0
+        sent = self.rig.device.sent
+        self.rig.ack_elsewhere(sent[pick % len(sent)], told=told)
+
+    @precondition(lambda self: self.rig.session.stuck and self.inbox.truth.stored is not None)
+    @rule()
+    def the_audit_looks_for_acks(self) -> None:
+        assert self.inbox.truth.stored is not None
+        self.fruitless = 0
+        self.rig.hear_acked(self.inbox.truth.stored)
+
+    @precondition(lambda self: self.rig.device.sent)
     @rule()
     def the_device_acks_all(self) -> None:
         self.the_device_acks(len(self.rig.device.sent) - 1)

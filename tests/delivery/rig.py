@@ -176,6 +176,7 @@ class Client:
         self.closes: list[tuple[int, str]] = []
         self.fault: Exception | None = None
         self.gone = False
+        self.flooded = False
         self._opening = False
         self.rules = Rules(user, device)
         self.connection = Connection(worker, self, user, device, attempt)

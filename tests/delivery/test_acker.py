@@ -12,7 +12,7 @@ from service.core.cursor import Cursor
 from service.core.errors import Unavailable
 from service.delivery.acker import Acker
 from service.store.client import Clients
-from service.store.inbox import AckStatus, Inboxes, Limits
+from service.store.inbox import Inboxes, Limits
 from service.store.keys import Keys
 from service.store.presence import Presence
 from service.telemetry import ACKS_STORED
@@ -130,16 +130,3 @@ async def test_flush_writes_at_once_and_says_when_it_cannot(bench: Bench, store:
     assert await stored(store) is None
     await within(bench.acker.flush(), "the write")
     assert await stored(store) == str(cursor)
-
-
-async def test_an_ack_of_its_own_is_written_before_it_returns_and_says_what_became_of_it(
-    bench: Bench, store: Any
-) -> None:
-    cursors = await bench.fill("bob", 2)
-    await bench.presence.register("bob", "phone")
-    assert await bench.acker.now("bob", "phone", cursors[1]) is AckStatus.MOVED
-    assert await stored(store) == str(cursors[1])
-    assert await bench.acker.now("bob", "phone", cursors[0]) is AckStatus.NOT_NEWER
-    beyond = Cursor(cursors[1].ms + 1, 3)
-    assert await bench.acker.now("bob", "phone", beyond) is AckStatus.BEYOND_LAST
-    assert await stored(store) == str(cursors[1])

@@ -20,6 +20,8 @@ class Sub:
         self.settled = 0
         self.ends: list[int] = []
         self.reclaims = 0
+        self.stuck = False
+        self.acked: list[Cursor] = []
 
     def on_hint(self, prev: Cursor, cursor: Cursor, tail: bytes | None) -> None:
         self.hints.append(cursor)
@@ -29,6 +31,9 @@ class Sub:
 
     def settle(self) -> None:
         self.settled += 1
+
+    def on_acked(self, cursor: Cursor) -> None:
+        self.acked.append(cursor)
 
     def end(self, code: int, reason: str) -> None:
         self.ends.append(code)

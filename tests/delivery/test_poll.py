@@ -79,7 +79,7 @@ async def test_entries_after_the_stored_cursor_or_the_one_named(worker: Worker) 
     polled = await ask(worker)
     assert ids(polled) == [f"m{n}" for n in range(5)]
     assert (polled.cursor, polled.head) == (cursors[4], cursors[4])
-    await worker.acker.now("bob", "phone", cursors[1])
+    await worker.relay.ack("bob", "phone", cursors[1])
     assert ids(await ask(worker)) == ["m2", "m3", "m4"]
     assert ids(await ask(worker, cursors[3])) == ["m4"]
     assert ids(await ask(worker, START)) == [f"m{n}" for n in range(5)]
@@ -131,7 +131,7 @@ async def test_history_that_the_server_lost_is_a_rewound_gap_and_goes_on_from_wh
 ) -> None:
     cursors = await send(worker, *(a_message(f"m{n}") for n in range(4)))
     await ask(worker)
-    await worker.acker.now("bob", "phone", cursors[0])
+    await worker.relay.ack("bob", "phone", cursors[0])
     await store.xdel("chat:inbox:{bob}", str(cursors[3]), str(cursors[2]))
     await store.hset("chat:state:{bob}", "last", str(cursors[1]))
     polled = await ask(worker, cursors[3])
@@ -147,7 +147,7 @@ async def test_where_the_stored_cursor_was_lost_as_well_it_goes_on_from_the_begi
 ) -> None:
     cursors = await send(worker, *(a_message(f"m{n}") for n in range(3)))
     await ask(worker)
-    await worker.acker.now("bob", "phone", cursors[2])
+    await worker.relay.ack("bob", "phone", cursors[2])
     await store.xdel("chat:inbox:{bob}", str(cursors[2]))
     await store.hset("chat:state:{bob}", "last", str(cursors[1]))
     polled = await ask(worker)

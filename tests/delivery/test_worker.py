@@ -295,7 +295,7 @@ async def test_it_does_not_start_without_a_server() -> None:
 
 
 async def test_the_death_of_any_task_is_reported_and_named_by_readiness(redis_url: str) -> None:
-    names = ("reader", "committer", "copier", "announcer", "acker", "releaser", "audit", "reaper", "liveness")
+    names = ("reader", "committer", "copier", "announcer", "acker", "relay", "releaser", "audit", "reaper", "liveness")
     deaths: list[str] = []
     worker = Worker(quick(redis_url), deaths.append)
     await worker.start()

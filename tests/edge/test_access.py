@@ -32,6 +32,7 @@ WANTED = {
     "GET /metrics": OPS,
     "POST /v1/messages": SENDING,
     "POST /v1/messages/batch": SENDING,
+    "GET /v1/events": CHAT,
     "GET /v1/inbox": CHAT,
     "POST /v1/inbox/ack": CHAT,
     "GET /v1/inbox/history": CHAT,

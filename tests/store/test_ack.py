@@ -292,33 +292,43 @@ async def test_in_nodes_of_the_default_size_nothing_unacked_is_ever_trimmed(real
 
 async def test_a_position_that_exists_is_acked(store: Store) -> None:
     cursors = await store.fill(3)
-    assert await store.inboxes.ack_position("bob", "phone", cursors[1]) is MOVED
+    assert await store.inboxes.ack_position("bob", "phone", cursors[1]) == (MOVED, None)
     assert await store.hash(store.keys.cursors("bob")) == {"phone": str(cursors[1])}
 
 
-async def test_a_made_up_position_counts_as_the_entry_below_it(store: Store) -> None:
-    await store.do("HSET", store.keys.state("bob"), "last", "1000-1")
-    [cursor] = await store.fill(1)  # far later than 1000
-    await store.do("HSET", store.keys.state("bob"), "last", f"{cursor.ms + 50}-2")
+async def test_the_position_of_an_entry_that_somebody_removed_counts_as_the_entry_below_it(store: Store) -> None:
+    cursors = await store.fill(4)
+    for gone in cursors[1:3]:
+        await store.do("XDEL", store.keys.inbox("bob"), str(gone))
+    assert await store.inboxes.ack_position("bob", "phone", cursors[2]) == (MOVED, None)
+    assert await store.hash(store.keys.cursors("bob")) == {"phone": str(cursors[0])}
+
+
+@pytest.mark.parametrize("seq", (1, 2, 3, 999_999))
+async def test_a_position_of_a_lost_history_or_a_made_up_one_acks_nothing_that_was_not_sent(
+    store: Store, seq: int
+) -> None:
+    """As after a failover: the device had other entries with these numbers."""
+    [first] = await store.fill(1)
+    await store.do("HSET", store.keys.state("bob"), "last", f"{first.ms + 50}-1")
     await store.send("later")
-    made_up = Cursor(cursor.ms + 10, 999_999)
-    assert await store.inboxes.ack_position("bob", "phone", made_up) is MOVED
-    assert await store.hash(store.keys.cursors("bob")) == {"phone": str(cursor)}
+    assert await store.inboxes.ack_position("bob", "phone", Cursor(first.ms + 10, seq)) == (NOT_NEWER, None)
+    assert await store.hash(store.keys.cursors("bob")) == {}
 
 
 async def test_a_position_beyond_the_newest_is_told(store: Store) -> None:
     cursors = await store.fill(1)
     beyond = Cursor(cursors[0].ms + 1, 1)
-    assert await store.inboxes.ack_position("bob", "phone", beyond) is BEYOND_LAST
+    assert await store.inboxes.ack_position("bob", "phone", beyond) == (BEYOND_LAST, None)
 
 
 async def test_the_newest_position_can_be_acked_when_its_entry_is_gone(store: Store) -> None:
     cursors = await store.fill(2)
     await store.do("DEL", store.keys.inbox("bob"))
-    assert await store.inboxes.ack_position("bob", "phone", cursors[1]) is MOVED
+    assert await store.inboxes.ack_position("bob", "phone", cursors[1]) == (MOVED, None)
     assert await store.hash(store.keys.cursors("bob")) == {"phone": str(cursors[1])}
 
 
 async def test_a_position_below_everything_kept_is_not_newer(store: Store) -> None:
     await store.fill(2)
-    assert await store.inboxes.ack_position("bob", "phone", Cursor(5, 1)) is NOT_NEWER
+    assert await store.inboxes.ack_position("bob", "phone", Cursor(5, 1)) == (NOT_NEWER, None)

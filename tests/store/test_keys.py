@@ -88,6 +88,7 @@ def test_a_prefix_with_a_brace_is_refused(prefix: str) -> None:
 def test_the_catalogue_names_every_key_that_can_be_built() -> None:
     keys, worker = Keys(), "w-7f3a91c2"
     built = of_user(keys, "bob") | {keys.worker(worker), keys.claims(worker), keys.about(worker), keys.workers()}
+    built.add(keys.ended("bob", "phone", "tab-1"))
     assert {row.pattern for row in CATALOGUE} == built
 
 
@@ -141,6 +142,7 @@ async def test_the_catalogue_says_what_is_really_there(store: Store) -> None:
     state = await store.state()
     await store.do("HSET", store.keys.state("bob"), "turned", int(state["turned"]) - 61_000)
     await store.send("m2")
+    await store.presence.end_stream(Claim("bob", "phone", "w-7f3a91c2", "e-1:tab-1"), "replaced")
     types = {row.pattern: row.type for row in CATALOGUE}
     found = {key.decode(): (await store.do("TYPE", key)).decode() for key in await store.do("KEYS", "*")}
     assert found == types
