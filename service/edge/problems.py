@@ -45,7 +45,7 @@ def problem(fault: Fault, **more: Any) -> dict[str, Any]:
 
 def problem_response(fault: Fault, headers: dict[str, str] | None = None, **more: Any) -> Response:
     headers = dict(headers or {})
-    if fault.status == 503:
+    if fault.status == 503 or fault.code == "too_many_connections":
         headers.setdefault("Retry-After", RETRY_AFTER)
     return Response(orjson.dumps(problem(fault, **more)), fault.status, headers, MEDIA_TYPE)
 

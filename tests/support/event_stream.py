@@ -47,7 +47,7 @@ class EventStream:
         self._http = httpx2.AsyncClient(
             timeout=PATIENCE, trust_env=False, transport=httpx2.AsyncHTTPTransport(socket_options=small)
         )
-        self.rules = Rules(user or "", device, last_event_id, window)
+        self.rules = Rules(user or "", device, last_event_id or None, window)
         self.text = EventText()
         self.events: list[Event] = []
         self.frames: list[Frame] = []
@@ -140,10 +140,13 @@ class EventStream:
                     found = probe()
                     if found is not None and found is not False:
                         return found
-                    assert self.is_open, f"over before {what}: {self.frames[-3:]}"
+                    assert self.is_open, f"over before {what}: {self._tail()}"
                     await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"did not come within {PATIENCE:.0f} s: {what}: {self.frames[-3:]}") from None
+            raise AssertionError(f"did not come within {PATIENCE:.0f} s: {what}: {self._tail()}") from None
+
+    def _tail(self) -> str:
+        return " | ".join(json.dumps(frame)[:200] for frame in self.frames[-3:]) or "nothing came"
 
     async def next(self, kind: str) -> Frame:
         """The first frame of a type."""
