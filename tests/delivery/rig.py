@@ -168,7 +168,7 @@ def code(answer: Answer) -> str:
 class Client:
     """Plays the socket and the device behind it; holds every frame to the protocol. Made by `connect`."""
 
-    def __init__(self, worker: Worker, user: str, device: str, attempt: int = 0) -> None:
+    def __init__(self, worker: Worker, user: str, device: str, attempt: int = 0, session: str = "") -> None:
         self.worker = worker
         self.user, self.device = user, device
         self.bundles: list[list[bytes]] = []
@@ -179,7 +179,7 @@ class Client:
         self.flooded = False
         self._opening = False
         self.rules = Rules(user, device)
-        self.connection = Connection(worker, self, user, device, attempt)
+        self.connection = Connection(worker, self, user, device, attempt, session)
 
     # As the connection sees it.
 
