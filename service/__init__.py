@@ -14,9 +14,10 @@ A message, stage by stage:
     core/session.py              is it next? send it, hold it, or read the inbox
     delivery/connection.py       it leaves for the socket
     delivery/acker.py            the device's ack comes back, gathered with others
+    delivery/relay.py            or over HTTP, to any worker, which tells the one that holds the device
     store/lua/ack.lua            the cursor moves, the inbox is trimmed
 
 Beside the path: delivery/audit.py finds lost hints, delivery/liveness.py beats and sings,
 delivery/reaper.py cleans up after dead workers, delivery/claims.py gives claims back, delivery/poll.py
-receives without a socket. supervisor.py starts it all; docs/architecture.md tells it at length.
+and edge/events.py receive without a WebSocket. supervisor.py starts it all; docs/architecture.md tells it at length.
 """
