@@ -16,7 +16,7 @@ from tests.support.history import History
 from tests.support.rules import Frame
 from tests.support.traffic import Sender, running
 
-KILLS = 5
+KILLS = 3
 
 
 @pytest.fixture(scope="module")
