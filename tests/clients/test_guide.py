@@ -33,8 +33,8 @@ async def test_the_python_quickstart_answers_each_message(service: Service, tmp_
     async with Api(service.url, "alice") as alice:
         await alice.send("bob", {"text": "hi"}, "m-1")
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-u", "-c", program, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "clients/python")},
-            stdout=asyncio.subprocess.PIPE,
+            sys.executable, "-u", "-c", program,
+            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "clients/python")}, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
             answers = await alice.http.get("/v1/inbox", params={"device": "phone", "wait": 20}, timeout=PATIENCE)
