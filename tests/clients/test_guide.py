@@ -34,7 +34,7 @@ async def test_the_python_quickstart_answers_each_message(service: Service, tmp_
         await alice.send("bob", {"text": "hi"}, "m-1")
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-u", "-c", program,
-            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "clients/python")}, stdout=asyncio.subprocess.PIPE,
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT / "clients/python")}, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
             answers = await alice.http.get("/v1/inbox", params={"device": "phone", "wait": 20}, timeout=PATIENCE)
