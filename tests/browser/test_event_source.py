@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import httpx2
-import pytest
 from playwright.async_api import Page
 
-from scripts.lab.service import Service
 from scripts.lab.tcp_proxy import TcpProxy
-from scripts.lab.timing import PATIENCE, eventually_async
+from scripts.lab.timing import eventually_async
 from tests.browser.conftest import Fresh
 from tests.support.api import Api
 
@@ -19,13 +16,6 @@ LISTEN = """(user) => {
   source.onopen = () => { opened += 1; };
   source.addEventListener("message", ({ data, lastEventId }) => heard.push([JSON.parse(data).body, lastEventId]));
 }"""
-
-
-@pytest.fixture(autouse=True)
-def _served(service: Service) -> None:
-    status = httpx2.head(f"{service.url}/v1/events", timeout=PATIENCE, trust_env=False).status_code
-    if status == 404:
-        pytest.skip("this service has no /v1/events")
 
 
 async def hears(page: Page, *bodies: Any) -> list[str]:
