@@ -13,6 +13,7 @@ from scripts.chaos.cursors import START, Cursor
 from scripts.chaos.history import History, Reader
 from scripts.chaos.readers import Polling, Restless, Slow, Stalled, Steady
 from scripts.chaos.senders import InBatches, OverHttp, OverSocket, Sender
+from scripts.chaos.streams import Streaming
 from scripts.lab.timing import PATIENCE, POLL, eventually
 
 T = TypeVar("T")
@@ -23,6 +24,7 @@ TEMPERS: dict[str, type[Steady]] = {
     "tablet": Polling,
     "watch": Slow,
     "car": Stalled,
+    "page": Streaming,
 }
 """Device name → how it behaves."""
 

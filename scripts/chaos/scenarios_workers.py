@@ -5,6 +5,7 @@ import signal
 from typing import Any
 
 from scripts.chaos.client import GIVE_UP_AFTER, Device, Session
+from scripts.chaos.crowd import Cast
 from scripts.chaos.figures import figures
 from scripts.chaos.grounds import PREFIX, Ground
 from scripts.chaos.history import Ended
@@ -36,6 +37,27 @@ def worker_killed(stage: Stage[Ground]) -> None:
     whole(stage, gone)
     ends = sum(isinstance(end, Ended) and end.code == 1006 for end in stage.history.records)
     stage.prove(ends > 0, f"connections ended without a word ({ends} of them)")
+
+
+@scenario(
+    "events",
+    "workers are killed (`kill -9`) under pages that receive server-sent events and ack over HTTP",
+    cast=Cast(others=("page",)),
+)
+def events(stage: Stage[Ground]) -> None:
+    gone = []
+    for _ in range(3):
+        victim = max(stage.ground.service.workers(), key=lambda worker: worker.connections)
+        with stage.fault():
+            processes.kill(victim.pid)
+        gone.append(victim.pid)
+        stage.wait(stage.seconds / 4)
+        stage.ground.service.await_ready()
+    whole(stage, gone)
+    cut = sum(end.device == "page" and end.code == 1006 for end in stage.since_fault(Ended))
+    stage.prove(cut > 0, f"streams were cut {cut} times")
+    relayed = stage.ground.service.metrics()["inboxd_acks_relayed_total"]
+    stage.prove(relayed > 0, f"{relayed:.0f} acks reached another worker than the one that held the stream")
 
 
 @scenario("all-workers-killed", "all workers at once (`kill -9`)")
