@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import fs from "node:fs";
 import { once } from "node:events";
+import { syncBuiltinESMExports } from "node:module";
 import { createInterface } from "node:readline";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -233,4 +235,50 @@ test("file: killed at any moment, what was stored is there, and nothing torn", a
     assert.ok(outbox.every(({ id }, n) => id === `m${n}`));
   }
   assert.ok(known > 50 && statSync(join(path, "inboxd.jsonl")).size > 0);
+});
+
+test("a lock without a name in it, of a process that died while it took it, is taken over", async () => {
+  const path = mkdtempSync(join(tmpdir(), "inboxd-"));
+  writeFileSync(join(path, "inboxd.lock"), "");
+  const storage = new FileStorage(path);
+  await storage.open("s", FRESH);
+  await storage.close();
+  rmSync(path, { recursive: true });
+});
+
+test("what is asked for while the file is closed is written, and it opens again", async () => {
+  const path = mkdtempSync(join(tmpdir(), "inboxd-"));
+  const storage = new FileStorage(path);
+  await storage.open("s", FRESH);
+  const both = storage.write({ meta: { attempt: 1 } }).then(() => storage.write({ meta: { attempt: 2 } }));
+  await storage.close();
+  await both;
+  assert.equal((await storage.open("s", FRESH)).meta.attempt, 2);
+  await storage.write({ meta: { attempt: 3 } });
+  await storage.close();
+  rmSync(path, { recursive: true });
+});
+
+test("nothing is written to the old file once the new one has its name", async () => {
+  const path = mkdtempSync(join(tmpdir(), "inboxd-"));
+  const storage = new FileStorage(path, { spare: 3 });
+  await storage.open("s", FRESH);
+  const { openSync } = fs;
+  const full = (name, ...more) => {
+    if (!String(name).endsWith(".new")) throw new Error("EMFILE");
+    return openSync(name, ...more);
+  };
+  try {
+    Object.assign(fs, { openSync: full });
+    syncBuiltinESMExports();
+    for (let n = 0; n < 12; n++) await storage.write({ put: [{ id: "one", n }] });
+  } finally {
+    Object.assign(fs, { openSync });
+    syncBuiltinESMExports();
+  }
+  await storage.write({ put: [{ id: "kept" }] });
+  await storage.close();
+  const { outbox } = await new FileStorage(path).open("s", FRESH);
+  assert.deepEqual(outbox, [{ id: "one", n: 11 }, { id: "kept" }]);
+  rmSync(path, { recursive: true });
 });

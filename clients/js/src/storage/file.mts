@@ -76,7 +76,7 @@ export class FileStorage implements Storage {
 
   /** Writes what is left and lets another process have the folder. */
   async close(): Promise<void> {
-    await this.#flushing;
+    while (this.#flushing) await this.#flushing; // whoever is answered may ask for more
     if (this.#fd !== undefined) closeSync(this.#fd);
     this.#fd = undefined;
     this.#lines = new Lines();
@@ -140,12 +140,11 @@ export class FileStorage implements Storage {
   #rewrite(): void {
     try {
       const bytes = Buffer.from(this.#lines.compact());
-      replace(this.#path, bytes);
-      syncFolder(this.#folder);
       const old = this.#fd!;
-      this.#fd = openSync(this.#path, "a+", 0o600);
-      closeSync(old);
+      this.#fd = replace(this.#path, bytes); // from here on nothing may go to the old one, whatever else fails
       this.#size = bytes.length;
+      closeSync(old);
+      syncFolder(this.#folder);
     } catch {
       // the old one goes on, or `append` says what is wrong
     }
@@ -153,15 +152,18 @@ export class FileStorage implements Storage {
   }
 }
 
-function replace(path: string, bytes: Buffer): void {
-  const fd = openSync(path + ".new", "w", 0o600);
+function replace(path: string, bytes: Buffer): number {
+  const fd = openSync(path + ".new", "a+", 0o600);
   try {
+    ftruncateSync(fd, 0); // of a process that died
     for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
     fsyncSync(fd);
-  } finally {
+    renameSync(path + ".new", path);
+  } catch (error) {
     closeSync(fd);
+    throw error;
   }
-  renameSync(path + ".new", path);
+  return fd;
 }
 
 function syncFolder(folder: string): void {

@@ -11,9 +11,11 @@ export function lock(path: string): () => void {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     }
-    const holder = read(path);
+    let holder = read(path);
+    if (!holder) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50); // its name is being written
+    holder ||= read(path); // still none: it died before that
     const pid = parseInt(holder);
-    const alive = pid === process.pid ? mine.has(path) : name(pid) === holder;
+    const alive = holder !== "" && (pid === process.pid ? mine.has(path) : name(pid) === holder);
     if (alive || tries > 3) throw new Error(`process ${pid} uses this storage: ${path}`);
     rmSync(path, { force: true });
   }
