@@ -238,6 +238,7 @@ export class InboxClient {
 
   /** The lock is ours: what the leader before us left is in storage. */
   async #lead(): Promise<void> {
+    this.#pages.lost(); // whoever was asked is gone
     await this.#core.storage.open(this.#scope, this.#meta).then(
       (saved) => this.#load(saved),
       (error) => report(this.#core, "storage_failed", error),

@@ -49,7 +49,8 @@ export class Peers {
   }
 
   ask(query: HistoryQuery): Promise<HistoryPage> {
-    return this.follower ? this.#pages.wait((ref) => this.post({ t: "ask", ref, query })) : this.#pages.ask(query);
+    if (!this.follower || !this.#status.wanted) return this.#pages.ask(query);
+    return this.#pages.wait((ref) => this.post({ t: "ask", ref, query }));
   }
 
   /** What another tab says. Answers and items count for everybody; the rest only as long as we are connected. */

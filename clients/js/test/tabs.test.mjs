@@ -214,3 +214,17 @@ test("where locks are forbidden everybody connects for himself", async () => {
   assert.equal(tab.wire.all.length, 1);
   assert.equal(tab.client.leader, true);
 });
+
+test("history that nobody can answer is rejected: before connect, and when the leader that was asked dies", async () => {
+  const { all } = tabs(2);
+  const [leader, follower] = all;
+  await follower.client.ready();
+  await assert.rejects(follower.client.history(), { code: "not_connected" });
+  await joined(...all);
+  const page = follower.client.history();
+  const rejected = assert.rejects(page, { code: "not_connected" });
+  await quiet();
+  await leader.die();
+  await rejected;
+  await follower.client.close();
+});
