@@ -53,7 +53,17 @@ export class Session extends Feed {
   /** Resolves when it is in the outbox; that it was accepted is told by events. */
   send(peer, text) {
     this.client.send(peer, { text }).catch((error) => this.#refused(error, peer, text));
-    return this.draft(peer, "");
+    return this.#sent(peer, text);
+  }
+
+  // The stored draft goes once the outbox has the message: a page that dies in between has one of the two.
+  async #sent(peer, text) {
+    const shown = (draft, row) => this.view.rows.set(peer, { ...(this.view.rows.get(peer) ?? row), draft });
+    shown("", blankRow(peer));
+    await this.client.outbox();
+    const row = await this.store.change(peer, (row) => (row.draft === text ? { ...row, draft: "" } : row));
+    shown(row.draft, row);
+    this.show({});
   }
 
   async draft(peer, text) {
