@@ -26,7 +26,7 @@ export function frameOf({ id, to, body, expiresIn, createdAt }: OutboxItem, wall
 /**
  * Order, repeats and refusals of what is sent: fed with answers, asked for turns. No I/O, no clock.
  * The invariant that keeps the order: whatever is sent, everything before it was sent before it on this
- * connection, after the last refusal. Sending twice is harmless (same id), sending early is not.
+ * connection, after the last refusal. So after a refusal nothing is sent until all that is on its way is answered.
  */
 export class Outbox {
   readonly #first: number;
@@ -42,7 +42,9 @@ export class Outbox {
   /** Counts pauses: a turn that was begun before one is void. */
   pauses = 0;
   #failures = 0;
-  #resume = 0; // paused until then
+  #paused = false; // until everything on its way is answered, at least until `#resume`
+  #resume = 0;
+  #away = new Set<string>(); // sent on this connection and not answered; may hold discarded ones
   #unsure = new Set<string>(); // answered `unavailable` on this connection
 
   constructor(first: number, most: number, random: () => number) {
@@ -92,33 +94,36 @@ export class Outbox {
     this.stop();
     this.#connected = true;
     this.#limits = limits;
-    this.#failures = this.#resume = 0;
+    this.#failures = 0;
   }
 
   stop(): void {
     this.#connected = false;
     this.due = Infinity;
+    this.#paused = false;
+    this.#away.clear();
     this.#unsure.clear();
-    this.#requeue();
+    for (const item of this.#items.values()) if (item.state === "sent") item.state = "queued";
   }
 
   /** Whether one more would be sent at once; `others` are about to be put. */
-  ready(now: number, others: number): boolean {
-    return this.#connected && now >= this.#resume && this.#items.size + others < IN_FLIGHT;
+  ready(others: number): boolean {
+    return this.#connected && !this.#paused && this.#items.size + others < IN_FLIGHT;
   }
 
   turn(now: number, wall: number): Turn {
     const turn: Turn = { send: [], failed: [], stale: [] };
     this.due = Infinity;
     if (!this.#connected) return turn;
-    if (now < this.#resume) {
-      this.due = this.#resume;
-      return turn;
+    if (this.#paused) {
+      if (now < this.#resume) this.due = this.#resume;
+      if (now < this.#resume || this.#away.size) return turn; // the last answer asks for the next turn
+      this.#paused = false;
     }
-    let room = IN_FLIGHT;
+    let room = IN_FLIGHT - this.#away.size;
     for (const item of this.#items.values()) {
       if (room <= 0) break;
-      if (item.state === "sent" || (item.state === "queued" && this.#judge(item, wall, turn))) room--;
+      if (item.state === "queued" && this.#judge(item, wall, turn)) room--;
     }
     return turn;
   }
@@ -126,11 +131,13 @@ export class Outbox {
   /** The frame was written. */
   sent(item: OutboxItem, wall: number): void {
     item.state = "sent";
+    this.#away.add(item.id);
     item.triedAt ??= wall;
   }
 
   accepted(id: string): OutboxItem | undefined {
     this.#failures = 0;
+    this.#away.delete(id);
     this.#unsure.delete(id);
     return this.remove(id);
   }
@@ -138,6 +145,7 @@ export class Outbox {
   /** The answer was an error. `skip`: an item nobody wants any more holds up the others. */
   refused(id: string, code: string, message: string, again: boolean, now: number, retryAfter?: number): Verdict {
     const item = this.#items.get(id);
+    this.#away.delete(id);
     if (code === "unavailable") {
       if (!item) return "skip";
       this.#unsure.add(id);
@@ -145,20 +153,21 @@ export class Outbox {
     if (!item) return undefined;
     if (code === "unavailable" || code === "out_of_order" || (again && code !== "inbox_full")) {
       this.pause(now, retryAfter);
-      this.#requeue(item.order);
+      if (item.state === "sent") item.state = "queued";
       return "again";
     }
     this.#fail(item, code, message);
     return "failed";
   }
 
-  /** Nothing is sent for a while. `retryAfter`: seconds. */
+  /** Nothing is sent for a while, and before all is answered. `retryAfter`: seconds. */
   pause(now: number, retryAfter?: number): void {
-    if (now < this.#resume) return; // the refusals that follow the first are not worse than it
+    if (this.#paused) return; // the refusals that follow the first are not worse than it
     const wait =
       retryAfter === undefined ? backoff(this.#failures, this.#first, this.#most, this.#random) : retryAfter * 1000;
     this.#failures++;
     this.pauses++;
+    this.#paused = true;
     this.#resume = this.due = now + wait;
   }
 
@@ -200,9 +209,5 @@ export class Outbox {
     item.state = "failed";
     item.error = { code, message };
     return item;
-  }
-
-  #requeue(from = -Infinity): void {
-    for (const item of this.#items.values()) if (item.state === "sent" && item.order >= from) item.state = "queued";
   }
 }

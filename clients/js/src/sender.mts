@@ -235,7 +235,7 @@ export class Sender {
     } as OutboxItem;
     if (expiresIn !== undefined) item.expiresIn = expiresIn;
     item.state = "queued";
-    item.triedAt = this.outbox.ready(clock.now(), this.#adding.size) ? wall : null; // one write instead of two
+    item.triedAt = this.outbox.ready(this.#adding.size) ? wall : null; // one write instead of two
     return item;
   }
 

@@ -314,6 +314,8 @@ test("a refusal while the next item is being stored: that one waits behind the r
   storage.write = async (change) => (change.put?.length && (await written.promise), write.call(storage, change));
   await wire.last().says(accepted("m1")); // room for the last one, whose first try is now stored
   await wire.last().says({ type: "error", id: "m0", code: "unavailable", message: "", retryable: true });
+  const behind = Array.from({ length: 62 }, (_, n) => ({ type: "error", id: `m${n + 2}`, code: "out_of_order", message: "" }));
+  await wire.last().says(...behind);
   written.resolve();
   await clock.pass(1000);
   const ids = wire.last().all("send").map(({ id }) => id);

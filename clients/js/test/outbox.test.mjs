@@ -63,6 +63,8 @@ test("an unavailable item and everything after it goes again after a wait, it fi
   assert.equal(one.refused("m2", "out_of_order", "", true, 0), "again");
   assert.deepEqual(turn(one, 499), []);
   assert.equal(one.due, 500);
+  assert.deepEqual(turn(one, 500), []); // m3 is on its way
+  assert.equal(one.refused("m3", "out_of_order", "", true, 600), "again"); // and waits no longer for that
   assert.deepEqual(turn(one, 500), ["m1", "m2", "m3"]);
 });
 

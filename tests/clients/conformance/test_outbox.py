@@ -118,13 +118,8 @@ async def test_many_sends_go_in_order_and_few_at_a_time(stage: Stage) -> None:
     await stage.settled()
 
 
-async def test_a_refusal_that_overtakes_other_answers_doubles_nothing(
-    stage: Stage, kind: str, request: pytest.FixtureRequest
-) -> None:
+async def test_a_refusal_that_overtakes_other_answers_doubles_nothing(stage: Stage) -> None:
     """What was sent behind the refused one is still to be answered when the back-off is over."""
-    if kind == "javascript":
-        reason = "sends again what is still unanswered: up to twice 64 are on their way"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
     stage.play(
         Fault(When.BEFORE, What.SEND, Refuse("unavailable")),
         Fault(When.BEFORE, What.SEND, Delay(0.2)),
