@@ -58,6 +58,7 @@ async def test_every_path_of_this_version_is_described(service: Served) -> None:
         "/v1/inbox",
         "/v1/inbox/ack",
         "/v1/inbox/history",
+        "/v1/events",
         "/v1/ops/workers",
         "/v1/ops/inboxes/{user}",
         "/v1/ops/broadcast",

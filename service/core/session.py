@@ -183,9 +183,6 @@ class Session:
         if self._stale(cursor):
             return
         self.acked = max(self.acked, self._free(cursor))
-        while self._sent and not self._sent[0][1]:
-            self._sent.popleft()  # what is stored names entries: a gap behind the last one was acked as that one
-            self._full = False
         self._go_on()
 
     def drain(self, reason: str, reconnect_after_ms: int) -> None:

@@ -121,7 +121,7 @@ class Audit:
         claims = [(one.claim.user, one.claim.device) for one in stuck]
         for subscriber, stored in zip(stuck, await self._inboxes.stored(claims), strict=True):
             if stored is not None:
-                safely(subscriber, partial(_acked, stored))
+                safely(subscriber, partial(_say_stored, stored))
 
     async def _judge(self, subscriber: Subscriber, there: str | None, row: str) -> None:
         if there == row:
@@ -133,8 +133,8 @@ class Audit:
             subscriber.end(4509, "replaced")
 
 
-def _acked(cursor: Cursor, subscriber: Subscriber) -> None:
-    subscriber.on_acked(cursor)
+def _say_stored(cursor: Cursor, subscriber: Subscriber) -> None:
+    subscriber.on_stored(cursor)
 
 
 def _tell(last: Cursor, before: Cursor, subscriber: Subscriber) -> None:

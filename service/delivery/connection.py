@@ -1,14 +1,11 @@
-"""A connection: the shell around one session. It moves data; the session decides.
-
-A `Peer` is the other side of it (a WebSocket of the wire protocol, or one of the older protocol).
-"""
+"""A connection: the shell around one session. It moves data; the session decides. Its other side is a `Peer`."""
 
 import asyncio
 import logging
 import random
 import secrets
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -22,6 +19,7 @@ from service.core.page import Page
 from service.core.sending import OUT_OF_ORDER, Appended, Message, outcome
 from service.core.session import Read, Session
 from service.delivery.committer import Done
+from service.delivery.peer import Peer
 from service.store.presence import Claim, Claimed
 from service.telemetry import DEVICES_REFUSED, ENTRIES_SENT, REPLACED, REPLAYED_PAGES, USERS_CROWDED
 
@@ -35,24 +33,6 @@ FRAME_BYTES = 256 << 10
 CROWDED = Fault("too_many_connections", "as many devices of this user are connected as may be")
 MOST_SENDS = 1024
 """Sends of one connection on their way; beyond, it is read no further until some have their answer."""
-
-
-class Peer(Protocol):
-    """Where frames go."""
-
-    def send(self, lines: list[bytes]) -> None:
-        """Writes frames, bundled. Never blocks; what is in flight is bounded by the session."""
-
-    def close(self, code: int, reason: str) -> None:
-        """Says goodbye; the reading side then ends."""
-
-    @property
-    def gone(self) -> bool:
-        """Nobody is there any more."""
-
-    @property
-    def flooded(self) -> bool:
-        """More waits than anybody who acks what they have read would leave unread."""
 
 
 class Connection:
@@ -73,6 +53,7 @@ class Connection:
         self._flushing = False
         self._reading: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
+        self._stored: Cursor | None = None  # the device's cursor, as far as it was told here
 
     @property
     def cursor(self) -> Cursor | None:
@@ -94,7 +75,7 @@ class Connection:
             return
         if claimed is None:
             return
-        stored = await self._worker.succeed(claimed, self.claim)
+        self._stored = stored = await self._worker.succeed(claimed, self.claim)
         start = Cursor.parse(hello.cursor) if hello.cursor is not None else stored
         self.session = Session(start, hello.window, self._welcome, confirm=confirm and hello.cursor is not None)
         self._pump()
@@ -230,8 +211,14 @@ class Connection:
     def on_acked(self, cursor: Cursor) -> None:
         """Not where it acks what it cannot have read yet, or memory would have no bound. The audit asks again."""
         if self.session is not None and self._opened.is_set() and not self._peer.flooded:
+            self._stored = cursor
             self.session.on_acked(cursor)
             self._pump()
+
+    def on_stored(self, cursor: Cursor) -> None:
+        """What stood there before says nothing: a device may ask for more than it has acked."""
+        if cursor != self._stored:
+            self.on_acked(cursor)
 
     async def ready_to_send(self) -> None:
         """Back-pressure: waits while too many sends of this connection are on their way."""

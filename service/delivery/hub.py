@@ -36,6 +36,9 @@ class Subscriber(Protocol):
     def on_acked(self, cursor: Cursor) -> None:
         """The device has acked that far elsewhere; it is stored."""
 
+    def on_stored(self, cursor: Cursor) -> None:
+        """The device's cursor, as the audit finds it."""
+
     def end(self, code: int, reason: str) -> None:
         """It must go: replaced (4509), or removed by an operator (4510)."""
 

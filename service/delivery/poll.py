@@ -86,6 +86,9 @@ class LongPoll:
     def on_acked(self, cursor: Cursor) -> None:
         """The next poll begins there."""
 
+    def on_stored(self, cursor: Cursor) -> None:
+        """It is never stuck."""
+
     def end(self, code: int, reason: str) -> None:
         self.ended = True
         self._news.set()

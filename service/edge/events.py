@@ -25,7 +25,7 @@ from service.delivery.worker import Worker
 from service.edge.auth import Asking
 from service.edge.bodies import cursor_of, worker_of
 from service.edge.expiry import Expiry
-from service.edge.http_protocol import HttpConnection, connection_of
+from service.edge.http_protocol import connection_of
 from service.edge.openapi import ASKING, CURSOR, TEXT, Responses, problems
 from service.edge.ws import TOKEN_EXPIRED
 from service.edge.ws_protocol import GOODBYE
@@ -60,8 +60,8 @@ FIELDS = {
 class EventsPeer:
     """Where the session's frames go. Before the answer has begun they wait."""
 
-    def __init__(self, http: HttpConnection, ping_interval: float) -> None:
-        self._http = http
+    def __init__(self, scope: Scope, ping_interval: float) -> None:
+        self._http = http = connection_of(scope)
         self._interval = ping_interval
         self._loop = asyncio.get_running_loop()
         self._waiting: list[bytes] | None = []
@@ -69,7 +69,7 @@ class EventsPeer:
         self._due = 0
         self.closed: tuple[int, str] | None = None
         self.over = asyncio.Event()
-        http.without_end(self.over.set)
+        http.without_end(scope, self.over.set)
 
     def send(self, lines: list[bytes]) -> None:
         if self._waiting is None:
@@ -144,7 +144,7 @@ class EventStream(Response):
         """Raises ClientError where the answer is to be a problem."""
         session = f"e-{secrets.token_hex(6)}" + (f":{self._name}" if self._name else "")
         claim = Claim(self._identity.user, self._hello.device, self._worker.id, session)
-        peer = EventsPeer(connection_of(scope), self._worker.settings.ping_interval)
+        peer = EventsPeer(scope, self._worker.settings.ping_interval)
         try:
             if await self._worker.presence.stream_ended(claim):
                 await Response(status_code=204)(scope, receive, send)
@@ -187,6 +187,8 @@ class EventStream(Response):
             except Unavailable:
                 log.warning("a stream of %s may come back, though an operator removed it", claim.user)
         peer.finish(comes_back=bool(claim.stream))
+        if peer.gone:  # uvicorn would hear of that only later
+            return
         try:
             async with asyncio.timeout(GOODBYE):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -30,8 +30,8 @@ PACE = 4 << 10
 OVERFLOW = 256
 """Connections beyond the limit that are still told so; those beyond are closed without a word."""
 
-EXTENSION = "inboxd.http"
-"""ASGI extension under which an endpoint finds its connection."""
+EXTENSION, REQUEST = "inboxd.http", "inboxd.request"
+"""ASGI extensions under which an endpoint finds its connection, and there its request."""
 _VERSIONS = ("1.1", "1.0")
 _TOO_SLOW = Fault("too_slow", "the request did not come in time")
 _TOO_LARGE = Fault("head_too_large", f"a head has at most {MOST_HEAD} bytes and {MOST_FIELDS} fields")
@@ -66,6 +66,7 @@ class HttpConnection(HttpToolsProtocol):
         self._broken = False  # what comes is read no further
         self._unread = b""  # what came behind requests that wait for their turn
         self._extensions: dict[str, Any] = {EXTENSION: weakref.ref(self)}
+        self._endless: RequestResponseCycle | None = None
         self._lost: Callable[[], None] | None = None
         self._pushed = 0
 
@@ -85,26 +86,28 @@ class HttpConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
         self._unread = b""
+        self._endless = None
         super().connection_lost(exc)
         if self._lost is not None:
             self._lost()
 
     # For an answer that has no end. Frames are written without a coroutine each, as to a WebSocket.
 
-    def without_end(self, lost: Callable[[], None]) -> None:
-        """Before the answer begins. `lost` is called when nobody is there any more."""
+    def without_end(self, scope: Any, lost: Callable[[], None]) -> None:
+        """Before the answer to that request begins. `lost` is called when nobody is there any more."""
         self._lost = lost
-        if self._request is None or self._request.disconnected:
+        self._endless = request = scope["extensions"][REQUEST]()  # not the newest: others may have come behind it
+        if request is None or request.disconnected:
             lost()
-        elif self._request.scope["http_version"] == "1.0":
-            self._request.chunked_encoding = False  # it ends with the connection
+        elif scope["http_version"] == "1.0":
+            request.chunked_encoding = False  # it ends with the connection
 
     def push(self, data: bytes) -> None:
         """Once the answer has begun. Never blocks; the caller bounds what is in flight."""
-        if self.gone or self._request is None:
+        if self.gone or self._endless is None:
             return
         self._pushed += len(data)
-        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._request.chunked_encoding else data)
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._endless.chunked_encoding else data)
 
     @property
     def gone(self) -> bool:
@@ -194,8 +197,9 @@ class HttpConnection(HttpToolsProtocol):
             raise ValueError("neither HTTP/1.1 nor 1.0")  # the parser knows 0.9 and 2.0, too
         self._in_head = False
         self._came = 0
-        cast("dict[str, Any]", self.scope)["extensions"] = self._extensions
-        super().on_headers_complete()
+        super().on_headers_complete()  # starts a task, which runs later
+        if (request := self._request) is not None:  # none: it becomes a WebSocket
+            cast("dict[str, Any]", self.scope)["extensions"] = self._extensions | {REQUEST: weakref.ref(request)}
         if self.app is _overloaded:
             self.cycle.keep_alive = False
 

@@ -149,10 +149,9 @@ class Inboxes:
         return statuses
 
     async def ack_position(self, user: str, device: str, cursor: Cursor) -> tuple[AckStatus, str | None]:
-        """One ack that came beside the device's connection, if it has one. A position without an entry counts as the
-        entry below it, if an entry is missing there; else it is of a history that was lost, or made up, and covers
-        nothing that this device was given. What became of it, and the worker that holds the device. Raises
-        Unavailable.
+        """One ack that came beside the device's connection, if it has one. A position without an entry is one where an
+        entry is missing, as a gap names it; else it is of a history that was lost, or made up, and covers nothing
+        that this device was given. What became of it, and the worker that holds the device. Raises Unavailable.
         """
         keys = self._keys.of(user)
         last, below, above, row = unwrapped(
@@ -171,9 +170,8 @@ class Inboxes:
             return AckStatus.BEYOND_LAST, None
         if cursor != newest:
             lower, upper = (Cursor.of(rows[0][0]) if rows else None for rows in (below, above))
-            if lower is None or (lower != cursor and not lower.seq < cursor.seq < (upper or newest).seq):
+            if cursor != lower and not (lower.seq if lower else -1) < cursor.seq < (upper or newest).seq:
                 return AckStatus.NOT_NEWER, holder
-            cursor = lower
         return (await self.ack([(user, device, cursor)]))[0], holder
 
     async def page(self, user: str, device: str, after: Cursor, count: int, now_ms: int) -> Page:

@@ -44,14 +44,6 @@ class Device:
             return
         self.in_flight = [item for item in self.in_flight if item[0] > cursor]
 
-    def ack_elsewhere(self, cursor: Cursor) -> None:
-        """The same, of an ack over HTTP: gaps behind the last entry go with it."""
-        if self.rewound and cursor not in self.sent:
-            return
-        self.ack(cursor)
-        while self.in_flight and not self.in_flight[0][1]:
-            del self.in_flight[0]
-
     def knows(self, cursor: Cursor, id: str) -> bool:
         """Whether an entry was received, or told as a gap."""
         return id in self.received or any(after < cursor <= upto for after, upto in self.gaps)

@@ -71,16 +71,16 @@ class Rig:
         last, kept = self.inbox.last, self.inbox.kept
         if cursor > last:
             return
-        lower = max((one for one in kept if one <= cursor), default=START)
-        upper = min((one for one in kept if one >= cursor), default=last)
-        if cursor in (lower, last) or (lower > START and lower.seq < cursor.seq < upper.seq):
-            self.inbox.ack(last if cursor == last else lower)
+        below = max((one.seq for one in kept if one < cursor), default=-1)
+        above = min((one.seq for one in kept if one > cursor), default=last.seq)
+        if cursor in (*kept, last) or below < cursor.seq < above:
+            self.inbox.ack(cursor)
         if told:
             self.hear_acked(cursor)
 
     def hear_acked(self, cursor: Cursor) -> None:
         """What an ack elsewhere, or the audit, says."""
-        self.device.ack_elsewhere(cursor)
+        self.device.ack(cursor)
         self.session.on_acked(cursor)
         self.pump()
 

@@ -56,7 +56,7 @@ def test_a_lost_word_of_it_is_found_by_what_is_stored() -> None:
     assert rig.session.cursor.seq == 8
 
 
-def test_a_gap_that_fills_the_window_is_found_too_though_no_entry_is_there_to_be_stored() -> None:
+def test_a_gap_that_fills_the_window_is_found_too() -> None:
     rig = Rig(Inbox())
     for _ in range(4):
         rig.inbox.append(10)
@@ -72,6 +72,20 @@ def test_a_gap_that_fills_the_window_is_found_too_though_no_entry_is_there_to_be
     rig.hear_acked(rig.inbox.truth.stored)
     rig.pages()
     assert rig.session.cursor.seq == 3
+
+
+def test_what_is_stored_frees_no_gap_of_a_device_that_acks_here() -> None:
+    rig = Rig(Inbox())
+    for _ in range(4):
+        rig.inbox.append(10)
+    for entry in rig.inbox.kept[1:3]:
+        rig.inbox.delete(entry)
+    rig.connect(window=1, start=rig.inbox.kept[0])
+    rig.pages()
+    assert (rig.told()[-1], rig.session.stuck) == ("gap deleted 2", True)
+    rig.hear_acked(rig.inbox.kept[0])
+    rig.pages()
+    assert (rig.told(), rig.session.in_flight) == ([], 1)
 
 
 def test_after_a_rewind_acks_of_what_was_sent_before_are_ignored() -> None:

@@ -35,6 +35,9 @@ class Sub:
     def on_acked(self, cursor: Cursor) -> None:
         self.acked.append(cursor)
 
+    def on_stored(self, cursor: Cursor) -> None:
+        self.acked.append(cursor)
+
     def end(self, code: int, reason: str) -> None:
         self.ends.append(code)
 

@@ -7,7 +7,8 @@ import httpx2
 import pytest
 
 from scripts.lab.service import Service
-from scripts.lab.timing import duration, eventually_async
+from scripts.lab.timing import PATIENCE, duration, eventually_async
+from tests.hostile.raw import Raw
 from tests.support.api import Api, problem
 from tests.support.cursors import Cursor
 from tests.support.device import Device
@@ -41,6 +42,20 @@ async def test_nothing_between_the_service_and_a_browser_is_to_keep_or_gather_it
         await stream.next("live")
         assert stream.text.retry is not None
         assert 1000 <= stream.text.retry <= 3000
+
+
+async def test_a_request_behind_it_on_its_connection_harms_no_chunk(service: Service, api: Api, bob: str) -> None:
+    raw = await Raw.open(service.url)
+    raw.write(b"GET /v1/events?device=x&user=%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % bob.encode())
+    async with asyncio.timeout(PATIENCE):
+        await raw.reader.readuntil(b"\r\n\r\n")
+        raw.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await api.send(bob, "behind it", "m-1")
+        content = b""
+        while b"behind it" not in content:
+            size = int(await raw.reader.readuntil(b"\r\n"), 16)
+            content += (await raw.reader.readexactly(size + 2))[:-2]
+    await raw.abort()
 
 
 # Where it begins.
@@ -151,8 +166,9 @@ async def test_acking_streams_of_two_devices_get_everything_once_and_in_order(
 ) -> None:
     async def read(device: str) -> list[int]:
         async with EventStream(service.url, bob, device, window=8) as stream:
-            while len(stream.entries) < 100:
-                await stream.receive(len(stream.entries) + 1)
+            acked = 0
+            while acked < 100:
+                acked = len(await stream.receive(acked + 1))
                 await stream.ack()
             return [entry["body"] for entry in stream.entries]
 

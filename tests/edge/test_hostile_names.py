@@ -14,6 +14,7 @@ KEYS = re.compile(
     rf"chat:(inbox|state|cursors|devices|presence):\{{{NAME}\}}"
     rf"|chat:seen:\{{{NAME}\}}:[ab]"
     rf"|chat:(worker|claims|about):\{{w-[0-9a-f]+\}}"
+    rf"|chat:ended:\{{{NAME}/{NAME}/{NAME}\}}"
     r"|chat:workers"
 )
 

@@ -5,6 +5,7 @@ from tests.house.tree import ROOT, Module, modules
 # Tested under another name: by what a user sees of it.
 ELSEWHERE = {
     "app": "edge/test_problems.py",
+    "delivery/peer": "delivery/test_connection.py",
     "edge/bodies": "edge/test_limits.py",
     "edge/health": "test_app.py",
     "edge/http": "edge/test_sending.py",

@@ -296,12 +296,16 @@ async def test_a_position_that_exists_is_acked(store: Store) -> None:
     assert await store.hash(store.keys.cursors("bob")) == {"phone": str(cursors[1])}
 
 
-async def test_the_position_of_an_entry_that_somebody_removed_counts_as_the_entry_below_it(store: Store) -> None:
+@pytest.mark.parametrize("removed", ((0, 1), (1, 2)))
+async def test_the_position_of_an_entry_that_is_missing_is_acked_as_a_gap_names_it(
+    store: Store, removed: tuple[int, int]
+) -> None:
     cursors = await store.fill(4)
-    for gone in cursors[1:3]:
-        await store.do("XDEL", store.keys.inbox("bob"), str(gone))
-    assert await store.inboxes.ack_position("bob", "phone", cursors[2]) == (MOVED, None)
-    assert await store.hash(store.keys.cursors("bob")) == {"phone": str(cursors[0])}
+    for number in removed:
+        await store.do("XDEL", store.keys.inbox("bob"), str(cursors[number]))
+    gap = Cursor(cursors[removed[1] + 1].ms, cursors[removed[1]].seq)
+    assert await store.inboxes.ack_position("bob", "phone", gap) == (MOVED, None)
+    assert await store.hash(store.keys.cursors("bob")) == {"phone": str(gap)}
 
 
 @pytest.mark.parametrize("seq", (1, 2, 3, 999_999))
