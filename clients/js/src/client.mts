@@ -283,6 +283,7 @@ export class InboxClient {
   #frame(frame: T.Frame): void {
     const { type, id, ref, code, message } = frame;
     const error = type === "error";
+    if (type === "message" && frame["from"] === this.user) this.#sender.proven(frame);
     if (type === "accepted") this.#sender.accepted(frame);
     else if (type === "history" || (error && ref !== undefined)) this.#pages.answer(frame as T.Frame & { ref: string });
     else if (error && id !== undefined) this.#sender.refused(frame);

@@ -5,6 +5,8 @@ import { claimsOf, textOf } from "./pure.mjs";
 import type { Options, Socket } from "./options.mjs";
 import type { Frame, StateChange, Welcome } from "./types.mjs";
 
+const OPEN = 1; // a socket's `readyState`
+
 export interface ConnectionHooks {
   state(change: StateChange): void;
   /** Raises the attempt and stores it; answers what `hello` says besides the token. */
@@ -56,12 +58,10 @@ export class Connection {
   }
 
   #put(frame: string | Frame): boolean {
-    try {
-      this.#socket!.send(typeof frame === "string" ? frame : JSON.stringify(frame));
-      return true;
-    } catch {
-      return false; // it is closing: `onclose` follows
-    }
+    const socket = this.#socket;
+    if (socket?.readyState !== OPEN) return false; // it is closing: `onclose` follows, and browsers complain of writes
+    socket.send(typeof frame === "string" ? frame : JSON.stringify(frame));
+    return true;
   }
 
   #do(effect: Effect): void {

@@ -3,6 +3,8 @@ import type { Storage } from "./storage/storage.mjs";
 
 /** What the client needs of a WebSocket; the browser's, Node's and that of `ws` have it. */
 export interface Socket {
+  /** 1: open. */
+  readonly readyState: number;
   send(text: string): void;
   close(code?: number, reason?: string): void;
   /** Only `ws` has it: cuts the connection without waiting for the peer. */

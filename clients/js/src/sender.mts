@@ -124,6 +124,11 @@ export class Sender {
     void this.pump();
   }
 
+  /** The own copy of a message came in: it was accepted, whatever became of the answer. Who got it is not known. */
+  proven({ id, ts, type }: Frame): void {
+    if (this.outbox.get(id)?.state === "stale") this.accepted({ type, id, ts, duplicate: true, recipients: [] });
+  }
+
   refused({ id, code, message, retryable, retry_after }: Frame): void {
     const verdict = this.outbox.refused(id, code, message, retryable === true, this.#core.clock.now(), retry_after);
     if (verdict === "skip") this.#write?.(JSON.stringify({ type: "skip", id }));
@@ -194,6 +199,7 @@ export class Sender {
   async #keep(items: OutboxItem[]): Promise<void> {
     if (!items.length) return;
     await this.writer.put(items).catch((error) => report(this.#core, "storage_failed", error));
+    items = items.filter((item) => this.outbox.get(item.id) === item); // the rest is settled by now
     this.#changed(items);
     for (const { id, error } of items) {
       this.#core.tell(error ? { t: "failed", id, ...error } : { t: "event", type: "stale", event: { id } });

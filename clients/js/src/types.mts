@@ -56,7 +56,8 @@ export interface Acceptance {
   id: string;
   ts: number;
   duplicate: boolean;
-  durability: string;
+  /** Absent where the own copy of the message was the answer. */
+  durability?: string;
   recipients?: Recipient[];
   group?: string;
   seq?: number;

@@ -38,11 +38,13 @@ export function sockets() {
   class FakeSocket {
     sent = [];
     closed = undefined;
+    readyState = 0;
     constructor(url) {
       this.url = url;
       all.push(this);
     }
     send(text) {
+      if (this.readyState !== 1) throw new Error("not open");
       this.sent.push(...text.split("\n").map((line) => JSON.parse(line)));
     }
     close(code) {
@@ -55,11 +57,16 @@ export function sockets() {
       this.onmessage?.({ data: frames.map((frame) => JSON.stringify(frame)).join("\n") });
       return settled();
     }
-    async welcomes(more = {}) {
+    opens() {
+      this.readyState = 1;
       this.onopen?.({});
+    }
+    async welcomes(more = {}) {
+      this.opens();
       await this.says({ ...WELCOME, ...more });
     }
     ends(code, reason = "") {
+      this.readyState = 3;
       this.onclose?.({ code, reason });
       return settled();
     }

@@ -36,7 +36,7 @@ test("the attempt is stored before the socket is opened, and rises with each try
   assert.deepEqual(storage.log[0], { meta: { attempt: 1 } });
   client.drop();
   await clock.pass(1000);
-  wire.last().onopen({});
+  wire.last().opens();
   assert.equal(wire.last().all("hello")[0].attempt, 2);
 });
 
@@ -173,7 +173,7 @@ test("a connection lost while a handler runs: it finishes, is stored, and the ne
   held.resolve();
   await clock.pass(1000);
   assert.deepEqual(seen, ["m1"]); // the second was dropped, and comes again
-  wire.last().onopen({});
+  wire.last().opens();
   assert.equal(wire.last().all("hello")[0].cursor, "1-1");
   assert.deepEqual(wire.all[0].all("ack"), []);
 });
@@ -207,7 +207,7 @@ test("a rewound gap takes the cursor back", async () => {
   assert.equal(client.stats.gaps, 1);
   client.drop();
   await clock.pass(1000);
-  wire.last().onopen({});
+  wire.last().opens();
   assert.equal(wire.last().all("hello")[0].cursor, "3-3");
 });
 
@@ -374,6 +374,35 @@ test("an item too old to be known asks before it is sent again", async () => {
   assert.equal(events.some(({ event }) => event === "stale"), false);
 });
 
+test("the own copy of a message that is too old to be sent again settles it", async () => {
+  const storage = new Watched();
+  const { client, clock, live } = world({ storage });
+  await live();
+  void client.send("bob", 1, { id: "old" });
+  await settled();
+  await client.close();
+  await clock.pass(86_400_001);
+  const next = world({ storage, clock });
+  await next.live();
+  const copy = { type: "message", id: "old", from: "bob", to: "bob", body: 1, ts: 7, cursor: "5-0" };
+  await next.wire.last().says(copy);
+  assert.equal((await next.client.outbox()).length, 1); // another's message of that id proves nothing
+  await next.wire.last().says({ ...copy, from: "alice", cursor: "6-0" });
+  assert.deepEqual(await next.client.outbox(), []);
+  const { acceptance } = next.events.find(({ event }) => event === "accepted");
+  assert.deepEqual(acceptance, { id: "old", ts: 7, duplicate: true, recipients: [] });
+});
+
+test("nothing is written to a socket that is closing", async () => {
+  const { client, wire, live } = world();
+  await live();
+  wire.last().readyState = 2;
+  let writes = 0;
+  wire.last().send = () => writes++;
+  await assert.rejects(client.history(), { code: "not_connected" });
+  assert.equal(writes, 0);
+});
+
 test("what one process left, the next one sends", async () => {
   const storage = new Watched();
   const first = world({ storage });
@@ -512,7 +541,7 @@ test("4002 asks for a fresh token and comes back at once", async () => {
   await live();
   await wire.last().ends(4002);
   assert.deepEqual(asked, [false, true]);
-  wire.last().onopen({});
+  wire.last().opens();
   assert.equal(wire.last().all("hello")[0].token, "t2");
   assert.equal(client.state, "connecting");
 });
