@@ -176,6 +176,8 @@ class EventStream(Response):
     async def _begin(self, peer: EventsPeer, send: Send) -> None:
         if (fault := peer.refusal()) is not None:
             raise ClientError(fault.code, fault.detail)
+        if peer.gone:
+            return
         fields = [(name.encode(), text.encode()) for name, text in FIELDS.items()]
         await send({"type": "http.response.start", "status": 200, "headers": fields})
         peer.begin()

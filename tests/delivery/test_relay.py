@@ -70,6 +70,21 @@ async def test_one_that_was_stored_while_nobody_listened_is_found_by_the_audit(w
     await phone.come(4)
 
 
+async def test_what_was_stored_before_frees_nothing_for_a_device_that_asks_for_old_entries(start: Start) -> None:
+    worker = await start()
+    cursors = await send(worker, *(a_message(f"m{n}") for n in range(6)))
+    await worker.presence.register("bob", "phone")
+    await worker.relay.ack("bob", "phone", cursors[-1])
+    phone = Client(worker, "bob", "phone")
+    await phone.hello(window=2, cursor="0-0")
+    await phone.come(2)
+    looks = troubled(worker.inboxes, "stored")
+    await until(lambda: looks.landed >= 2, "two audits")
+    assert len(phone.cursors) == 2
+    phone.ack()
+    await phone.come(4)
+
+
 async def test_a_peer_that_is_flooded_gets_no_more_for_its_acks_until_it_reads(start: Start) -> None:
     worker = await start()
     phone, cursors = await waiting(worker)
