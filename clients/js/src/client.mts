@@ -239,10 +239,14 @@ export class InboxClient {
   /** The lock is ours: what the leader before us left is in storage. */
   async #lead(): Promise<void> {
     this.#pages.lost(); // whoever was asked is gone
-    await this.#core.storage.open(this.#scope, this.#meta).then(
-      (saved) => this.#load(saved),
-      (error) => report(this.#core, "storage_failed", error),
-    );
+    const { storage, clock, timing } = this.#core;
+    try {
+      this.#load(await storage.open(this.#scope, this.#meta));
+    } catch (error) {
+      report(this.#core, "storage_failed", error);
+      clock.set(() => this.leader && void this.#lead(), timing.backoffFirst); // without it, it would all be handled anew
+      return;
+    }
     if (!this.leader) return;
     this.#emitter.emit("leader", { leader: true });
     this.#connection.when((link, now) => link.connect(now));

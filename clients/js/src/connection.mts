@@ -143,6 +143,7 @@ export class Connection {
         this.#frame(gen, JSON.parse(line));
       } catch (error) {
         report(this.#core, "malformed_frame", error);
+        return this.#lost(gen, 1006, "malformed"); // what it was may come again; an ack of the next would cover it
       }
     }
   }

@@ -15,7 +15,9 @@ function tabs(count) {
   const all = Array.from({ length: count }, () => {
     const channels = [];
     const open = (name) => (channels.push(channel(name)), channels.at(-1));
-    const tab = world({ clock, storage: new IndexedDbStorage(factory), locks, channel: open, random: Math.random });
+    const storage = new IndexedDbStorage(factory);
+    const tab = world({ clock, storage, locks, channel: open, random: Math.random });
+    tab.storage = storage;
     /** As when the browser kills the tab: nothing of it is heard any more. */
     tab.die = async () => {
       for (const one of channels) Object.assign(one, { dead: true });
@@ -226,5 +228,20 @@ test("history that nobody can answer is rejected: before connect, and when the l
   await quiet();
   await leader.die();
   await rejected;
+  await follower.client.close();
+});
+
+test("a new leader whose storage fails tries again before it connects", async () => {
+  const { all, clock } = tabs(2);
+  const [leader, follower] = all;
+  await joined(...all);
+  const { open } = follower.storage;
+  follower.storage.open = () => Promise.reject(new Error("lost"));
+  await leader.die();
+  assert.equal(follower.wire.all.length, 0);
+  follower.storage.open = open;
+  await clock.pass(1000);
+  await quiet();
+  assert.equal(follower.wire.all.length, 1);
   await follower.client.close();
 });
