@@ -23,7 +23,9 @@ const finished = (transaction) =>
 /** The best store that works here. */
 export async function openStore(scope) {
   try {
-    return new Store(await open(`inboxd-page:${scope}`));
+    const store = new Store(`inboxd-page:${scope}`);
+    await store.opened();
+    return store;
   } catch (error) {
     return new MemoryStore(String(error?.message ?? error));
   }
@@ -42,16 +44,32 @@ async function open(name) {
 
 class Store {
   durable = true;
-  #db;
+  #name;
+  #db = null;
 
-  constructor(db) {
-    this.#db = db;
-    db.onversionchange = () => db.close();
+  constructor(name) {
+    this.#name = name;
+  }
+
+  /** The database; opened anew where the browser has closed it. */
+  opened() {
+    this.#db ??= open(this.#name).then(
+      (db) => {
+        db.onclose = () => (this.#db = null);
+        db.onversionchange = () => (db.close(), (this.#db = null));
+        return db;
+      },
+      (error) => {
+        this.#db = null;
+        throw error;
+      },
+    );
+    return this.#db;
   }
 
   /** Keeps records. Resolves, once they are stored, with the rows that changed. `counts`: they count as unread. */
   async put(records, { counts }) {
-    const { entries, rows, done } = this.#writing("entries", "rows");
+    const { entries, rows, done } = await this.#writing("entries", "rows");
     const changed = new Map();
     for (const record of records) {
       const known = await answer(entries.get([record.peer, record.identity]));
@@ -68,7 +86,7 @@ class Store {
 
   /** Changes one conversation; resolves with its row. `change` gets the row, and answers with the new one. */
   async change(peer, change) {
-    const { rows, done } = this.#writing("rows");
+    const { rows, done } = await this.#writing("rows");
     const row = change((await answer(rows.get(peer))) ?? blankRow(peer));
     rows.put(row);
     await done;
@@ -76,22 +94,22 @@ class Store {
   }
 
   async rows() {
-    return answer(this.#reading("rows").getAll());
+    return answer((await this.#reading("rows")).getAll());
   }
 
   async row(peer) {
-    return (await answer(this.#reading("rows").get(peer))) ?? blankRow(peer);
+    return (await answer((await this.#reading("rows")).get(peer))) ?? blankRow(peer);
   }
 
   async record(peer, identity) {
-    return answer(this.#reading("entries").get([peer, identity]));
+    return answer((await this.#reading("entries")).get([peer, identity]));
   }
 
   /** The last `limit` records of a conversation before a place (null: before nothing), ascending. */
   async page(peer, before, limit) {
     const upper = [peer, ...(before ?? HIGHEST)];
     const range = IDBKeyRange.bound([peer, ...LOWEST], upper, false, before != null);
-    const request = this.#reading("entries").index("place").openCursor(range, "prev");
+    const request = (await this.#reading("entries")).index("place").openCursor(range, "prev");
     const found = [];
     return new Promise((resolve, reject) => {
       request.onerror = () => reject(request.error);
@@ -107,26 +125,26 @@ class Store {
   /** The records of a conversation after a place, ascending. */
   async after(peer, place) {
     const range = IDBKeyRange.bound([peer, ...(place ?? LOWEST)], [peer, ...HIGHEST], place != null);
-    return answer(this.#reading("entries").index("place").getAll(range));
+    return answer((await this.#reading("entries")).index("place").getAll(range));
   }
 
   async addGap(gap) {
-    const { gaps, done } = this.#writing("gaps");
+    const { gaps, done } = await this.#writing("gaps");
     gaps.put(gap);
     await done;
   }
 
   async gaps() {
-    return answer(this.#reading("gaps").getAll());
+    return answer((await this.#reading("gaps")).getAll());
   }
 
-  #reading(name) {
-    return this.#db.transaction(name).objectStore(name);
+  async #reading(name) {
+    return (await this.opened()).transaction(name).objectStore(name);
   }
 
   // The client stores its cursor after this has finished, in the same browser's log: the order is kept.
-  #writing(...names) {
-    const transaction = this.#db.transaction(names, "readwrite");
+  async #writing(...names) {
+    const transaction = (await this.opened()).transaction(names, "readwrite");
     const stores = Object.fromEntries(names.map((name) => [name, transaction.objectStore(name)]));
     const done = finished(transaction);
     done.catch(() => {}); // whoever waits for it hears of it, or of what made it fail
