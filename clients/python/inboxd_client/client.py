@@ -120,14 +120,17 @@ class InboxClient:
         """For good. What waits in the outbox stays there; its awaiters get SendError `closed`.
 
         A message handler that is running is cancelled; its message comes again the next time. Raises RuntimeError
-        within `handling()`.
+        within `handling()`. Cancelled, it is completed by the next call.
         """
-        if self.state is State.CLOSED:
-            return
+        engine = self._engine
+        if engine is not None:
+            engine.storage.refuse_within()
+            if self._opening.locked() and engine.keeps(asyncio.current_task()):
+                return  # a handler: another close() is waiting for its end
         async with self._opening:
             if self._engine is None:
                 self._link.close()
-            else:
+            elif not self._engine.is_closed:
                 await self._engine.close()
 
     @property
@@ -184,7 +187,8 @@ class InboxClient:
     async def handled(self, message: Message) -> None:
         """Says so before the next one is asked for; on disk when this returns.
 
-        Raises ValueError for a message that is not in hand, StorageError never: it is tried until it works.
+        Raises ValueError for a message that is not in hand, StorageError never: it is tried until it works, or until
+        the client is closed (ClientClosed: the message comes again).
         """
         await self._opened.delivery.handled(message)
 

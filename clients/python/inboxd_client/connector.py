@@ -111,7 +111,11 @@ class Connector:
             self._timer.cancel()
         wire, self._wire = self._wire, None
         if wire is not None:
-            await wire.close()
+            try:
+                await wire.close()
+            except asyncio.CancelledError:
+                wire.drop()
+                raise
 
     # A try
 

@@ -66,7 +66,7 @@ class Delivery:
 
     async def run(self) -> None:
         """Until cancelled, or the client is closed."""
-        while not isinstance(self._ending, ClientClosed):
+        while not self._is_closing:
             await self._deliver(Held(await self._news.until(self._next)))
 
     def _next(self) -> Entry | None:
@@ -111,27 +111,52 @@ class Delivery:
     async def _serve(self, held: Held, handler: Handler) -> bool:
         try:
             await call(handler, held.event)
+        except asyncio.CancelledError as fault:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return self._handler_failed(held, fault)  # what it waited for was cancelled, not we
         except Exception as fault:  # noqa: BLE001 - whatever it is: it is the application's, and it is told
-            self._tell("error", {"code": "handler_failed", "error": fault, "message": held.event})
-            return False
+            return self._handler_failed(held, fault)
         held.served.append(handler)
         return True
 
+    def _handler_failed(self, held: Held, fault: BaseException) -> bool:
+        self._tell("error", {"code": "handler_failed", "error": fault, "message": held.event})
+        return False
+
     async def _store(self, held: Held, *, repeat: bool = False) -> None:
-        """Until that has worked: what was handled is not handed over again because a disk was full."""
+        """Until that has worked: what was handled is not handed over again because a disk was full.
+
+        A client that closes tries once more, then leaves it unfinished.
+        """
         failures = 0
         if repeat and self._inbox.position_after(held.entry) == self._inbox.cursor:
             self._finish(held, repeat=True)
-        while not held.finished and not isinstance(self._ending, ClientClosed):
+        while not held.finished:
             identity = None if repeat else held.entry.identity
             try:
                 await self._storage.write(handled(self._inbox.position_after(held.entry), identity))
             except StorageError as fault:
+                if self._is_closing:
+                    return
                 self._tell("error", {"code": "storage_failed", "error": fault})
-                await asyncio.sleep(self._timing.wait(failures, random.uniform))
+                await self._back_off(failures)
                 failures += 1
             else:
                 self._finish(held, repeat=repeat)
+
+    async def _back_off(self, failures: int) -> None:
+        """Cut short by `close`: the database is still open then."""
+        try:
+            async with asyncio.timeout(self._timing.wait(failures, random.uniform)):
+                await self._news.until(lambda: self._is_closing)
+        except TimeoutError:
+            pass
+
+    @property
+    def _is_closing(self) -> bool:
+        return isinstance(self._ending, ClientClosed)
 
     def _finish(self, held: Held, *, repeat: bool = False) -> None:
         if not held.finished:
@@ -147,10 +172,12 @@ class Delivery:
         return held
 
     async def handled(self, message: Message) -> None:
-        """It is, and that is on disk when this returns."""
+        """It is, and that is on disk when this returns. Raises ClientClosed."""
         self._storage.refuse_within()
         held = self._in_hand(message)
         await finish_anyway(self._store(held))
+        if not held.finished:
+            raise ClientClosed("the client was closed before it was on disk; the message comes again")
 
     @asynccontextmanager
     async def handling(self, message: Message) -> AsyncIterator[Transaction]:
@@ -185,7 +212,7 @@ class Delivery:
         return held if is_message else None
 
     async def finish(self, held: Held) -> None:
-        """As `handled`, for the iterator."""
+        """As `handled`, for the iterator, which ends by itself when the client is closed."""
         await finish_anyway(self._store(held))
 
 

@@ -59,6 +59,7 @@ class Engine:
         self._questions: dict[str, asyncio.Future[Frame]] = {}
         self._refs = itertools.count(1)
         self._tasks: set[asyncio.Future[Any]] = set()
+        self.is_closed = False
         self.inbox: Inbox
         self.connector: Connector
         self.sending: Sending
@@ -107,7 +108,10 @@ class Engine:
         self.tell("storage", where)
 
     async def close(self) -> None:
-        """What is handled is acked and what waits is told, as far as that is possible."""
+        """What is handled is acked and what waits is told, as far as that is possible.
+
+        One that was cancelled is completed by the next.
+        """
         self.storage.refuse_within()
         self._ack_now()
         self.delivery.end(ClientClosed("the client is closed"))
@@ -118,6 +122,11 @@ class Engine:
         await self._end_tasks()
         await self.sending.close()
         await self.storage.close()
+        self.is_closed = True
+
+    def keeps(self, task: asyncio.Future[Any] | None) -> bool:
+        """It is one that `close` waits for."""
+        return task in self._tasks
 
     async def _end_tasks(self) -> None:
         tasks = {task for task in self._tasks if task is not asyncio.current_task()}
@@ -281,9 +290,10 @@ class Engine:
             fault = None if task.cancelled() else task.exception()
             if isinstance(fault, Exception):
                 self._listener_failed(kind, fault)
-                if essential:
-                    log.error("a part of the client has failed", exc_info=fault)
-                    self.connector.do(self._link.fail(None, "internal"))
+            is_dead = task.cancelled() or isinstance(fault, Exception)
+            if essential and is_dead and self._link.state is not State.CLOSED:
+                log.error("a part of the client has %s", "failed" if fault else "been cancelled", exc_info=fault)
+                self.connector.do(self._link.fail(None, "internal"))
 
         task = asyncio.ensure_future(work)
         self._tasks.add(task)

@@ -72,7 +72,18 @@ class Sending:
         self._waiters.setdefault(id, []).append(answer)
         if is_new:
             self._spawn(self._keep(known))
-        return await answer
+        try:
+            return await answer
+        finally:
+            self._forget(id, answer)
+
+    def _forget(self, id: str, waiter: asyncio.Future[Acceptance]) -> None:
+        """Nobody waits there any more."""
+        waiters = self._waiters.get(id, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[id]
 
     async def send_within(
         self, transaction: Transaction, to: str | Sequence[str], body: Any, id: str | None, expires_in: int | None
@@ -142,6 +153,11 @@ class Sending:
         except StorageError as fault:
             self._tell("error", {"code": "storage_failed", "error": fault})
 
+    async def _write_if_current(self, item: OutboxItem) -> None:
+        """Asked when its turn to run has come: a row of one discarded or retried since would come back."""
+        if self.outbox.get(item.id) is item:
+            await self._write([put_item(item)])
+
     # What the connection does
 
     def connected(self, limits: Limits) -> None:
@@ -185,7 +201,7 @@ class Sending:
         """Stored first: what the application is told must hold after a kill, too."""
         assert item.error is not None
         code, message = item.error["code"], item.error["message"]
-        await self._write([put_item(item)])
+        await self._write_if_current(item)
         if self.outbox.get(item.id) is not item:
             return  # discarded, or to be tried again, meanwhile
         self._reject(item.id, SendError(code, message, item.id))
@@ -212,7 +228,7 @@ class Sending:
             for item in turn.failed:
                 self._fail(item)
             for item in turn.stale:
-                self._spawn(self._write([put_item(item)]))
+                self._spawn(self._write_if_current(item))
                 self._tell("stale", item)
                 self._changed(item)
             if turn.sending:
