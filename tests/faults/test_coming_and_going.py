@@ -107,4 +107,4 @@ async def test_it_sees_every_message_in_order_and_repeats_only_of_what_it_had_no
     assert phone.connections > 40
     assert wanderer.workers == {first.name, second.name}
     assert history.repeats((bob, "phone")) > 0
-    assert min(wanderer.explicit, wanderer.confirmed, wanderer.aborted) > 3
+    assert min(wanderer.explicit, wanderer.confirmed, wanderer.aborted) > 0

@@ -130,4 +130,3 @@ async def test_a_stream_goes_on_over_every_kill(
     identities = [(entry["from"], entry["id"]) for entry in browser.log]
     assert len(identities) == len(set(identities)), "with the last id of an entry that was handled nothing is repeated"
     assert browser.endings == ["cut"] * KILLS
-    assert sum(sender.seen["broken"] for sender in senders) > 0, "it was mid-traffic"
