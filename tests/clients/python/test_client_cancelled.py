@@ -93,11 +93,14 @@ async def test_handled_during_the_goodbye_with_a_full_disk_says_that_it_is_not(
 async def test_what_is_discarded_or_retried_as_it_fails_does_not_come_back_as_failed(
     change: str, server: ScriptedServer, client: Callable[..., InboxClient], tmp_path: Path
 ) -> None:
-    async with client() as bob:
+    stored = asyncio.Event()
+    bob = client()
+    bob.on("outbox", lambda _: stored.set())
+    async with bob:
         bob.set_online(False)
         waiting = asyncio.create_task(bob.send("alice", 1, id="s-1"))
-        await asyncio.sleep(0)
-        await bob._opened.storage.write([])  # behind the item
+        async with asyncio.timeout(PATIENCE):
+            await stored.wait()
         sending = bob._opened.sending
         sending.refused({"id": "s-1", "code": "refused", "retryable": False}, 0.0)
         await getattr(bob, change)("s-1")
