@@ -31,6 +31,10 @@ TOLD = frozenset({"presence", "signal", "broadcast", "welcome", "live"})
 """Frames that are events of their own name, without being entries."""
 
 
+Part = Delivery | Sending
+"""What runs as long as the client is open."""
+
+
 @dataclass
 class Options:
     """What the application asked for; see InboxClient. `user` and `device` are filled in when they become known."""
@@ -59,6 +63,7 @@ class Engine:
         self._questions: dict[str, asyncio.Future[Frame]] = {}
         self._refs = itertools.count(1)
         self._tasks: set[asyncio.Future[Any]] = set()
+        self._running: dict[Part, asyncio.Future[Any]] = {}
         self.is_closed = False
         self.inbox: Inbox
         self.connector: Connector
@@ -100,12 +105,18 @@ class Engine:
         outbox = Outbox(timing, items)
         self.sending = Sending(outbox, self.storage, self.connector.send, self.tell, self.stats, options.max_outbox)
         self.delivery = Delivery(self.inbox, self.storage, self._listeners, timing, self.tell, self._entry_stored)
-        for work in (self.delivery.run(), self.sending.run()):
-            self._spawn(work, essential=True)
+        self._keep_running()
         where: Frame = {"kind": "memory", "durable": False, "why": "no path was given"}
         if options.path is not None:
             where = {"kind": "sqlite", "durable": True, "path": str(options.path)}
         self.tell("storage", where)
+
+    def _keep_running(self) -> None:
+        """A part that died, and was told, begins anew with the next try."""
+        for part in (self.delivery, self.sending):
+            running = self._running.get(part)
+            if running is None or running.done():
+                self._spawn(part.run(), part=part)
 
     async def close(self) -> None:
         """What is handled is acked and what waits is told, as far as that is possible.
@@ -174,6 +185,8 @@ class Engine:
         self.retry_at = None if change.wait is None else wall() + round(change.wait * 1000)
         if change.state is State.FAILED:
             self.delivery.end(self.why())
+        elif change.state is State.CONNECTING:
+            self._keep_running()
         self.news.wake()
         self.tell("state", StateChange(change.state, change.previous, self.retry_at, change.code, change.reason))
 
@@ -282,8 +295,8 @@ class Engine:
         else:
             self.tell("error", {"code": "listener_failed", "error": fault, "type": kind})
 
-    def _spawn(self, work: Awaitable[Any], kind: str = "error", *, essential: bool = False) -> None:
-        """Keeps a task and reacts to its death: without an essential one the client must not look alive."""
+    def _spawn(self, work: Awaitable[Any], kind: str = "error", *, part: Part | None = None) -> None:
+        """Keeps a task and reacts to its death: without one of its parts the client must not look alive."""
 
         def over(task: asyncio.Future[Any]) -> None:
             self._tasks.discard(task)
@@ -291,10 +304,12 @@ class Engine:
             if isinstance(fault, Exception):
                 self._listener_failed(kind, fault)
             is_dead = task.cancelled() or isinstance(fault, Exception)
-            if essential and is_dead and self._link.state is not State.CLOSED:
+            if part is not None and is_dead and self._link.state is not State.CLOSED:
                 log.error("a part of the client has %s", "failed" if fault else "been cancelled", exc_info=fault)
                 self.connector.do(self._link.fail(None, "internal"))
 
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
+        if part is not None:
+            self._running[part] = task
         task.add_done_callback(over)

@@ -1,6 +1,7 @@
 """The outbox at work: stored before the first try, and whoever waits for an answer gets it."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from inboxd_client.outbox import ItemState, Limits, Outbox, OutboxItem, Turn
 from inboxd_client.states import Stats
 from inboxd_client.storage import Storage, Transaction
 from inboxd_client.values import body_text, check_message, new_id
+
+log = logging.getLogger("inboxd_client")
 
 Tell = Callable[[str, Any], None]
 
@@ -123,7 +126,13 @@ class Sending:
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
+        task.add_done_callback(self._over)
+
+    def _over(self, job: asyncio.Task[None]) -> None:
+        self._jobs.discard(job)
+        if not job.cancelled() and (fault := job.exception()) is not None:
+            log.error("a step of the outbox has failed", exc_info=fault)
+            self._tell("error", {"code": "internal", "error": fault})
 
     async def _keep(self, item: OutboxItem) -> None:
         try:

@@ -39,29 +39,31 @@ async def test_a_handler_whose_awaited_thing_was_cancelled_gets_the_message_agai
     assert errors == ["handler_failed"]
 
 
-async def test_a_client_whose_delivery_was_cancelled_does_not_look_alive(
+async def test_a_client_whose_delivery_was_cancelled_does_not_look_alive_and_can_be_connected_again(
     server: ScriptedServer, client: Callable[..., InboxClient]
 ) -> None:
     failed = asyncio.Event()
 
-    def handler(_: Message) -> None:
+    async def cancelled(message: Message) -> None:
         task = asyncio.current_task()
         assert task is not None
         task.cancel()
-
-    async def cancelled(message: Message) -> None:
-        handler(message)
         await asyncio.sleep(0)
 
     bob = client()
-    bob.on("message", cancelled)
+    listening = bob.on("message", cancelled)
     bob.on("state", lambda change: failed.set() if change.state is State.FAILED else None)
+    witness(server, "m-1")
     async with bob:
         deliver(server, "m-1")
         async with asyncio.timeout(PATIENCE):
             await failed.wait()
         assert bob.failure is not None
         assert bob.failure.reason == "internal"
+        listening()
+        bob.on("message", lambda _: None)
+        await bob.connect()
+        await acked(server, 1)
 
 
 async def test_handled_during_the_goodbye_is_on_disk(
