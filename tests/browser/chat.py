@@ -76,12 +76,16 @@ class Chat:
         """Opens the conversation by the form, as for somebody one has never written to."""
         await self.by("new-conversation").fill(peer)
         await self.by("open-conversation").click()
-        await expect(self.composer).to_be_visible()
+        await self.is_open(peer)
 
     async def pick(self, peer: str) -> None:
         """Opens it from the list."""
         await self.row(peer).click()
-        await expect(self.composer).to_be_visible()
+        await self.is_open(peer)
+
+    async def is_open(self, peer: str) -> None:
+        """Waits for the composer of this conversation: that of the one before may still be there."""
+        await expect(self.composer).to_have_attribute("placeholder", f"Message {peer}")
 
     # Messages
 

@@ -44,6 +44,8 @@ async def test_one_scrolls_up_through_all_messages_without_a_jump(
 ) -> None:
     await api.fill(bob, MANY)
     chat = await enter(bob)
+    # What comes while one looks stays loaded: all is to be there before the first look.
+    await expect(chat.row("operator").get_by_test_id("unread")).to_have_text(f"{MANY}")
     await chat.pick("operator")
     await expect(chat.bodies.last).to_have_text(f"{MANY}")
     if not stored:  # the device has them all, this browser has none

@@ -12,6 +12,7 @@ import pytest
 
 from scripts.lab.service import Service
 from scripts.lab.timing import PATIENCE, eventually_async
+from scripts.tools import NO_NODE, node
 from tests.edge.conftest import by_token
 from tests.house.test_documents import PROTOCOL, blocks, section
 from tests.support.api import Api
@@ -58,7 +59,7 @@ async def test_the_curl_commands_receive_ack_and_go_on(service: Service, api: Ap
     assert [json.loads(event.data).get("id") for event in again] == [None, "m-2", None]
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="no Node.js on this machine")
+@pytest.mark.skipif(node() is None, reason=NO_NODE)
 async def test_the_reader_for_fetch_follows_a_stream_over_its_ends(
     guarded: Service, tmp_path: Path, alice: str, bob: str
 ) -> None:
@@ -79,8 +80,10 @@ async def test_the_reader_for_fetch_follows_a_stream_over_its_ends(
         """
     )
     url = f"{guarded.url}/v1/events?device=node&stream=tab-1"
+    found = node()
+    assert found is not None
     process = await asyncio.create_subprocess_exec(
-        "node", "main.mjs", url, Issuer().token(bob), cwd=tmp_path, stdout=subprocess.PIPE, env=os.environ
+        found.program, "main.mjs", url, Issuer().token(bob), cwd=tmp_path, stdout=subprocess.PIPE, env=os.environ
     )
     told: list[dict[str, Any]] = []
 
