@@ -1,4 +1,30 @@
-"""A client library as a process of its own: commands go in, events come out, the application's log is a file."""
+"""A client library as a process of its own: commands go in, events come out, the application's log is a file.
+
+Commands are JSON lines, `{"do": …}` with these fields (`?`: may be absent). `message` is a frame as it was received, or
+`{"id", "from", "to" or "group"}`. `id` is the item's own, an option of the library's call.
+
+    connect, close, drop, stats, outbox
+    network: online                       what the platform says
+    hold, release, fail: times            the handler of entries waits, goes on, raises so often
+    kill_in_handler, kill_after_handler   SIGKILL of itself; the second with the cursor on disk and not acked
+    send: to, body, id, expires_in?, receipts?
+    send_group: group, body, id, expires_in?, receipts?
+    edit: message, body, id               delete: message, id               react: message, body, id
+    retry: id                             discard: id
+    read: message
+    signal: to or group, body
+    watch: users                          unwatch: users
+    history: before? or after?, limit?, with? or group?
+
+Every kind of entry that has a name (message, receipt, read, edit, delete, react, group, deleted) goes through one
+handler: it says `{"event": "handling", "message": frame}`, obeys `fail` and `hold`, writes the frame with its `type` as
+a line of the log, says `{"event": "handled", "cursor", "id", "from"}`. A gap is not logged. Other events:
+
+    ready; state: state, code?, retryAt?; storage; error: code; stats: …; outbox: items (id, state, …)
+    accepted: id, …; failed: id, code; stale: id       of every item, also of one that never came into the outbox
+    gap, presence, signal, broadcast: the frame's fields beside `event`
+    history: entries, more; history_failed: code
+"""
 
 import asyncio
 import contextlib
