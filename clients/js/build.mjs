@@ -6,7 +6,7 @@ import { minify } from "terser";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const { name, version, license } = JSON.parse(await readFile(here("package.json"), "utf8"));
-const served = here("../../service/web/sdk/inboxd.mjs");
+const served = (file) => here(`../../service/web/sdk/${file}`);
 const common = { bundle: true, format: "esm", target: "es2022", logLevel: "warning", absWorkingDir: here(".") };
 
 /** Names by which parts of the client know one another: in no option, event, frame, stored record or public method. */
@@ -15,9 +15,20 @@ const inner = ["become", "cut", "due", "effects", "emitter", "flush", "follower"
   "when", "writer"];
 const mangleProps = new RegExp(`^(${inner.join("|")})$`);
 
-/** The module that browsers get. */
-export async function bundle() {
-  const { outputFiles } = await build({ ...common, entryPoints: ["src/index.mts"], outfile: "inboxd.mjs", minify: true, mangleProps, write: false });
+/** Errors are of one class, also in the second module. */
+const shared = {
+  name: "shared",
+  setup: ({ onResolve }) => onResolve({ filter: /\/errors\.mjs$/ }, () => ({ path: "./inboxd.mjs", external: true })),
+};
+
+/** The modules that browsers get: the client, and what asks the service over HTTP. */
+const bundles = {
+  "inboxd.mjs": { entryPoints: ["src/index.mts"], mangleProps },
+  "inboxd-http.mjs": { entryPoints: ["src/http.mts"], plugins: [shared] },
+};
+
+async function bundle(outfile) {
+  const { outputFiles } = await build({ ...common, ...bundles[outfile], outfile, minify: true, write: false });
   const { code } = await minify(outputFiles[0].text, { module: true, ecma: 2022, compress: { passes: 3 } }); // 2 % less
   return `/* ${name} ${version}, ${license}; built from clients/js of the inboxd sources */\n${code}\n`;
 }
@@ -31,8 +42,10 @@ async function modules() {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const text = await bundle();
   await modules();
-  await writeFile(here("dist/inboxd.mjs"), text);
-  if (process.argv.includes("--serve")) await writeFile(served, text);
+  for (const file of Object.keys(bundles)) {
+    const text = await bundle(file);
+    await writeFile(here(`dist/${file}`), text);
+    if (process.argv.includes("--serve")) await writeFile(served(file), text);
+  }
 }

@@ -85,6 +85,7 @@ def assets() -> Mapping[str, Asset]:
 @router.api_route("/sw.mjs", methods=["GET", "HEAD"])
 @router.api_route("/manifest.webmanifest", methods=["GET", "HEAD"])
 @router.api_route("/sdk/inboxd.mjs", methods=["GET", "HEAD"])
+@router.api_route("/sdk/inboxd-http.mjs", methods=["GET", "HEAD"])
 @router.api_route("/web/{path:path}", methods=["GET", "HEAD"])
 async def page(request: Request) -> Response:
     path = request.scope["path"]

@@ -27,6 +27,7 @@ WANTED = {
     "GET /manifest.webmanifest": NOBODY,
     "GET /readyz": NOBODY,
     "GET /sdk/inboxd.mjs": NOBODY,
+    "GET /sdk/inboxd-http.mjs": NOBODY,
     "GET /sw.mjs": NOBODY,
     "GET /web/{path:path}": NOBODY,
     "GET /metrics": OPS,

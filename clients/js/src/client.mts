@@ -1,7 +1,7 @@
 import { systemClock } from "./clock.mjs";
 import { Connection } from "./connection.mjs";
 import { type Core, report } from "./core.mjs";
-import { Emitter } from "./emitter.mjs";
+import { ALL, Emitter } from "./emitter.mjs";
 import { InboxError } from "./errors.mjs";
 import { History } from "./history.mjs";
 import { Messages } from "./messages.mjs";
@@ -28,7 +28,7 @@ export class InboxClient {
   #meta: Meta;
   #opening?: Promise<void>;
   #unwatch?: () => void;
-  #iterators = new Set<Messages>();
+  #iterators = new Set<Messages<any>>();
   readonly #scope: string;
   readonly #emitter: Emitter;
   readonly #core: Core;
@@ -68,9 +68,11 @@ export class InboxClient {
       lost: () => this.#lost(),
     });
     this.#receiver = new Receiver(core, (cursor) => void this.#connection.write({ type: "ack", cursor }));
-    this.#sender = new Sender(core, options.maxOutbox ?? 10_000);
+    this.#sender = new Sender(core, options.maxOutbox ?? 10_000, this.#receiver.inbox);
     this.#pages = new History((frame) => this.#connection.write(frame));
     this.#peers = new Peers(core, this.#status, this.#sender, this.#pages, this.#connection);
+    const welcomed = (state: T.State): boolean => state === "replaying" || state === "live";
+    emitter.on("state", ({ state, previous }) => welcomed(state) && !welcomed(previous) && this.#peers.watch());
   }
 
   get state(): T.State {
@@ -112,9 +114,12 @@ export class InboxClient {
 
   /** A message counts as handled when the next one is asked for; not when the loop is left. Ends with `close`. */
   messages(): AsyncIterableIterator<T.Message> {
-    const iterator = new Messages(this.#emitter);
-    this.#iterators.add(iterator);
-    return iterator;
+    return this.#iterate("message");
+  }
+
+  /** The same of entries of every type. */
+  entries(): AsyncIterableIterator<T.Entry> {
+    return this.#iterate(ALL);
   }
 
   /** Resolves when storage is open; rejects where the application's own cannot be opened. */
@@ -158,8 +163,48 @@ export class InboxClient {
   }
 
   /** Resolves with the acceptance, however long that takes; rejects with a `SendError`. */
-  send(to: string | string[], body: unknown, options: T.SendOptions = {}): Promise<T.Acceptance> {
-    return this.#after(() => this.#sender.send(to, body, options));
+  send(to: string | string[], body: unknown, options?: T.SendOptions): Promise<T.Acceptance> {
+    return this.#send(() => ({ to, body }), options);
+  }
+
+  sendToGroup(group: string, body: unknown, options?: T.SendOptions): Promise<T.Acceptance> {
+    return this.#send(() => ({ group, body }), options);
+  }
+
+  /** Of one's own message. In one order with the sends, like `delete` and `react`. */
+  edit(message: T.MessageRef, body: unknown, options?: T.ChangeOptions): Promise<T.Acceptance> {
+    return this.#change("edit", message, body, options);
+  }
+
+  /** Of one's own message: erased in every inbox. */
+  delete(message: T.MessageRef, options?: T.ChangeOptions): Promise<T.Acceptance> {
+    return this.#change("delete", message, undefined, options);
+  }
+
+  /** The newest reaction to a message counts; `null` takes it back. */
+  react(message: T.MessageRef, body: unknown, options?: T.ChangeOptions): Promise<T.Acceptance> {
+    return this.#change("react", message, body, options);
+  }
+
+  /** Its conversation was read, up to this message of another. Resolves when that is stored; said until the service knows. */
+  read(message: T.MessageRef): Promise<void> {
+    return this.#after(() => this.#sender.reads.read(message, this.user));
+  }
+
+  /** To whoever of these is online. Dropped unless `live`. */
+  signal(to: { to: string | string[] } | { group: string }, body: unknown): void {
+    if (this.state === "live") this.#peers.say({ type: "signal", ...to, body });
+  }
+
+  /** Asks for `presence` of these users, on this connection and those after it. */
+  watch(users: string[]): void {
+    for (const user of users) this.#peers.watched.add(user);
+    this.#peers.watch(users);
+  }
+
+  unwatch(users: string[]): void {
+    for (const user of users) this.#peers.watched.delete(user);
+    this.#peers.say({ type: "unwatch", users });
   }
 
   /** Sends a `failed` or `stale` message again. */
@@ -189,6 +234,28 @@ export class InboxClient {
   drop(): void {
     if (this.leader) this.#connection.when((link, now) => link.cut(now));
     else this.#peers.post({ t: "drop" });
+  }
+
+  #iterate(type: string): Messages<any> {
+    const iterator = new Messages<any>(this.#emitter, type);
+    this.#iterators.add(iterator);
+    return iterator;
+  }
+
+  #send(content: () => Partial<T.OutboxItem>, options: T.SendOptions = {}): Promise<T.Acceptance> {
+    return this.#after(() => this.#sender.send(content(), options));
+  }
+
+  #change(
+    type: T.Amendment["type"],
+    { id: target, from, to, group }: T.MessageRef,
+    body: unknown,
+    options?: T.ChangeOptions,
+  ): Promise<T.Acceptance> {
+    return this.#send(() => {
+      const author = from === this.user ? undefined : from;
+      return { type, target, target_from: author, ...(group ? { group } : { to: author ?? to }), body };
+    }, options);
   }
 
   #after<R>(work: () => Promise<R>): Promise<R> {
@@ -224,7 +291,7 @@ export class InboxClient {
   #load({ meta, marks, outbox }: Saved): void {
     this.#meta = { ...meta, attempt: Math.max(meta.attempt, this.#meta.attempt) };
     this.#receiver.inbox.load(marks);
-    for (const item of outbox.sort((a, b) => a.order - b.order)) this.#sender.outbox.merge(item, false);
+    for (const item of outbox.sort((a, b) => a.order - b.order)) this.#sender.merge(item, false);
   }
 
   #begin(): void {
@@ -287,11 +354,12 @@ export class InboxClient {
   #frame(frame: T.Frame): void {
     const { type, id, ref, code, message } = frame;
     const error = type === "error";
-    if (type === "message" && frame["from"] === this.user) this.#sender.proven(frame);
+    const entry = typeof frame["cursor"] === "string" && type !== "live" && (frame as unknown as T.Entry);
+    if (entry && entry.from === this.user) this.#sender.proven(entry);
     if (type === "accepted") this.#sender.accepted(frame);
     else if (type === "history" || (error && ref !== undefined)) this.#pages.answer(frame as T.Frame & { ref: string });
     else if (error && id !== undefined) this.#sender.refused(frame);
-    else if (typeof frame["cursor"] === "string" && type !== "live") this.#receiver.push(frame as unknown as T.Entry);
+    else if (entry) this.#receiver.push(entry);
     else this.#core.tell({ t: "event", type, event: error ? { code, message } : frame });
   }
 }

@@ -1,6 +1,9 @@
 import { textOf } from "./pure.mjs";
 import type { Events, Handler } from "./types.mjs";
 
+/** Listened to by who takes entries of every type. */
+export const ALL = "*";
+
 /** Listeners, and events in the order they happened, also when a handler causes the next one. */
 export class Emitter {
   readonly #heard: () => void;
@@ -13,7 +16,7 @@ export class Emitter {
     this.#heard = heard;
   }
 
-  on<T extends keyof Events>(type: T, handler: Handler<Events[T]>): () => void {
+  on(type: string, handler: Handler<any>): () => void {
     const listener = { handler };
     this.#listeners.set(type, [...(this.#listeners.get(type) ?? []), listener]);
     this.#heard();
@@ -29,7 +32,7 @@ export class Emitter {
 
   /** Who handles entries of this type. Messages wait until somebody takes them as such. */
   takers(type: string): Handler<any>[] {
-    const takers = this.of(type);
+    const takers = [...this.of(type), ...this.of(ALL)];
     return takers.length || type === "message" ? takers : this.of("entry");
   }
 

@@ -17,7 +17,7 @@ export interface Step {
 export class Inbox {
   readonly #most: number;
   cursor?: string;
-  #seen = new Set<string>();
+  #seen = new Map<string, string>(); // identity → cursor
   #queue: Step[] = [];
   #t = 0;
   #slot = 0;
@@ -36,7 +36,7 @@ export class Inbox {
     for (const { t, slot, cursor, identity } of marks) {
       if (t >= this.#t) [this.#t, this.cursor] = [t, cursor];
       if (!identity) continue;
-      this.#remember(identity);
+      this.#remember(identity, cursor);
       this.#slot = slot + 1;
     }
   }
@@ -59,6 +59,11 @@ export class Inbox {
     this.#queue.push({ entry, identity: identityOf(entry), repeat: false, gen: this.#gen });
   }
 
+  /** Where this was handled, if it is among the newest. */
+  at(identity: string): string | undefined {
+    return this.#seen.get(identity);
+  }
+
   take(): Step | undefined {
     const step = this.#queue.shift();
     if (step) step.repeat = step.identity !== undefined && this.#seen.has(step.identity);
@@ -73,7 +78,7 @@ export class Inbox {
     const late = this.cursor && entry["reason"] !== "rewound" && before(entry.cursor, this.cursor);
     const mark: Mark = { slot: -1, t: ++this.#t, cursor: late ? this.cursor! : entry.cursor };
     if (identity) {
-      this.#remember(identity);
+      this.#remember(identity, entry.cursor);
       Object.assign(mark, { slot: this.#slot++ % this.#most, identity });
     }
     return mark;
@@ -101,9 +106,9 @@ export class Inbox {
     return cursor;
   }
 
-  #remember(identity: string): void {
+  #remember(identity: string, cursor: string): void {
     this.#seen.delete(identity); // the newest is last
-    this.#seen.add(identity);
-    if (this.#seen.size > this.#most) this.#seen.delete(this.#seen.values().next().value!);
+    this.#seen.set(identity, cursor);
+    if (this.#seen.size > this.#most) this.#seen.delete(this.#seen.keys().next().value!);
   }
 }

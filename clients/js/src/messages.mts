@@ -1,44 +1,46 @@
 import type { Emitter } from "./emitter.mjs";
 import { LEFT } from "./receiver.mjs";
-import type { Message } from "./types.mjs";
+import type { Entry } from "./types.mjs";
 
 interface Offer {
-  message: Message;
+  entry: any;
   finish(): void;
   leave(): void;
 }
 
-const DONE: IteratorResult<Message> = { done: true, value: undefined };
+const DONE: IteratorResult<any> = { done: true, value: undefined };
 
-/** Messages one after the other. One counts as handled when the next is asked for, and not when the loop is left. */
-export class Messages implements AsyncIterableIterator<Message> {
+/** Entries of a type one after the other. One counts as handled when the next is asked for, and not when the loop is left. */
+export class Messages<E extends Entry> implements AsyncIterableIterator<E> {
   readonly #emitter: Emitter;
+  readonly #type: string;
   #offers: Offer[] = [];
   #current?: Offer;
-  #asked: ((result: IteratorResult<Message>) => void)[] = [];
+  #asked: ((result: IteratorResult<E>) => void)[] = [];
   #off?: () => void;
   #ended = false;
 
-  constructor(emitter: Emitter) {
+  constructor(emitter: Emitter, type: string) {
     this.#emitter = emitter;
+    this.#type = type;
   }
 
   [Symbol.asyncIterator](): this {
     return this;
   }
 
-  next(): Promise<IteratorResult<Message>> {
+  next(): Promise<IteratorResult<E>> {
     this.#current?.finish();
     this.#current = undefined;
     if (this.#ended) return Promise.resolve(DONE);
     return new Promise((resolve) => {
       this.#asked.push(resolve);
-      this.#off ??= this.#emitter.on("message", (message) => this.#take(message));
+      this.#off ??= this.#emitter.on(this.#type, (entry) => this.#take(entry));
       this.#give();
     });
   }
 
-  return(): Promise<IteratorResult<Message>> {
+  return(): Promise<IteratorResult<E>> {
     this.#current?.leave();
     this.#current = undefined;
     this.end();
@@ -53,9 +55,9 @@ export class Messages implements AsyncIterableIterator<Message> {
     for (const resolve of this.#asked.splice(0)) resolve(DONE);
   }
 
-  #take(message: Message): Promise<void> {
+  #take(entry: E): Promise<void> {
     return new Promise((finish, reject) => {
-      this.#offers.push({ message, finish, leave: () => reject(LEFT) });
+      this.#offers.push({ entry, finish, leave: () => reject(LEFT) });
       this.#give();
     });
   }
@@ -63,6 +65,6 @@ export class Messages implements AsyncIterableIterator<Message> {
   #give(): void {
     if (!this.#asked.length || !this.#offers.length) return;
     this.#current = this.#offers.shift()!;
-    this.#asked.shift()!({ done: false, value: this.#current.message });
+    this.#asked.shift()!({ done: false, value: this.#current.entry });
   }
 }

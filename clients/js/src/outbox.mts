@@ -17,10 +17,16 @@ export type Verdict = "failed" | "again" | "skip" | undefined;
 
 const inOrder = (a: OutboxItem, b: OutboxItem): number => a.order - b.order || (a.id < b.id ? -1 : 1);
 
+/** What the application asked for. */
+export function contentOf({ order, createdAt, triedAt, state, error, ...content }: OutboxItem): Partial<OutboxItem> {
+  return content;
+}
+
 /** The frame that sends an item. */
-export function frameOf({ id, to, body, expiresIn, createdAt }: OutboxItem, wall: number): string {
-  const left = expiresIn && Math.max(1, Math.ceil(expiresIn - Math.max(0, wall - createdAt) / 1000));
-  return JSON.stringify({ type: "send", id, to, body, expires_in: left });
+export function frameOf(item: OutboxItem, wall: number): string {
+  const { expiresIn, ...content } = contentOf(item);
+  const left = expiresIn && Math.max(1, Math.ceil(expiresIn - Math.max(0, wall - item.createdAt) / 1000));
+  return JSON.stringify({ type: "send", ...content, expires_in: left });
 }
 
 /**

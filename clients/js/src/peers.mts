@@ -6,7 +6,7 @@ import { LEFT } from "./receiver.mjs";
 import type { Sender } from "./sender.mjs";
 import type { Status } from "./status.mjs";
 import type { Post, Tabs } from "./tabs.mjs";
-import type { Entry, HistoryPage, HistoryQuery, StateChange } from "./types.mjs";
+import type { Entry, Frame, HistoryPage, HistoryQuery, StateChange } from "./types.mjs";
 
 /** What tabs tell one another, and what it means here. Without tabs: only what the application is told. */
 export class Peers {
@@ -16,6 +16,8 @@ export class Peers {
   readonly #pages: History;
   readonly #connection: Connection;
   tabs?: Tabs;
+  /** Users whose presence this tab's application wants to know. */
+  readonly watched = new Set<string>();
 
   constructor(core: Core, status: Status, sender: Sender, pages: History, connection: Connection) {
     this.#core = core;
@@ -33,7 +35,8 @@ export class Peers {
   /** To every tab, this one included. */
   tell(post: Post): void {
     this.post(post);
-    if (post.t !== "entry") this.#take(post);
+    if (post.t === "entry") this.#sender.reads.settle(post.entry);
+    else this.#take(post);
   }
 
   post(post: Post): void {
@@ -48,6 +51,18 @@ export class Peers {
     if (this.#status.become(change) && change.state !== "closed") this.#introduce(change);
   }
 
+  /** For the moment: a frame that is not kept. */
+  say(frame: Frame): void {
+    this.post({ t: "say", frame });
+    if (!this.follower) this.#connection.write(frame);
+  }
+
+  /** `of`: those that may have been forgotten; absent: all. */
+  watch(of?: string[]): void {
+    const users = [...this.watched].filter((user) => !of || of.includes(user));
+    if (users.length) this.say({ type: "watch", users });
+  }
+
   ask(query: HistoryQuery): Promise<HistoryPage> {
     if (!this.follower || !this.#status.wanted) return this.#pages.ask(query);
     return this.#pages.wait((ref) => this.post({ t: "ask", ref, query }));
@@ -57,7 +72,7 @@ export class Peers {
   heard(post: Post): void {
     const { t } = post;
     if (t === "items") {
-      for (const item of post.put) this.#sender.outbox.merge(item, this.follower);
+      for (const item of post.put) this.#sender.merge(item, this.follower);
       for (const id of post.remove) {
         this.#sender.gone(id);
         if (!this.follower) this.#sender.writer.remove(id).catch(() => {}); // we may have stored it after that tab
@@ -65,6 +80,7 @@ export class Peers {
       void this.#sender.pump();
     }
     if (t === "accepted") this.#sender.outbox.remove(post.id);
+    if (t === "say" && post.frame.type === "unwatch") queueMicrotask(() => this.watch(post.frame["users"])); // we still want to know
     if (t === "page") this.#pages.answer(post);
     else if (t === "items" || t === "accepted" || t === "failed") this.#take(post);
     else if (!this.follower) this.#asked(post);
@@ -77,6 +93,7 @@ export class Peers {
     const { state, retryAt, failure } = this.#status;
     if (t === "who") this.#introduce({ state, previous: state, retryAt, ...failure });
     else if (t === "connect" && state === "failed") this.#connection.when((link, now) => link.connect(now));
+    else if (t === "say") this.#connection.write(post.frame);
     else if (t === "drop") this.#connection.when((link, now) => link.cut(now));
     else if (t === "visible") this.#connection.when((link, now) => link.visible(now));
     else if (t === "ask") {
@@ -104,7 +121,10 @@ export class Peers {
     } else if (post.t === "event") emitter.emit(post.type as "live", post.event);
     else if (post.t === "state" || post.t === "entry") {
       Object.assign(stats, post.stats);
-      if (post.t === "entry") return void this.#show(post.entry);
+      if (post.t === "entry") {
+        this.#sender.reads.settle(post.entry);
+        return void this.#show(post.entry);
+      }
       if (post.change.state === "connecting") this.#pages.lost();
       this.#status.become(post.change);
     }

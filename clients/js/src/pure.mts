@@ -1,5 +1,7 @@
 /** Small decisions without state. */
 
+import type { Entry } from "./types.mjs";
+
 /** RFC 9562: ordered by time, so that a sorted list of ids reads like the conversation. */
 export function uuidv7(wall: number, random: () => number): string {
   const time = wall.toString(16).padStart(12, "0");
@@ -17,9 +19,9 @@ export function backoff(n: number, first: number, most: number, random: () => nu
 }
 
 /** What makes an entry the same one when it comes again; a gap has none. */
-export function identityOf(entry: { type: string; id?: unknown; from?: unknown; by?: unknown }): string | undefined {
+export function identityOf(entry: Entry): string | undefined {
   if (entry.type === "gap" || typeof entry.id !== "string") return undefined;
-  return `${entry.type}/${entry.from ?? entry.by ?? ""}/${entry.id}`;
+  return `${entry.type}/${entry.from ?? entry.by ?? entry["group"] ?? ""}/${entry.id}`;
 }
 
 /** Whether a cursor comes before another of the same inbox. */

@@ -82,9 +82,10 @@ export class Receiver {
   /** True when every handler has finished; a failure is tried again, for those that have not. */
   async #hand(entry: Entry): Promise<boolean> {
     const finished = new Set<Handler<any>>();
+    let waits = entry.type === "message";
     for (let failures = 0; !this.#closed;) {
       const handlers = this.#core.emitter.takers(entry.type);
-      if (!handlers.length && entry.type === "message") {
+      if (!handlers.length && waits) {
         await this.#pause(Infinity); // nobody to take it
         continue;
       }
@@ -95,7 +96,10 @@ export class Receiver {
         }
         return true;
       } catch (error) {
-        if (error === LEFT) continue;
+        if (error === LEFT) {
+          waits = true; // somebody had it, and did not finish
+          continue;
+        }
         this.#core.emitter.emit("error", { code: "handler_failed", message: textOf(error), error, entry });
         await this.#again(failures++);
       }

@@ -1,9 +1,12 @@
 import { Alarm } from "./clock.mjs";
 import { type Core, report } from "./core.mjs";
 import { SendError } from "./errors.mjs";
-import { frameOf, Outbox } from "./outbox.mjs";
+import type { Inbox } from "./inbox.mjs";
+import { contentOf, frameOf, Outbox } from "./outbox.mjs";
 import { canonical, textOf, uuidv7 } from "./pure.mjs";
-import type { Acceptance, Frame, Limits, OutboxItem, SendOptions } from "./types.mjs";
+import { Reads } from "./reads.mjs";
+import type { Kept } from "./storage/storage.mjs";
+import type { Acceptance, Entry, Frame, Limits, OutboxItem, SendOptions } from "./types.mjs";
 import { Writer } from "./writer.mjs";
 
 const ID = /^[\w.\-@:+]{1,64}$/;
@@ -20,6 +23,7 @@ export class Sender {
   readonly #most: number;
   readonly outbox: Outbox;
   readonly writer: Writer;
+  readonly reads: Reads;
   #write?: (text: string) => void;
   #waiting = new Map<string, Waiting>();
   #adding = new Map<string, { item: OutboxItem; stored: Promise<void> }>();
@@ -27,12 +31,13 @@ export class Sender {
   #pumping = false;
   #again = false;
 
-  constructor(core: Core, most: number) {
+  constructor(core: Core, most: number, inbox: Inbox) {
     this.#core = core;
     this.#most = most;
     const { backoffFirst, backoffMost } = core.timing;
     this.outbox = new Outbox(backoffFirst, backoffMost, core.random);
     this.writer = new Writer(core);
+    this.reads = new Reads(core, this.writer, inbox);
     this.#alarm = new Alarm(core.clock, () => void this.pump());
   }
 
@@ -40,17 +45,26 @@ export class Sender {
   start(limits: Limits, write: (text: string) => void): void {
     this.outbox.start(limits);
     this.#write = write;
+    this.reads.start(write);
     void this.pump();
   }
 
   stop(): void {
     this.#write = undefined;
     this.outbox.stop();
+    this.reads.write = undefined;
     this.#alarm.at(Infinity);
   }
 
-  async send(to: string | string[], body: unknown, { id, expiresIn }: SendOptions): Promise<Acceptance> {
-    const item = this.#make(to, body, id ?? uuidv7(this.#core.clock.wall(), this.#core.random), expiresIn);
+  /** What storage or another tab has; see `Outbox.merge`. */
+  merge(item: Kept, mirror: boolean): void {
+    if (item.type === "read") this.reads.merge(item);
+    else this.outbox.merge(item, mirror);
+  }
+
+  async send(content: Partial<OutboxItem>, { id, expiresIn, receipts }: SendOptions): Promise<Acceptance> {
+    id ??= uuidv7(this.#core.clock.wall(), this.#core.random);
+    const item = this.#make({ ...content, id, expiresIn, receipts }, id);
     const known = this.#adding.get(item.id)?.item ?? this.outbox.get(item.id);
     if (known) return this.#join(known, item);
     if (this.outbox.size + this.#adding.size >= this.#most) {
@@ -125,8 +139,8 @@ export class Sender {
   }
 
   /** The own copy of a message came in: it was accepted, whatever became of the answer. Who got it is not known. */
-  proven({ id, ts, type }: Frame): void {
-    if (this.outbox.get(id)?.state === "stale") this.accepted({ type, id, ts, duplicate: true, recipients: [] });
+  proven({ id, ts, type }: Entry): void {
+    if (id && this.outbox.get(id)?.state === "stale") this.accepted({ type, id, ts, duplicate: true, recipients: [] });
   }
 
   refused({ id, code, message, retryable, retry_after }: Frame): void {
@@ -218,36 +232,29 @@ export class Sender {
     }
   }
 
-  #make(to: string | string[], body: unknown, id: string, expiresIn?: number): OutboxItem {
+  #make(content: Partial<OutboxItem>, id: string): OutboxItem {
     const refuse = (why: string): never => {
       throw new SendError("invalid_field", why, id);
     };
     if (!ID.test(id)) refuse("id");
-    let text: string | undefined;
+    let copy: any;
     try {
-      text = JSON.stringify(body);
+      copy = JSON.parse(JSON.stringify(content));
     } catch (error) {
       refuse(textOf(error));
     }
-    if (text === undefined) refuse("body");
-    const { clock } = this.#core;
-    const wall = clock.wall();
-    const item: OutboxItem = {
-      id,
-      to,
-      body: JSON.parse(text!),
-      order: this.outbox.order(wall),
-      createdAt: wall,
-    } as OutboxItem;
-    if (expiresIn !== undefined) item.expiresIn = expiresIn;
-    item.state = "queued";
-    item.triedAt = this.outbox.ready(this.#adding.size) ? wall : null; // one write instead of two
-    return item;
+    const { type, target_from: author } = content;
+    if (type !== "delete" && copy.body === undefined) refuse("body");
+    if (type !== "react" && author) refuse("target_from"); // only authors change what they wrote
+    const wall = this.#core.clock.wall();
+    const triedAt = this.outbox.ready(this.#adding.size) ? wall : null; // one write instead of two
+    return { ...copy, order: this.outbox.order(wall), createdAt: wall, state: "queued", triedAt };
   }
 
-  #join(known: OutboxItem, { id, to, body, expiresIn }: OutboxItem): Promise<Acceptance> {
-    const equal = canonical([known.to, known.body, known.expiresIn]) === canonical([to, body, expiresIn]);
-    if (!equal) throw new SendError("id_reused", "waits with another content", id);
+  #join(known: OutboxItem, item: OutboxItem): Promise<Acceptance> {
+    const { id } = item;
+    if (canonical(contentOf(known)) !== canonical(contentOf(item)))
+      throw new SendError("id_reused", "waits with another content", id);
     if (known.error) throw new SendError(known.error.code, known.error.message, id);
     return this.#wait(id).promise;
   }

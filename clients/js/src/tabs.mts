@@ -1,5 +1,6 @@
 import type { Channel, Locks } from "./options.mjs";
-import type { Acceptance, Entry, HistoryPage, HistoryQuery, OutboxItem, StateChange, Stats } from "./types.mjs";
+import type { Kept } from "./storage/storage.mjs";
+import type { Acceptance, Entry, Frame, HistoryPage, HistoryQuery, StateChange, Stats } from "./types.mjs";
 
 /** What tabs tell one another. Whoever is not the leader asks; the leader tells. */
 export type Post =
@@ -7,9 +8,10 @@ export type Post =
   | { t: "state"; change: StateChange; stats: Stats }
   | { t: "entry"; entry: Entry; stats: Stats }
   | { t: "event"; type: string; event: any }
-  | { t: "items"; put: OutboxItem[]; remove: string[] }
+  | { t: "items"; put: Kept[]; remove: string[] }
   | { t: "accepted"; id: string; acceptance: Acceptance }
   | { t: "failed"; id: string; code: string; message: string }
+  | { t: "say"; frame: Frame } // what is not kept
   | { t: "ask"; ref: string; query: HistoryQuery }
   | ({ t: "page"; ref: string; code?: string; message?: string } & Partial<HistoryPage>);
 

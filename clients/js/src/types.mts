@@ -28,6 +28,81 @@ export interface Message extends Entry {
   ts: number;
 }
 
+/** What can be edited, deleted, reacted to, read: a message as it came, or as much of it as is known. */
+export interface MessageRef {
+  id: string;
+  /** Absent: oneself. */
+  from?: string;
+  to?: string | string[];
+  group?: string;
+  seq?: number;
+  cursor?: string;
+}
+
+/** `edit`, `delete`, `react`: what became of the message `target` of `target_from`. */
+export interface Amendment extends Entry {
+  type: "edit" | "delete" | "react";
+  id: string;
+  target: string;
+  target_from: string;
+  from: string;
+  to?: string | string[];
+  group?: string;
+  seq?: number;
+  /** Not of `delete`. `null` takes a reaction back. */
+  body?: any;
+  ts: number;
+}
+
+/** Stands where an erased message was; `id` is that message's. */
+export interface Deleted extends Entry {
+  type: "deleted";
+  id: string;
+  from: string;
+  to?: string | string[];
+  group?: string;
+  seq?: number;
+  ts: number;
+}
+
+export interface GroupEvent extends Entry {
+  type: "group";
+  id: string;
+  group: string;
+  seq: number;
+  event: "created" | "joined" | "left" | "renamed" | "deleted";
+  user: string;
+  by: string;
+  name?: string;
+  ts: number;
+}
+
+/** The user has read a conversation so far, on some device. Of a group `upto` is the number in it. */
+export interface Read extends Entry {
+  type: "read";
+  id: string;
+  from?: string;
+  group?: string;
+  upto: string | number;
+  ts: number;
+}
+
+export interface Presence {
+  type: "presence";
+  user: string;
+  status: "online" | "offline";
+  last_seen: number | null;
+}
+
+export interface Signal {
+  type: "signal";
+  from: string;
+  to?: string | string[];
+  group?: string;
+  body: any;
+  ts: number;
+}
+
 /** Entries after `after`, up to and including `cursor`, will not come. */
 export interface Gap extends Entry {
   type: "gap";
@@ -62,6 +137,8 @@ export interface Acceptance {
   group?: string;
   seq?: number;
   members?: number;
+  /** Members whose inbox was full. */
+  refused?: number;
 }
 
 export interface Limits {
@@ -96,10 +173,18 @@ export interface Frame {
 
 export type OutboxState = "queued" | "sent" | "failed" | "stale";
 
+/** What the service is given, by the wire's names, and what became of it. */
 export interface OutboxItem {
+  /** Absent: a message. */
+  type?: "edit" | "delete" | "react";
   id: string;
-  to: string | string[];
-  body: any;
+  to?: string | string[];
+  group?: string;
+  target?: string;
+  /** Of a reaction to what another wrote. */
+  target_from?: string;
+  body?: any;
+  receipts?: boolean;
   /** Seconds, counted from `createdAt`. */
   expiresIn?: number;
   order: number;
@@ -110,20 +195,41 @@ export interface OutboxItem {
   error?: { code: string; message: string };
 }
 
-export interface SendOptions {
-  /** 1 to 64 characters of `A-Z a-z 0-9 . _ - @ : +`; absent: a UUIDv7. */
-  id?: string;
-  /** Seconds after which the message is of no use. */
-  expiresIn?: number;
+/** How far a conversation was read; kept until the inbox says that the service knows. */
+export interface ReadItem {
+  type: "read";
+  /** The identity of the entry that would confirm it: no id of a message. */
+  id: string;
+  from?: string;
+  group?: string;
+  upto: string | number;
+  /** Of the message, where it is known. */
+  cursor: string;
+  order: 0;
 }
 
+export interface ChangeOptions {
+  /** 1 to 64 characters of `A-Z a-z 0-9 . _ - @ : +`; absent: a UUIDv7. */
+  id?: string;
+}
+
+export interface SendOptions extends ChangeOptions {
+  /** Seconds after which the message is of no use. */
+  expiresIn?: number;
+  /** False: the sender does not want to know when it was delivered and read. */
+  receipts?: boolean;
+}
+
+/** `before` or `after` a cursor, not both; `with` a user or of a `group`, or everything. */
 export interface HistoryQuery {
   with?: string;
+  group?: string;
   before?: string;
+  after?: string;
   limit?: number;
 }
 
-/** Newest first. */
+/** Newest first; with `after`: oldest first. */
 export interface HistoryPage {
   entries: Entry[];
   more: boolean;
@@ -178,19 +284,19 @@ export interface Events {
   message: Message;
   gap: Gap;
   receipt: Receipt;
-  read: Entry;
-  edit: Entry;
-  delete: Entry;
-  deleted: Entry;
-  react: Entry;
-  group: Entry;
+  read: Read;
+  edit: Amendment;
+  delete: Amendment;
+  react: Amendment;
+  deleted: Deleted;
+  group: GroupEvent;
   /** Entries of a type that nobody listens to, messages excepted. */
   entry: Entry;
   state: StateChange;
   welcome: Welcome;
   live: Frame;
-  presence: Frame;
-  signal: Frame;
+  presence: Presence;
+  signal: Signal;
   broadcast: Frame;
   accepted: { id: string; acceptance: Acceptance };
   failed: { id: string; code: string; message: string };

@@ -1,10 +1,10 @@
 import type { Core } from "./core.mjs";
-import type { OutboxItem } from "./types.mjs";
+import type { Kept } from "./storage/storage.mjs";
 
 /** Writes the outbox: whatever was asked for while a write was under way goes into the next one, in order. */
 export class Writer {
   readonly #core: Core;
-  #next = new Map<string, OutboxItem | undefined>();
+  #next = new Map<string, Kept | undefined>();
   #waiting?: Promise<void>;
   #busy: Promise<unknown> = Promise.resolve();
 
@@ -12,7 +12,7 @@ export class Writer {
     this.#core = core;
   }
 
-  put(items: OutboxItem[]): Promise<void> {
+  put(items: Kept[]): Promise<void> {
     return this.#change(items.map((item) => [item.id, { ...item }]));
   }
 
@@ -25,7 +25,7 @@ export class Writer {
     await this.#busy;
   }
 
-  #change(changes: [string, OutboxItem | undefined][]): Promise<void> {
+  #change(changes: [string, Kept | undefined][]): Promise<void> {
     for (const [id, item] of changes) {
       this.#next.delete(id);
       this.#next.set(id, item);

@@ -1,5 +1,4 @@
-import type { OutboxItem } from "../types.mjs";
-import type { Change, Mark, Meta, Saved, Storage } from "./storage.mjs";
+import type { Change, Kept, Mark, Meta, Saved, Storage } from "./storage.mjs";
 
 const DATABASE = "inboxd";
 const STORES = ["meta", "marks", "outbox"];
@@ -23,7 +22,7 @@ export class IndexedDbStorage implements Storage {
     const all = IDBKeyRange.bound([scope], [scope, []]); // an array sorts behind every number and string
     return this.#transact(async (stores) => {
       const asked = STORES.map((name) => answer<any[]>(stores(name).getAll(all)));
-      const [metas, marks, outbox] = (await Promise.all(asked)) as [Meta[], Mark[], OutboxItem[]];
+      const [metas, marks, outbox] = (await Promise.all(asked)) as [Meta[], Mark[], Kept[]];
       if (!metas[0]) stores("meta").put(fresh, [scope, 0]);
       return { meta: metas[0] ?? fresh, marks, outbox };
     });

@@ -1,11 +1,10 @@
-import type { OutboxItem } from "../types.mjs";
-import type { Change, Mark, Meta, Saved } from "./storage.mjs";
+import type { Change, Kept, Mark, Meta, Saved } from "./storage.mjs";
 
 /** What a file of changes, one JSON object a line, says about one scope after another. No I/O. */
 export class Lines {
   /** Lines read or added; a compact file has two or three for each scope, and one for each item and mark. */
   count = 0;
-  #scopes = new Map<string, { meta: Meta; marks: Map<number, Mark>; outbox: Map<string, OutboxItem> }>();
+  #scopes = new Map<string, { meta: Meta; marks: Map<number, Mark>; outbox: Map<string, Kept> }>();
 
   /** Answers how many bytes of it are whole lines; the rest was being written when the process died. */
   read(bytes: Buffer): number {

@@ -1,5 +1,4 @@
-import type { OutboxItem } from "../types.mjs";
-import type { Change, Mark, Meta, Saved, Storage } from "./storage.mjs";
+import type { Change, Kept, Mark, Meta, Saved, Storage } from "./storage.mjs";
 
 /** Forgets everything with the page. */
 export class MemoryStorage implements Storage {
@@ -7,7 +6,7 @@ export class MemoryStorage implements Storage {
   readonly durable = false;
   #meta?: Meta;
   #marks = new Map<number, Mark>();
-  #outbox = new Map<string, OutboxItem>();
+  #outbox = new Map<string, Kept>();
 
   async open(_scope: string, fresh: Meta): Promise<Saved> {
     this.#meta ??= fresh;

@@ -1,4 +1,4 @@
-import type { OutboxItem } from "../types.mjs";
+import type { OutboxItem, ReadItem } from "../types.mjs";
 
 /** A place in the inbox, and what was handled there: one record, so that no crash can split the two. */
 export interface Mark {
@@ -17,17 +17,20 @@ export interface Meta {
   attempt: number;
 }
 
+/** What waits for the service: sends, changes, and how far was read. By `id`. */
+export type Kept = OutboxItem | ReadItem;
+
 export interface Saved {
   meta: Meta;
   marks: Mark[];
-  outbox: OutboxItem[];
+  outbox: Kept[];
 }
 
 /** When `write` resolves it is as durable as the storage can make it; when it rejects, nobody knows. */
 export interface Change {
   meta?: Partial<Meta>;
   mark?: Mark;
-  put?: OutboxItem[];
+  put?: Kept[];
   remove?: string[];
 }
 

@@ -1,0 +1,79 @@
+import { type Core, report } from "./core.mjs";
+import { SendError } from "./errors.mjs";
+import type { Inbox } from "./inbox.mjs";
+import { before, identityOf, textOf } from "./pure.mjs";
+import type { Entry, Frame, MessageRef, ReadItem } from "./types.mjs";
+import type { Writer } from "./writer.mjs";
+
+/** How far each conversation was read: stored, said, and said again on every connection until the inbox has it. */
+export class Reads {
+  readonly #core: Core;
+  readonly #writer: Writer;
+  readonly #inbox: Inbox;
+  #items = new Map<string, ReadItem>();
+  write?: (text: string) => void;
+
+  constructor(core: Core, writer: Writer, inbox: Inbox) {
+    this.#core = core;
+    this.#writer = writer;
+    this.#inbox = inbox;
+  }
+
+  /** After `welcome`. */
+  start(write: (text: string) => void): void {
+    this.write = write;
+    for (const item of this.#items.values()) {
+      if (this.#inbox.at(item.id)) this.#drop(item);
+      else this.#say(item);
+    }
+  }
+
+  /** Resolves when it is stored. */
+  async read({ id, from, group, seq, cursor = "" }: MessageRef, user?: string): Promise<void> {
+    if (!group && (!from || from === user)) return; // nobody reads to the end of what oneself wrote
+    const item = { type: "read", order: 0, cursor, ...(group ? { group, upto: seq! } : { from, upto: id }) } as ReadItem;
+    item.id = identityOf({ ...item, id: `read:${group ? `${group}:${seq}` : id}` })!;
+    if (this.#items.has(item.id) || this.#inbox.at(item.id)) return;
+    try {
+      await this.#writer.put([item]);
+    } catch (error) {
+      throw new SendError("storage_failed", textOf(error), id, error);
+    }
+    this.merge(item);
+    this.#core.tell({ t: "items", put: [item], remove: [] });
+  }
+
+  /** The furthest of each conversation is kept. */
+  merge(item: ReadItem): void {
+    for (const other of this.#like(item)) {
+      if (before(item.cursor, other.cursor)) return this.#drop(item);
+      if (other.id !== item.id) this.#drop(other);
+    }
+    this.#items.set(item.id, item);
+    this.#say(item);
+  }
+
+  /** An entry was handled: what it confirms is done. */
+  settle(entry: Entry): void {
+    if (entry.type !== "read") return;
+    const upto = entry["upto"] as number | string;
+    const there = this.#inbox.at(`message/${entry.from}/${upto}`);
+    for (const item of this.#like(entry)) {
+      const covered = item.group ? upto >= item.upto : there && item.cursor && !before(there, item.cursor);
+      if (covered || item.upto === upto) this.#drop(item);
+    }
+  }
+
+  #like({ from, group }: Frame | ReadItem): ReadItem[] {
+    return [...this.#items.values()].filter((item) => item.from === from && item.group === group);
+  }
+
+  #say({ type, from, group, upto }: ReadItem): void {
+    this.write?.(JSON.stringify({ type, from, group, upto }));
+  }
+
+  #drop({ id }: ReadItem): void {
+    this.#items.delete(id);
+    this.#writer.remove(id).catch((error) => report(this.#core, "storage_failed", error));
+  }
+}
