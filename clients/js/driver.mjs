@@ -52,7 +52,7 @@ const client = new InboxClient({
   ...ms("backoff-first"), ...ms("backoff-most"), ...ms("steady"),
 });
 
-client.on("message", async (message) => {
+async function handle(message) {
   say({ event: "handling", message });
   if (killIn) die();
   if (failures > 0) {
@@ -66,17 +66,28 @@ client.on("message", async (message) => {
   }
   last = message.cursor;
   say({ event: "handled", cursor: message.cursor, id: message.id, from: message.from });
-});
+}
+
+client.on("message", handle);
 for (const type of ["gap", "receipt", "presence", "signal", "broadcast", "accepted", "failed", "stale", "storage", "welcome"]) {
   client.on(type, (event) => say({ ...event, event: type }));
 }
 client.on("state", ({ previous: _, ...change }) => say({ event: "state", ...change }));
 client.on("error", ({ code, message }) => say({ event: "error", code, message }));
 
+const options = ({ id, expires_in: expiresIn, receipts }) => ({ id, expiresIn, receipts });
 const quietly = (promise) => promise.catch(() => {}); // events tell
 const commands = {
   connect: () => quietly(client.connect()),
-  send: ({ to, body, id, expires_in: expiresIn }) => client.send(to, body, { id, expiresIn }).catch((error) => refused(error)),
+  send: ({ to, body, ...more }) => client.send(to, body, options(more)).catch(refused),
+  send_group: ({ group, body, ...more }) => client.sendToGroup(group, body, options(more)).catch(refused),
+  edit: ({ message, body, id }) => client.edit(message, body, { id }).catch(refused),
+  delete: ({ message, id }) => client.delete(message, { id }).catch(refused),
+  react: ({ message, body, id }) => client.react(message, body, { id }).catch(refused),
+  read: ({ message }) => quietly(client.read(message)),
+  signal: ({ do: _, body, ...to }) => client.signal(to, body),
+  watch: ({ users }) => client.watch(users),
+  unwatch: ({ users }) => client.unwatch(users),
   hold: () => (held ??= new Promise((resolve) => (letGo = resolve))),
   release: () => (letGo?.(), (held = undefined)),
   fail: ({ times }) => (failures = times),

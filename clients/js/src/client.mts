@@ -204,7 +204,7 @@ export class InboxClient {
 
   unwatch(users: string[]): void {
     for (const user of users) this.#peers.watched.delete(user);
-    this.#peers.say({ type: "unwatch", users });
+    if (users.length) this.#peers.say({ type: "unwatch", users });
   }
 
   /** Sends a `failed` or `stale` message again. */
