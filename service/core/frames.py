@@ -4,10 +4,10 @@ The models are strict (`true` is no number) and refuse unknown fields; `docs/pro
 same, and a test holds the two together.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from service.core import strict_json
 from service.core.cursor import Cursor
@@ -19,6 +19,7 @@ MessageId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-@:+]{1,64}
 CursorText = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})$")]
 
 MAX_RECIPIENTS = 100
+MAX_WATCHED = 200
 MAX_EXPIRES_IN = 2_592_000
 MAX_WINDOW = 1024
 LONGEST_TOLD = 64
@@ -31,14 +32,47 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Send(Strict):
-    """A message as it is asked for, over HTTP and WebSocket."""
+Users = Name | Annotated[list[Name], Field(min_length=1, max_length=MAX_RECIPIENTS)]
+"""One user, or several."""
+TO_OR_GROUP: ConfigDict = {"json_schema_extra": {"oneOf": [{"required": ["to"]}, {"required": ["group"]}]}}
+
+
+class _FieldError(ValueError):
+    """What is wrong with fields together; `field` is the one that is told."""
+
+    def __init__(self, field: str, what: str) -> None:
+        super().__init__(what)
+        self.field = field
+
+
+def _one_of(field: str, *values: object) -> None:
+    """Raises what names `field` unless exactly one value is there."""
+    if sum(value is not None for value in values) != 1:
+        raise _FieldError(field, f"exactly one of {field} and group is wanted")
+
+
+class Addressed(Strict):
+    """What goes to users or to a group. `from`: only with the scope `send:any` another than oneself."""
+
+    model_config = TO_OR_GROUP
+
+    to: Users | None = None
+    group: Name | None = None
+    sender: Annotated[Name | None, Field(alias="from")] = None
+
+    @model_validator(mode="after")
+    def _addressed(self) -> Self:
+        _one_of("to", self.to, self.group)
+        return self
+
+
+class Send(Addressed):
+    """A message as it is asked for, over HTTP and WebSocket. `receipts` False: the sender wants to hear of none."""
 
     id: MessageId | None = None
-    to: Name | Annotated[list[Name], Field(min_length=1, max_length=MAX_RECIPIENTS)]
     body: Any
     expires_in: Annotated[int, Field(ge=1, le=MAX_EXPIRES_IN)] | None = None
-    sender: Annotated[Name | None, Field(alias="from")] = None
+    receipts: bool = True
 
 
 class SendFrame(Send):
@@ -46,6 +80,71 @@ class SendFrame(Send):
 
     type: Literal["send"]
     id: MessageId
+
+
+class Change(Addressed):
+    """What changes a message that was sent: `target` is its id, `target_from` its sender (absent: oneself)."""
+
+    id: MessageId
+    target: MessageId
+    target_from: Name | None = None
+
+
+class Edit(Change):
+    """`edit`: one's own message says this instead."""
+
+    type: Literal["edit"]
+    body: Any
+
+
+class Delete(Change):
+    """`delete`: one's own message is gone, and erased where it lay."""
+
+    type: Literal["delete"]
+
+
+class React(Change):
+    """`react`: what one has to say of a message, in a few bytes; null takes it back."""
+
+    type: Literal["react"]
+    body: Any
+
+
+class Read(Strict):
+    """`read`: the user has read the messages `from` somebody up to the id `upto`, or of a group up to that number."""
+
+    type: Literal["read"]
+    sender: Annotated[Name | None, Field(alias="from")] = None
+    group: Name | None = None
+    upto: MessageId | Annotated[int, Field(ge=1, lt=2**53)]
+
+    @model_validator(mode="after")
+    def _of_one(self) -> Self:
+        _one_of("from", self.sender, self.group)
+        if isinstance(self.upto, int) != (self.group is not None):
+            raise _FieldError("upto", "a message's id, or of a group its number there")
+        return self
+
+
+class Signal(Addressed):
+    """`signal`: typing and the like, to whoever is online now."""
+
+    type: Literal["signal"]
+    body: Any
+
+
+class Watch(Strict):
+    """`watch`: tell the presence of these users, now and on change."""
+
+    type: Literal["watch"]
+    users: Annotated[list[Name], Field(min_length=1, max_length=MAX_WATCHED)]
+
+
+class Unwatch(Strict):
+    """`unwatch`: no more of these."""
+
+    type: Literal["unwatch"]
+    users: Annotated[list[Name], Field(min_length=1, max_length=MAX_WATCHED)]
 
 
 class Hello(Strict):
@@ -74,13 +173,23 @@ class Skip(Strict):
 
 
 class History(Strict):
-    """`history`: one page of one's own inbox, newest first."""
+    """`history`: one page of one's own inbox: `before` a cursor newest first, `after` one oldest first."""
 
     type: Literal["history"]
     ref: Annotated[str, StringConstraints(max_length=128)]
     before: CursorText | None = None
+    after: CursorText | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     peer: Annotated[Name | None, Field(alias="with")] = None
+    group: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.before is not None and self.after is not None:
+            raise _FieldError("after", "before or after, not both")
+        if self.peer is not None and self.group is not None:
+            raise _FieldError("group", "with or group, not both")
+        return self
 
 
 class Auth(Strict):
@@ -98,12 +207,21 @@ class Ping(Strict):
 
 
 Model = TypeVar("Model", bound=BaseModel)
-ClientFrame = SendFrame | Hello | Ack | Skip | History | Auth | Ping
-FRAMES: dict[str, type[SendFrame | Hello | Ack | Skip | History | Auth | Ping]] = {
+ClientFrame = (
+    SendFrame | Edit | Delete | React | Ack | Hello | Skip | Read | Signal | Watch | Unwatch | History | Auth | Ping
+)
+FRAMES: dict[str, type[ClientFrame]] = {
     "send": SendFrame,
     "ack": Ack,
     "hello": Hello,
     "skip": Skip,
+    "edit": Edit,
+    "delete": Delete,
+    "react": React,
+    "read": Read,
+    "signal": Signal,
+    "watch": Watch,
+    "unwatch": Unwatch,
     "history": History,
     "auth": Auth,
     "ping": Ping,
@@ -121,11 +239,16 @@ _FORMS = {
 
 def first_fault(error: ValidationError) -> Fault:
     """The first thing a model found wrong, as the client is told it."""
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    errors = error.errors(include_url=False, include_input=False)
     # `to` takes a name or a list: what the other form would have wanted explains nothing.
     found = next((e for e in errors if e["type"] not in ("string_type", "list_type")), errors[0])
     what = _FORMS.get(found["type"], found["msg"])
-    return _fault_of(str(found["loc"][0]), what) if found["loc"] else Fault("invalid_field", what)
+    if found["loc"]:
+        return _fault_of(str(found["loc"][0]), what)
+    together = found.get("ctx", {}).get("error")
+    return (
+        _fault_of(together.field, str(together)) if isinstance(together, _FieldError) else Fault("invalid_field", what)
+    )
 
 
 def _fault_of(field: str, what: str) -> Fault:

@@ -10,16 +10,21 @@ import orjson
 
 from service.core import strict_json
 from service.core.cursor import Cursor
-from service.core.entries import message_fields, message_tail
+from service.core.entries import Fields, Kind, flat, message_fields, message_tail, tail_of
 from service.core.errors import ClientError, Fault
-from service.core.frames import Send
+from service.core.frames import Delete, Edit, React, Send
 
 _CANONICAL = orjson.OPT_SORT_KEYS
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A validated message. `body`: compact JSON; `print`: its fingerprint, the same for any key order."""
+    """What somebody sends, validated: a message, or an edit, deletion or reaction to one (`target`, of `target_from`).
+
+    `body`: compact JSON (of a deletion empty); `print`: a fingerprint of it and of the target, the same for any key
+    order. `receipts`: whether the sender wants to hear of this one. `erases`: of a deletion, user → the row of
+    `chat:erased`, which begins with the cursor, where the message lies in that inbox.
+    """
 
     id: str
     sender: str
@@ -28,30 +33,88 @@ class Message:
     print: str
     expires_in: int = 0  # seconds; 0: never
     listed: bool = False  # `to` was a list
+    kind: Kind = Kind.MESSAGE
+    target: str = ""
+    target_from: str = ""
+    receipts: bool = True
+    erases: tuple[tuple[str, str], ...] = ()
 
     @property
     def identity(self) -> str:
         """Field of the `seen` hashes."""
-        return f"m/{self.sender}/{self.id}"
+        return f"{'m' if self.kind is Kind.MESSAGE else self.kind}/{self.sender}/{self.id}"
+
+    def erased_in(self, user: str) -> str:
+        """What is erased of `user`'s inbox; "" for nothing."""
+        return next((row for name, row in self.erases if name == user), "") if self.erases else ""
 
     def to_of(self, user: str) -> str:
         """What the entry in `user`'s inbox says in `to`: the list only in the sender's own."""
         return ",".join(self.to) if user == self.sender else user
 
-    def fields(self, user: str) -> list[str | bytes]:
-        return message_fields(self.id, self.sender, self.to_of(user), self.body)
+    def fields(self, user: str) -> Fields:
+        if self.kind is Kind.MESSAGE and self.receipts:
+            return message_fields(self.id, self.sender, self.to_of(user), self.body)
+        return sent_fields(self, ["to", self.to_of(user)])
 
     def tail(self, user: str) -> bytes:
-        return message_tail(self.id, self.sender, self.to_of(user), self.body)
+        if self.kind is Kind.MESSAGE:
+            return message_tail(self.id, self.sender, self.to_of(user), self.body)
+        return tail_of(flat(self.fields(user)))
+
+
+def sent_fields(message: Message, where: Fields) -> Fields:
+    """Stream fields of anything sent; `where`: `to` with its value, or `group` and `seq` with theirs."""
+    fields: Fields = ["kind", message.kind, "id", message.id]
+    if message.target:
+        fields += ["target", message.target, "target_from", message.target_from]
+    fields += ["from", message.sender, *where]
+    if not message.receipts:
+        fields += ["receipts", "off"]
+    if message.body:
+        fields += ["body", message.body]
+    return fields
 
 
 def message_of(send: Send, sender: str, id: str, max_body: int) -> Message:
-    """Raises ClientError `too_large`, `invalid_field`."""
-    to = (send.to,) if isinstance(send.to, str) else tuple(send.to)
-    if len(set(to)) != len(to):
-        raise ClientError("invalid_field", "to: names a user twice", "to")
+    """A message to users. Raises ClientError `too_large`, `invalid_field`, `no_such_group`."""
+    if send.group is not None:
+        raise ClientError("no_such_group", f"there is no group {send.group} that has you as a member", "group")
+    to = recipients_of(send.to)
     body = strict_json.compact(send.body, max_body)
-    return Message(id, sender, to, body, fingerprint(send.body), send.expires_in or 0, not isinstance(send.to, str))
+    expires, listed = send.expires_in or 0, not isinstance(send.to, str)
+    return Message(id, sender, to, body, fingerprint(send.body), expires, listed, receipts=send.receipts)
+
+
+REACTION_BYTES = 1024
+"""Of a reaction's body."""
+
+
+def change_of(change: Edit | Delete | React, sender: str, max_body: int) -> Message:
+    """An edit, deletion or reaction; its `erases` are not known yet. Raises ClientError `too_large`,
+    `invalid_field`.
+    """
+    kind = Kind(change.type)
+    target_from = change.target_from or sender
+    if kind is not Kind.REACT and target_from != sender:
+        raise ClientError("invalid_field", "target_from: only one's own messages can be changed", "target_from")
+    body = b""
+    if not isinstance(change, Delete):
+        body = strict_json.compact(change.body, REACTION_BYTES if kind is Kind.REACT else max_body)
+    said = [change.target, target_from, None if isinstance(change, Delete) else change.body]
+    to, listed = recipients_of(change.to), isinstance(change.to, list)
+    return Message(
+        change.id, sender, to, body, fingerprint(said), listed=listed, kind=kind, target=change.target,
+        target_from=target_from,
+    )  # fmt: skip
+
+
+def recipients_of(to: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Each once. Raises ClientError `invalid_field`. None: of a group, whose members are not known yet."""
+    names = () if to is None else (to,) if isinstance(to, str) else tuple(to)
+    if len(set(names)) != len(names):
+        raise ClientError("invalid_field", "to: names a user twice", "to")
+    return names
 
 
 def fingerprint(body: Any) -> str:
@@ -68,21 +131,27 @@ class AppendStatus(IntEnum):
     FULL = 4
     LEFT_OUT = 5
     FAILED = 6
+    BEHIND = 7
+    REFUSED = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The answer for one recipient. `presence`: device → worker/session/attempt at that instant."""
+    """The answer for one recipient. `presence`: device → worker/session/attempt at that instant. `number`: of a
+    group's entry that is `BEHIND`, the one that must be appended first.
+    """
 
     status: AppendStatus
     cursor: Cursor | None = None
     prev: Cursor | None = None
     presence: tuple[tuple[str, str], ...] = ()
+    number: int = 0
 
 
 _REFUSALS = {
     AppendStatus.REUSED: Fault("id_reused", "this id was used for a message with another body", "id"),
     AppendStatus.FULL: Fault("inbox_full", "too many entries wait there unacked; nothing was dropped"),
+    AppendStatus.REFUSED: Fault("refused", "the recipient has blocked this sender"),
     AppendStatus.FAILED: Fault("internal", "this recipient's inbox cannot be written to"),
 }
 OUT_OF_ORDER = Fault("out_of_order", "an earlier send of this connection failed: repeat that one first, or skip it")

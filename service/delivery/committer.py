@@ -17,7 +17,7 @@ from service.core.backoff import Backoff
 from service.core.errors import Fault, Unavailable
 from service.core.lane import Lane
 from service.core.sending import OUT_OF_ORDER, UNAVAILABLE, Appended, Message
-from service.store.inbox import Attempt, Inboxes, targets
+from service.store.appends import Appends, Attempt, targets
 from service.telemetry import BATCHES, MESSAGES_COMMITTED, SENDS_UNAVAILABLE
 
 log = logging.getLogger("inboxd.committer")
@@ -49,12 +49,12 @@ class Committer:
     own copy goes another way, because the sender's inbox may lie on another server.
     """
 
-    def __init__(self, inboxes: Inboxes, announce: Announce, copy: Callable[[Message], None], own_copy: bool) -> None:
-        self._inboxes = inboxes
+    def __init__(self, appends: Appends, announce: Announce, copy: Callable[[Message], None], own_copy: bool) -> None:
+        self._appends = appends
         self._announce = announce
         self._copy = copy
-        self._copies_apart = own_copy and inboxes.copies_apart
-        self._own_copy = own_copy and not inboxes.copies_apart
+        self._copies_apart = own_copy and appends.copies_apart
+        self._own_copy = own_copy and not appends.copies_apart
         self._queue: deque[Submission] = deque()
         self._queued_bytes = 0
         self._room = asyncio.Event()
@@ -105,7 +105,7 @@ class Committer:
             while self._queue:
                 batch = self._next_batch()
                 try:
-                    attempts = await self._inboxes.append([s.message for s in batch], self._own_copy)
+                    attempts = await self._appends.append([s.message for s in batch], self._own_copy)
                 except Unavailable as error:
                     attempts = [error] * len(batch)
                 self._finish(batch, attempts)
@@ -117,7 +117,7 @@ class Committer:
     def _next_batch(self) -> list[Submission]:
         batch: list[Submission] = []
         ops = 0
-        most = WAITING_BATCHES if self._inboxes.wait else 1
+        most = WAITING_BATCHES if self._appends.wait else 1
         while self._queue and ops < BATCH_OPS * most and len(batch) < BATCH_MESSAGES * most:
             submission = self._queue.popleft()
             self._queued_bytes -= len(submission.message.body)
@@ -188,10 +188,10 @@ class Committer:
 
     async def _others_answer(self) -> bool:
         """Of many servers, one that is away takes only its own inboxes with it."""
-        if not self._inboxes.copies_apart:
+        if not self._appends.copies_apart:
             return False
         try:
-            await self._inboxes.ping()
+            await self._appends.ping()
         except Unavailable:
             return False
         return True
@@ -207,7 +207,7 @@ class Committer:
             submission.done(UNAVAILABLE)
         while self.down:
             try:
-                await self._inboxes.ping()
+                await self._appends.ping()
                 self.down = False
             except Unavailable:
                 await asyncio.sleep(backoff.wait(random.random()))

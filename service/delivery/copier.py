@@ -11,7 +11,7 @@ from service.core.backoff import Backoff
 from service.core.errors import Unavailable
 from service.core.sending import Message
 from service.delivery.committer import Announce
-from service.store.inbox import Inboxes
+from service.store.appends import Appends
 from service.telemetry import OWN_COPIES_DROPPED
 
 MOST_WAITING, MOST_WAITING_BYTES = 10_000, 64 << 20
@@ -25,8 +25,8 @@ class Copier:
     before leaves the copy out, unless the sender comes again with the same id.
     """
 
-    def __init__(self, inboxes: Inboxes, announce: Announce) -> None:
-        self._inboxes = inboxes
+    def __init__(self, appends: Appends, announce: Announce) -> None:
+        self._appends = appends
         self._announce = announce
         self._waiting: deque[Message] = deque()
         self._count = self._bytes = 0  # of what waits or is on its way
@@ -83,7 +83,7 @@ class Copier:
     async def _copy(self, batch: list[Message]) -> list[Message]:
         """Those that have to come again."""
         try:
-            attempts = await self._inboxes.copy(batch)
+            attempts = await self._appends.copy(batch)
         except Unavailable:
             return batch
         failed = []

@@ -29,9 +29,11 @@ from service.delivery.relay import Relay
 from service.delivery.tasks import Tasks
 from service.store import durability, preflight
 from service.store.address import parse
+from service.store.appends import Appends
 from service.store.client import Clients
-from service.store.inbox import Inboxes, Limits
+from service.store.inbox import Inboxes
 from service.store.keys import Keys
+from service.store.limits import Limits
 from service.store.presence import Claim, Claimed, Presence
 from service.store.worker_stream import ACKED, BROADCAST, CANARY, KICK, REPLACED, Control, Hint, WorkerStreams
 from service.telemetry import CONNECTIONS, IDENTITIES, READY
@@ -72,13 +74,14 @@ class Worker:
             settings.max_pending, settings.history, settings.retention, settings.device_expiry, settings.dedupe_window,
             settings.max_devices,
         )  # fmt: skip
+        self.appends = Appends(self.clients, self.keys, limits)
         self.inboxes = Inboxes(self.clients, self.keys, limits)
         self.presence = Presence(self.clients.rest, self.keys, limits)
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)
         self.hub = Hub()
         self.announcer = Announcer(self.streams, self.presence)
-        self.copier = Copier(self.inboxes, self._announce)
-        self.committer = Committer(self.inboxes, self._announce, self.copier.add, settings.own_copy)
+        self.copier = Copier(self.appends, self._announce)
+        self.committer = Committer(self.appends, self._announce, self.copier.add, settings.own_copy)
         self.acker = Acker(self.inboxes, settings.ack_delay)
         self.releaser = Releaser(self.presence, self.acker)
         self.relay = Relay(self, self.inboxes, self.streams, self.hub)
@@ -88,7 +91,7 @@ class Worker:
         self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat)
         beating = Presence(self.clients.beat, self.keys, limits)
         self.liveness = Liveness(self, beating, settings.heartbeat, self.version)
-        self.inboxes.least_ms = self.liveness.least_ms
+        self.appends.least_ms = self.liveness.least_ms
         self.tasks = Tasks(on_death)
 
     # Life.
@@ -205,7 +208,7 @@ class Worker:
         self._missing = durability.missing(servers, asked)
         self._clocks_apart = durability.clocks_apart(servers)
         level = preflight.judged(servers, self.settings)
-        self.durability, self.inboxes.wait = level.name, level.wait
+        self.durability, self.appends.wait = level.name, level.wait
         self.committer.barred = durability.barred(servers, asked)
         return " ".join(f"{address}={facts.history}" for address, facts in found.items())
 

@@ -223,6 +223,8 @@ class Conversation:
                     connection.tell(pong_frame(frame.ref))
                 case Hello():
                     raise ClientError("hello_repeated", "hello comes once, first")
+                case _:
+                    raise ClientError("unknown_type", f"{frame.type} is not taken here", "type")
         except ClientError as error:
             fault = error.fault
             content = content or strict_json.salvage(line)

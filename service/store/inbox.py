@@ -1,22 +1,18 @@
-"""Inboxes: appending, acking, reading pages and history. One typed call per script."""
+"""Inboxes: acking, reading pages and history. What puts entries in is `appends.py`."""
 
-import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
 from service.core.cursor import START, Cursor
 from service.core.entries import Entry, Missing, read_entry
-from service.core.errors import Unavailable
 from service.core.page import Page
-from service.core.sending import Appended, AppendStatus, Message
 from service.store import scripts
 from service.store.client import Clients
 from service.store.keys import Keys
-from service.store.link import Link, Wait, unwrapped
-from service.store.majority import ended
+from service.store.limits import Limits
+from service.store.link import unwrapped
 
 HISTORY_CHUNK = 100
 """Entries read at a time while a history is filtered."""
@@ -33,96 +29,13 @@ class AckStatus(IntEnum):
     FAILED = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What is kept and refused; seconds and entries, as in `service.config.Settings`."""
-
-    max_pending: int
-    history: int
-    retention: float
-    device_expiry: float
-    dedupe_window: float
-    devices: int = 100
-
-    @property
-    def kept(self) -> int:
-        """Seconds an inbox lives after a touch: appends renew it only when the dedupe hashes turn, so a whole
-        window is added to what was asked for.
-        """
-        return int(self.retention + self.dedupe_window) + 1
-
-
-CALL_OPS = 128
-"""Appends after which a call is full: a longer one would hold up everybody else's commands."""
-
-Attempt = list[Appended] | Unavailable
-"""One try to append a message: a result per recipient; or unknown, it may be in some of their inboxes."""
-
-
 class Inboxes:
-    """Every call on users' inboxes.
-
-    `wait`: how far an append must get before it counts; None: the answer will do. `least_ms`: what the `ms` of a new
-    entry must reach, even where the server's clock is behind.
-    """
+    """Reading users' inboxes, and moving what their devices have acked."""
 
     def __init__(self, clients: Clients, keys: Keys, limits: Limits) -> None:
-        self._write = clients.write
         self._rest = clients.rest
         self._keys = keys
         self._limits = limits
-        self.wait: Wait | None = None
-        self.least_ms: Callable[[], int] = lambda: 0
-
-    @property
-    def copies_apart(self) -> bool:
-        """Whether the sender's own copy may lie on another server than the recipients' entries: `copy` appends it."""
-        return self._write.many
-
-    async def append(self, messages: Sequence[Message], own_copy: bool) -> list[Attempt]:
-        """Appends all of them, each to all its recipients, and the sender's own copy with them.
-
-        One attempt per message: a result per recipient and, with `own_copy` and a sender who is none of them, a last
-        one for the copy. Raises Unavailable: any of them may be in.
-        """
-        ops: list[_Op] = []
-        shape: list[int] = []
-        for message in messages:
-            users = targets(message, own_copy)
-            for position, user in enumerate(users):
-                what = "m" if position == 0 else "n" if position < len(message.to) else "o"
-                ops.append(_Op(message, user, what, first=position == 0))
-            shape.append(len(users))
-        rows = iter(await self._append(ops, self._write, self.wait))
-        return [_attempt([next(rows) for _ in range(count)]) for count in shape]
-
-    async def copy(self, messages: Sequence[Message]) -> list[Attempt]:
-        """Appends the senders' own copies of messages that were accepted: no promise hangs on them, so nothing is
-        waited for, and they hold up no appends. Raises Unavailable.
-        """
-        ops = [_Op(message, message.sender, "c", first=True) for message in messages]
-        return [_attempt([row]) for row in await self._append(ops, self._rest, None)]
-
-    async def _append(self, ops: Sequence["_Op"], link: Link, wait: Wait | None) -> list[Any]:
-        """One row of `append.lua` for each op, or `Unavailable`."""
-        limits = self._limits
-        head = (int(limits.dedupe_window * 1000), limits.kept, limits.max_pending, self.least_ms())
-        parts = list(_parts(ops, apart=link.many))
-        calls = [
-            (
-                scripts.APPEND,
-                [key for n in part for key in self._keys.of(ops[n].user)[:5]],
-                [*head, *(arg for n in part for arg in ops[n].args())],
-            )
-            for part in parts
-        ]
-        rows: list[Any] = [None] * len(ops)
-        # Parts of one server hold the same inboxes: a later one must not be in before an earlier one.
-        replies = await scripts.call_all(link, calls, wait, in_order=not link.many)
-        for part, reply in zip(parts, replies, strict=True):
-            for place, n in enumerate(part):
-                rows[n] = reply if isinstance(reply, Unavailable) else reply[place]
-        return rows
 
     async def ack(self, acks: Sequence[tuple[str, str, Cursor]]) -> list[AckStatus]:
         """(user, device, cursor) each, one call for all where that is possible. Raises Unavailable: any of them may
@@ -250,22 +163,6 @@ class Inboxes:
         commands: list[tuple[Any, ...]] = [("HGET", self._keys.of(user).cursors, device) for user, device in devices]
         return [Cursor.of(raw) if raw else None for raw in unwrapped(await self._rest.pipeline(commands))]
 
-    async def ping(self) -> None:
-        """Whether appends have a server to go to: the first of many that answers will do. Raises Unavailable."""
-        pings = [asyncio.create_task(one.run("PING")) for _, one in await self._write.primaries()]
-        unknown = Unavailable("no primary is known")
-        try:
-            for ping in asyncio.as_completed(pings):
-                try:
-                    await ping
-                except Unavailable as error:
-                    unknown = error
-                else:
-                    return
-        finally:
-            await ended(pings)
-        raise unknown
-
     async def touch(self, devices: Iterable[tuple[str, str]], now_ms: int) -> None:
         """Connected devices (user, device) are seen now, and what is kept for them stays. Raises Unavailable."""
         kept = self._limits.kept
@@ -279,62 +176,6 @@ class Inboxes:
                 ("EXPIRE", of.devices, kept * 2),
             ]
         unwrapped(await self._rest.pipeline(commands))
-
-
-@dataclass(frozen=True, slots=True)
-class _Op:
-    """One append: a message into one user's inbox. `first`: of its message."""
-
-    message: Message
-    user: str
-    what: str
-    first: bool
-
-    def args(self) -> list[Any]:
-        """What `append.lua` takes for it."""
-        fields = self.message.fields(self.user)
-        message = self.message
-        return [self.what, message.identity, message.print, message.expires_in * 1000, len(fields), *fields]
-
-
-def _parts(ops: Sequence[_Op], *, apart: bool) -> Iterator[list[int]]:
-    """Which ops share a call: those of one inbox where inboxes lie `apart`, else of whole messages."""
-    if apart:
-        of_user: dict[str, list[int]] = defaultdict(list)
-        for n, op in enumerate(ops):
-            of_user[op.user].append(n)
-        yield from of_user.values()
-        return
-    part: list[int] = []
-    for n, op in enumerate(ops):
-        if op.first and len(part) >= CALL_OPS:
-            yield part
-            part = []
-        part.append(n)
-    if part:
-        yield part
-
-
-def _attempt(rows: list[Any]) -> Attempt:
-    for row in rows:
-        if isinstance(row, Unavailable):
-            return row
-    return [_appended(row) for row in rows]
-
-
-def targets(message: Message, own_copy: bool) -> tuple[str, ...]:
-    """Whose inboxes a message goes to: the recipients, then the sender for its own copy, each once."""
-    return (*message.to, message.sender) if own_copy and message.sender not in message.to else message.to
-
-
-def _appended(row: list[Any]) -> Appended:
-    status = AppendStatus(row[0])
-    if status is AppendStatus.APPENDED:
-        rows = [part.decode() for part in row[3]]
-        return Appended(status, Cursor.of(row[1]), Cursor.of(row[2]), tuple(zip(rows[::2], rows[1::2], strict=True)))
-    if status is AppendStatus.DUPLICATE:
-        return Appended(status, Cursor.of(row[1]))
-    return Appended(status)
 
 
 def _entries(rows: list[Any], now_ms: int) -> list[Entry]:

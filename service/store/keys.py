@@ -22,7 +22,8 @@ CATALOGUE: tuple[KeyDoc, ...] = (
     KeyDoc(
         "chat:inbox:{bob}",
         "stream",
-        "the entries; the id is the cursor; fields `kind id from to body`, and `expires` (ms) where asked for",
+        "the entries; the id is the cursor; fields `kind id from to body` (or what the kind has instead), and "
+        "`expires` (ms) where asked for, `receipts` off where none is wanted",
         "append",
         "retention since the last touch",
     ),
@@ -34,7 +35,8 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "`devices` live devices, `judged` when they were last counted (ms); "
         "`online` 1 while presence has a row; `seen` current dedupe hash, "
         "`turned` since when (ms), `older` 1 while the other one counts; "
-        "`repeats` repeated sends; `left_out` own copies left out",
+        "`repeats` repeated sends; `left_out` own copies and receipts left out; "
+        "`group_refused` entries of groups that found the inbox full; `blocks` 1 while somebody is blocked",
         "append, ack, claim, release",
         "for good: cursors never go back",
     ),
@@ -50,11 +52,28 @@ CATALOGUE: tuple[KeyDoc, ...] = (
     KeyDoc(
         "chat:seen:{bob}:a",
         "hash",
-        "`m/<from>/<id>` → cursor and fingerprint of the body; `:a` and `:b` take turns",
+        "`m/<from>/<id>` (`edit/…`, `delete/…`, `react/…`, `receipt/…`, `read/…`) → cursor and fingerprint of the "
+        "body; `:a` and `:b` take turns",
         "append",
         "one to two dedupe windows",
     ),
     KeyDoc("chat:seen:{bob}:b", "hash", "the other of the two", "append", "one to two dedupe windows"),
+    KeyDoc("chat:blocks:{bob}", "set", "who may not send to bob", "block", "for good"),
+    KeyDoc(
+        "chat:erased:{bob}",
+        "zset",
+        "`<cursor> <id> <from> to <users>` (or `group <g>/<number>`) of every message that was deleted; score: its "
+        "number",
+        "append",
+        "while the inbox keeps what lies around it",
+    ),
+    KeyDoc(
+        "chat:groups:{bob}",
+        "hash",
+        "group → the last number appended here; `<group>/refused` → the last that found the inbox full",
+        "append",
+        "for good: a number never comes twice",
+    ),
     KeyDoc(
         "chat:worker:{w-7f3a91c2}",
         "stream",
@@ -98,6 +117,9 @@ class InboxKeys(NamedTuple):
     presence: bytes
     cursors: bytes
     devices: bytes
+    blocks: bytes
+    erased: bytes
+    groups: bytes
 
 
 class Keys:
@@ -119,6 +141,9 @@ class Keys:
             self.presence(user).encode(),
             self.cursors(user).encode(),
             self.devices(user).encode(),
+            self.blocks(user).encode(),
+            self.erased(user).encode(),
+            self.groups(user).encode(),
         )
 
     def inbox(self, user: str) -> str:
@@ -132,6 +157,15 @@ class Keys:
 
     def devices(self, user: str) -> str:
         return f"{self.prefix}devices:{{{user}}}"
+
+    def blocks(self, user: str) -> str:
+        return f"{self.prefix}blocks:{{{user}}}"
+
+    def erased(self, user: str) -> str:
+        return f"{self.prefix}erased:{{{user}}}"
+
+    def groups(self, user: str) -> str:
+        return f"{self.prefix}groups:{{{user}}}"
 
     def presence(self, user: str) -> str:
         return f"{self.prefix}presence:{{{user}}}"

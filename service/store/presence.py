@@ -6,8 +6,8 @@ from typing import Any
 from service.core.cursor import START, Cursor
 from service.core.errors import ClientError, Unavailable
 from service.store import scripts
-from service.store.inbox import Limits
 from service.store.keys import Keys
+from service.store.limits import Limits
 from service.store.link import Link, unwrapped
 from service.store.worker_stream import pulse
 

@@ -10,12 +10,15 @@ from hypothesis import strategies as st
 from service.core.cursor import Cursor
 from service.core.entries import (
     Entry,
+    Kind,
     Missing,
+    flat,
     frame,
     gap_frame,
     message_fields,
     message_tail,
     read_entry,
+    tail_of,
 )
 
 CURSOR = Cursor(1795350000123, 46)
@@ -112,3 +115,53 @@ def test_after_a_rewind_nobody_knows_how_many_are_missing() -> None:
 
 def test_the_reasons_are_those_of_the_protocol() -> None:
     assert {str(reason) for reason in Missing} == {"trimmed", "expired", "deleted", "rewound"}
+
+
+# Entries that are no message to a user.
+
+
+@pytest.mark.parametrize(
+    ("fields", "wire"),
+    (
+        (
+            ["kind", "message", "id", "m", "from", "al", "group", "team", "seq", "17", "receipts", "off", "body", b"{}"],
+            {"type": "message", "id": "m", "from": "al", "group": "team", "seq": 17, "body": {}},
+        ),
+        (
+            ["kind", "edit", "id", "e", "target", "m", "target_from", "a", "from", "a", "to", "b,c", "body", b"1"],
+            {"type": "edit", "id": "e", "target": "m", "target_from": "a", "from": "a", "to": ["b", "c"], "body": 1},
+        ),
+        (
+            ["kind", "delete", "id", "d", "target", "m", "target_from", "a", "from", "a", "to", "b"],
+            {"type": "delete", "id": "d", "target": "m", "target_from": "a", "from": "a", "to": "b"},
+        ),
+        (
+            ["kind", "receipt", "id", "read:m", "target", "m", "receipt", "read", "by", "bob"],
+            {"type": "receipt", "id": "read:m", "target": "m", "kind": "read", "by": "bob"},
+        ),
+        (
+            ["kind", "read", "id", "read:7", "from", "alice", "upto", "7"],
+            {"type": "read", "id": "read:7", "from": "alice", "upto": "7"},
+        ),
+        (
+            ["kind", "read", "id", "read:team:7", "group", "team", "upto", "7"],
+            {"type": "read", "id": "read:team:7", "group": "team", "upto": 7},
+        ),
+        (
+            ["kind", "group", "id", "team:1", "group", "team", "seq", "1", "event", "created", "user", "a", "by", "a",
+             "name", 'The "A" team \U0001f600'],
+            {"type": "group", "id": "team:1", "group": "team", "seq": 1, "event": "created", "user": "a", "by": "a",
+             "name": 'The "A" team \U0001f600'},
+        ),
+    ),
+)  # fmt: skip
+def test_every_kind_reads_from_the_stream_as_the_wire_has_it(fields: list[str | bytes], wire: dict[str, Any]) -> None:
+    entry = read_entry(CURSOR, as_stream(fields), 0)
+    assert isinstance(entry.tail, bytes)
+    assert orjson.loads(frame(entry.tail, CURSOR, replay=False)) == {**wire, "cursor": str(CURSOR), "ts": CURSOR.ms}
+    assert tail_of(flat(fields)) == entry.tail
+
+
+@pytest.mark.parametrize("kind", tuple(Kind))
+def test_an_entry_that_lacks_something_reads_as_deleted(kind: Kind) -> None:
+    assert read_entry(CURSOR, {b"kind": kind.encode()}, 0).tail is Missing.DELETED

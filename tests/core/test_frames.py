@@ -8,7 +8,22 @@ import pytest
 from service.core import frames
 from service.core.cursor import Cursor
 from service.core.errors import ClientError, Fault
-from service.core.frames import Ack, Hello, History, Ping, Send, SendFrame, Skip
+from service.core.frames import (
+    Ack,
+    Delete,
+    Edit,
+    Hello,
+    History,
+    Ping,
+    React,
+    Read,
+    Send,
+    SendFrame,
+    Signal,
+    Skip,
+    Unwatch,
+    Watch,
+)
 
 SEND: dict[str, Any] = {"type": "send", "id": "m-17", "to": "bob", "body": {"text": "hi"}}
 
@@ -33,6 +48,16 @@ def fault(value: dict[str, Any]) -> Fault:
         ({"type": "skip", "id": "m-17"}, Skip),
         ({"type": "history", "ref": "1"}, History),
         ({"type": "history", "ref": "1", "before": "5-1", "limit": 200, "with": "bob"}, History),
+        ({"type": "send", "id": "m-17", "group": "team", "body": 1, "receipts": False}, SendFrame),
+        ({"type": "edit", "id": "e-1", "target": "m-17", "to": "bob", "body": 1}, Edit),
+        ({"type": "delete", "id": "d-1", "target": "m-17", "group": "team"}, Delete),
+        ({"type": "react", "id": "r-1", "target": "m-1", "target_from": "bob", "to": "bob", "body": None}, React),
+        ({"type": "read", "from": "alice", "upto": "m-17"}, Read),
+        ({"type": "read", "group": "team", "upto": 17}, Read),
+        ({"type": "signal", "to": ["bob"], "body": {"typing": True}}, Signal),
+        ({"type": "watch", "users": ["bob"]}, Watch),
+        ({"type": "unwatch", "users": ["bob"] * 200}, Unwatch),
+        ({"type": "history", "ref": "1", "after": "5-1", "group": "team"}, History),
         ({"type": "ping"}, Ping),
         ({"type": "ping", "ref": "x" * 128}, Ping),
     ),
@@ -116,7 +141,10 @@ def test_other_ids_are_a_field_at_fault(id: object) -> None:
         ({"surprise": 1}, "surprise"),
         ({"sender": "carol"}, "sender"),
         ({"from": "a b"}, "from"),
-        ({"group": "g"}, "group"),
+        ({"group": "g"}, "to"),
+        ({"to": None, "group": None}, "to"),
+        ({"to": None, "group": "a b"}, "group"),
+        ({"receipts": 1}, "receipts"),
     ),
 )
 def test_a_send_with_a_fault_names_the_field(change: dict[str, Any], field: str) -> None:
@@ -151,6 +179,30 @@ def test_a_send_without_something_names_it(missing: str) -> None:
 )
 def test_a_hello_with_a_fault_names_the_field(change: dict[str, Any], field: str) -> None:
     found = fault({"type": "hello", "device": "phone", **change})
+    assert (found.code, found.field) == ("invalid_field", field)
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    (
+        ({"type": "edit", "id": "e-1", "target": "m-17", "to": "bob"}, "body"),
+        ({"type": "edit", "id": "e-1", "target": "m-17", "body": 1}, "to"),
+        ({"type": "delete", "id": "d-1", "target": "m-17", "to": "bob", "body": 1}, "body"),
+        ({"type": "react", "id": "r-1", "target": "a b", "to": "bob", "body": 1}, "target"),
+        ({"type": "read", "upto": "m-17"}, "from"),
+        ({"type": "read", "from": "alice", "group": "team", "upto": 1}, "from"),
+        ({"type": "read", "from": "alice", "upto": 17}, "upto"),
+        ({"type": "read", "group": "team", "upto": "m-17"}, "upto"),
+        ({"type": "read", "group": "team", "upto": 0}, "upto"),
+        ({"type": "signal", "body": 1}, "to"),
+        ({"type": "watch", "users": []}, "users"),
+        ({"type": "watch", "users": ["bob"] * 201}, "users"),
+        ({"type": "history", "ref": "1", "before": "5-1", "after": "5-1"}, "after"),
+        ({"type": "history", "ref": "1", "with": "bob", "group": "team"}, "group"),
+    ),
+)
+def test_what_is_around_a_message_names_the_field_at_fault(value: dict[str, Any], field: str) -> None:
+    found = fault(value)
     assert (found.code, found.field) == ("invalid_field", field)
 
 

@@ -1,6 +1,6 @@
 """Messages on their way in, and what a sender is told became of them."""
 
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.core.cursor import Cursor
+from service.core.entries import flat
 from service.core.errors import ClientError
-from service.core.frames import Send, validate
-from service.core.sending import Appended, AppendStatus, Message, fingerprint, message_of, outcome
+from service.core.frames import Delete, Edit, React, Send, read_frame, validate
+from service.core.sending import Appended, AppendStatus, Message, change_of, fingerprint, message_of, outcome
 
 APPENDED, DUPLICATE, REUSED, FULL, FAILED = (
     AppendStatus.APPENDED,
@@ -180,3 +181,56 @@ def test_all_refused_is_a_problem_with_the_first_refusal_and_all_recipients() ->
 def test_a_list_of_one_that_is_refused_is_still_a_list() -> None:
     told = outcome(message({"to": ["bob"], "body": 1}), [result(FULL)], "appended")
     assert told.content == {"recipients": [{"to": "bob", "error": "inbox_full"}]}
+
+
+# Edits, deletions and reactions.
+
+
+def changed(**more: Any) -> Message:
+    value = {"id": "e-1", "target": "m-17", "to": "bob", **more}
+    return change_of(cast("Edit | Delete | React", read_frame(value)), "alice", 100)
+
+
+def test_an_edit_has_its_own_identity_and_names_its_target() -> None:
+    edit = changed(type="edit", body={"text": "new"})
+    assert (edit.identity, edit.target, edit.target_from) == ("edit/alice/e-1", "m-17", "alice")
+    assert orjson.loads(edit.tail("bob")) == {
+        "type": "edit", "id": "e-1", "target": "m-17", "target_from": "alice", "from": "alice", "to": "bob",
+        "body": {"text": "new"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ("edit", "delete"))
+def test_only_ones_own_message_can_be_changed(kind: str) -> None:
+    with pytest.raises(ClientError) as caught:
+        changed(type=kind, target_from="bob", **({"body": 1} if kind == "edit" else {}))
+    assert (caught.value.fault.code, caught.value.fault.field) == ("invalid_field", "target_from")
+
+
+def test_a_deletion_has_no_body() -> None:
+    gone = changed(type="delete")
+    assert b"body" not in flat(gone.fields("bob"))
+    assert "body" not in orjson.loads(gone.tail("bob"))
+
+
+def test_a_reaction_is_small_and_may_be_to_anybodys_message() -> None:
+    assert changed(type="react", target_from="bob", body={"emoji": "x"}).target_from == "bob"
+    with pytest.raises(ClientError) as caught:
+        changed(type="react", target_from="bob", body="x" * 1023)
+    assert caught.value.fault.code == "too_large"
+
+
+def test_the_same_body_for_another_target_is_another_change() -> None:
+    assert changed(type="react", body=None).print != changed(type="react", body=None, target="m-18").print
+
+
+def test_a_message_without_receipts_says_so_in_the_stream_alone() -> None:
+    message = message_of(validate(Send, {"to": "bob", "body": 1, "receipts": False}), "alice", "m-17", 100)
+    assert flat(message.fields("bob"))[b"receipts"] == b"off"
+    assert orjson.loads(message.tail("bob")) == {
+        "type": "message",
+        "id": "m-17",
+        "from": "alice",
+        "to": "bob",
+        "body": 1,
+    }

@@ -20,7 +20,8 @@ from service.core.sending import Appended, Message, fingerprint
 from service.delivery.committer import Committer
 from service.delivery.connection import Connection
 from service.delivery.worker import Worker
-from service.store.inbox import AckStatus, Attempt, Inboxes
+from service.store.appends import Appends, Attempt
+from service.store.inbox import AckStatus, Inboxes
 from service.store.presence import Claim
 from tests.store.conftest import known
 from tests.support.rules import Rules
@@ -145,7 +146,7 @@ async def send(worker: Worker, *messages: Message) -> list[Cursor]:
 
 async def store_quietly(worker: Worker, *messages: Message) -> list[Appended]:
     """Appends without telling anybody: every hint is lost."""
-    return [results[0] for results in known(await worker.inboxes.append(messages, own_copy=False))]
+    return [results[0] for results in known(await worker.appends.append(messages, own_copy=False))]
 
 
 def accepted(answer: Answer) -> Cursor:
@@ -354,10 +355,27 @@ def troubled(target: object, method: str) -> Trouble:
     return trouble
 
 
-class Recorder(Inboxes):
-    """Inboxes that note who asked for what."""
+class RecordedAppends(Appends):
+    """Appends that note who asked for what."""
 
-    appends: list[list[str]]
+    asked: list[list[str]]
+
+    @classmethod
+    def of(cls, appends: Appends) -> "RecordedAppends":
+        """Takes the place of another."""
+        recorder = cls.__new__(cls)
+        recorder.__dict__.update(appends.__dict__)
+        recorder.asked = []
+        return recorder
+
+    async def append(self, messages: Sequence[Message], own_copy: bool) -> list[Attempt]:
+        self.asked.append([message.id for message in messages])
+        return await super().append(messages, own_copy)
+
+
+class Recorder(Inboxes):
+    """Inboxes that note who acked what."""
+
     acks: list[list[tuple[str, str, Cursor]]]
 
     @classmethod
@@ -365,12 +383,8 @@ class Recorder(Inboxes):
         """Takes the place of another."""
         recorder = cls.__new__(cls)
         recorder.__dict__.update(inboxes.__dict__)
-        recorder.appends, recorder.acks = [], []
+        recorder.acks = []
         return recorder
-
-    async def append(self, messages: Sequence[Message], own_copy: bool) -> list[Attempt]:
-        self.appends.append([message.id for message in messages])
-        return await super().append(messages, own_copy)
 
     async def ack(self, acks: Sequence[tuple[str, str, Cursor]]) -> list[AckStatus]:
         self.acks.append(list(acks))

@@ -11,9 +11,11 @@ from scripts.lab.timing import UNIT
 from service.core.cursor import Cursor
 from service.core.errors import Unavailable
 from service.delivery.acker import Acker
+from service.store.appends import Appends
 from service.store.client import Clients
-from service.store.inbox import Inboxes, Limits
+from service.store.inbox import Inboxes
 from service.store.keys import Keys
+from service.store.limits import Limits
 from service.store.presence import Presence
 from service.telemetry import ACKS_STORED
 from tests.delivery.rig import Recorder, Trouble, a_message, ended, quick, total, troubled, until, within
@@ -23,6 +25,7 @@ from tests.store.conftest import known
 @dataclass
 class Bench:
     acker: Acker
+    appends: Appends
     inboxes: Recorder
     presence: Presence
     trouble: Trouble
@@ -30,7 +33,7 @@ class Bench:
     async def fill(self, user: str, count: int) -> list[Cursor]:
         """So many entries for one user; their cursors."""
         messages = [a_message(f"m{n}", user) for n in range(count)]
-        cursors = [results[0].cursor for results in known(await self.inboxes.append(messages, own_copy=False))]
+        cursors = [results[0].cursor for results in known(await self.appends.append(messages, own_copy=False))]
         return [cursor for cursor in cursors if cursor is not None]
 
 
@@ -42,7 +45,7 @@ async def bench(redis_url: str) -> AsyncIterator[Bench]:
     acker = Acker(inboxes, 0.02 * UNIT)
     trouble = troubled(inboxes, "ack")
     task = asyncio.create_task(acker.run())
-    yield Bench(acker, inboxes, Presence(clients.rest, keys, limits), trouble)
+    yield Bench(acker, Appends(clients, keys, limits), inboxes, Presence(clients.rest, keys, limits), trouble)
     died = task.done()
     result = await ended(task)
     await clients.aclose()

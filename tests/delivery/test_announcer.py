@@ -11,8 +11,8 @@ from service.core.cursor import Cursor
 from service.delivery import announcer as module
 from service.delivery.announcer import Announcer
 from service.store.client import Clients
-from service.store.inbox import Limits
 from service.store.keys import Keys
+from service.store.limits import Limits
 from service.store.presence import Claim, Presence
 from service.store.worker_stream import Hint, WorkerStreams
 from service.telemetry import HINTS_DROPPED, HINTS_SENT, STALE_CLAIMS

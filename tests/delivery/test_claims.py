@@ -10,9 +10,11 @@ import pytest
 from service.core.cursor import Cursor
 from service.delivery.acker import Acker
 from service.delivery.claims import Releaser
+from service.store.appends import Appends
 from service.store.client import Clients
-from service.store.inbox import Inboxes, Limits
+from service.store.inbox import Inboxes
 from service.store.keys import Keys
+from service.store.limits import Limits
 from service.store.presence import Claim, Presence
 from tests.delivery.rig import NEVER, Trouble, a_message, ended, quick, ticks, troubled, until, within
 from tests.store.conftest import known
@@ -26,6 +28,7 @@ class Bench:
 
     releaser: Releaser
     acker: Acker
+    appends: Appends
     inboxes: Inboxes
     presence: Presence
     acks: Trouble
@@ -37,7 +40,7 @@ class Bench:
 
     async def entry(self) -> Cursor:
         """An entry in Bob's inbox."""
-        [[result]] = known(await self.inboxes.append([a_message("m1")], own_copy=False))
+        [[result]] = known(await self.appends.append([a_message("m1")], own_copy=False))
         assert result.cursor is not None
         return result.cursor
 
@@ -55,7 +58,7 @@ async def bench(redis_url: str) -> AsyncIterator[Bench]:
     releaser = Releaser(presence, acker)
     acks, releases = troubled(inboxes, "ack"), troubled(presence, "release")
     task = asyncio.create_task(releaser.run())
-    yield Bench(releaser, acker, inboxes, presence, acks, releases)
+    yield Bench(releaser, acker, Appends(clients, keys, limits), inboxes, presence, acks, releases)
     died = task.done()
     result = await ended(task)
     await clients.aclose()

@@ -14,13 +14,14 @@ from service.core.lane import Lane
 from service.core.sending import UNAVAILABLE, Appended, AppendStatus, Message
 from service.delivery import committer as module
 from service.delivery.committer import Committer, Done
+from service.store.appends import Appends, Attempt
 from service.store.client import Clients
-from service.store.inbox import Attempt, Inboxes, Limits
 from service.store.keys import Keys
+from service.store.limits import Limits
 from service.telemetry import BATCHES, MESSAGES_COMMITTED, SENDS_UNAVAILABLE
 from tests.delivery.rig import (
     Answer,
-    Recorder,
+    RecordedAppends,
     Trouble,
     a_message,
     accepted,
@@ -41,14 +42,14 @@ class Bench:
     """A running committer. `calls`: the message ids of each script call; `told`: what was announced."""
 
     committer: Committer
-    inboxes: Recorder
+    appends: RecordedAppends
     trouble: Trouble
     told: list[str] = field(default_factory=list)
     held: "asyncio.Future[Answer]" = field(init=False)
 
     @property
     def calls(self) -> list[list[str]]:
-        return self.inboxes.appends
+        return self.appends.asked
 
     def submit(self, *messages: Message, lane: Lane | None = None) -> "list[asyncio.Future[Answer]]":
         return [submit(self.committer, message, lane) for message in messages]
@@ -67,16 +68,16 @@ async def running_bench(url: str, own_copy: bool = False, **limits: Any) -> Asyn
     settings = quick(url, **limits)
     clients = Clients(settings)
     bounds = Limits(settings.max_pending, settings.history, settings.retention, settings.device_expiry, 60.0)
-    inboxes = Recorder.of(Inboxes(clients, Keys(settings.prefix), bounds))
+    appends = RecordedAppends.of(Appends(clients, Keys(settings.prefix), bounds))
     told: list[str] = []
 
     def announce(message: Message, _users: Sequence[str], _results: Sequence[Appended]) -> None:
         told.append(message.id)
 
-    committer = Committer(inboxes, announce, lambda _: None, own_copy)
-    trouble = troubled(inboxes, "append")
+    committer = Committer(appends, announce, lambda _: None, own_copy)
+    trouble = troubled(appends, "append")
     task = asyncio.create_task(committer.run())
-    yield Bench(committer, inboxes, trouble, told)
+    yield Bench(committer, appends, trouble, told)
     died = task.done()
     result = await ended(task)
     await clients.aclose()
@@ -232,7 +233,7 @@ async def test_of_a_failed_batch_all_is_unavailable_and_nothing_stays_without_an
     others = bench.submit(a_message("other"), lane=theirs)
     alone = bench.submit(a_message("alone"))
     bench.trouble.before = 1
-    troubled(bench.inboxes, "ping").before = 1  # nor does any node of a Cluster answer
+    troubled(bench.appends, "ping").before = 1  # nor does any node of a Cluster answer
     before = total(SENDS_UNAVAILABLE)
     bench.release()
     codes = [code(answer) for answer in await all_of([bench.held, *behind, *others, *alone])]
@@ -265,7 +266,7 @@ async def test_after_a_failure_other_lanes_go_on_and_the_failed_one_by_its_faile
 
 async def test_where_one_message_of_a_batch_fails_only_its_lane_comes_again(bench: Bench) -> None:
     """As in a Cluster, when one of its nodes is away: what was behind it in the batch may be in, and says so."""
-    real = bench.inboxes.append
+    real = bench.appends.append
 
     async def without_bob(messages: Sequence[Message], own_copy: bool) -> list[Attempt]:
         attempts = await real(messages, own_copy)
@@ -273,7 +274,7 @@ async def test_where_one_message_of_a_batch_fails_only_its_lane_comes_again(benc
 
     lane, other = Lane(), Lane()
     await bench.hold()
-    bench.inboxes.append = without_bob  # type: ignore[method-assign]
+    bench.appends.append = without_bob  # type: ignore[method-assign]
     sent = [
         ("m1", "carol", lane),
         ("m2", "bob", lane),
@@ -290,7 +291,7 @@ async def test_where_one_message_of_a_batch_fails_only_its_lane_comes_again(benc
     assert [accepted(answer).seq for answer in (first, neighbour, single)] == [1, 3, 1]
     assert lane.failed == ["m2", "m3"]
     assert other.failed == []
-    bench.inboxes.append = real  # type: ignore[method-assign]
+    bench.appends.append = real  # type: ignore[method-assign]
     again = [
         submit(bench.committer, a_message(id, to), lane)
         for id, to in (("m2", "bob"), ("m3", "carol"))
@@ -330,7 +331,7 @@ async def test_while_the_server_is_away_sends_are_answered_at_once_and_after_it_
     assert await entries(store) == ["m1", "m2", "m3"]
 
 
-class OneOfManyAway(Inboxes):
+class OneOfManyAway(Appends):
     """Inboxes on several servers, of which the one with Bob's is away; the others answer."""
 
     def __init__(self) -> None:
@@ -351,13 +352,13 @@ class OneOfManyAway(Inboxes):
 
 
 async def test_a_batch_for_one_node_of_many_that_is_away_refuses_nothing_for_the_others() -> None:
-    inboxes = OneOfManyAway()
-    committer = Committer(inboxes, lambda *_: None, lambda _: None, own_copy=False)
+    appends = OneOfManyAway()
+    committer = Committer(appends, lambda *_: None, lambda _: None, own_copy=False)
     task = asyncio.create_task(committer.run())
     away = submit(committer, a_message("m1", "bob"))
     await ticks()
     behind = submit(committer, a_message("m2", "carol"))
-    inboxes.gate.set()
+    appends.gate.set()
     assert code(await within(away, "an answer")) == "unavailable"
     assert not isinstance(await within(behind, "an answer"), Fault)
     assert not committer.down

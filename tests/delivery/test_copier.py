@@ -10,14 +10,14 @@ from service.core.errors import Unavailable
 from service.core.sending import Appended, AppendStatus, Message
 from service.delivery import copier as module
 from service.delivery.copier import Copier
-from service.store.inbox import Attempt, Inboxes
+from service.store.appends import Appends, Attempt
 from service.telemetry import OWN_COPIES_DROPPED
 from tests.delivery.rig import a_message, ended, total, until, within
 
 IN = Appended(AppendStatus.APPENDED)
 
 
-class Elsewhere(Inboxes):
+class Elsewhere(Appends):
     """A server that is away when the test says so."""
 
     def __init__(self) -> None:
@@ -43,11 +43,11 @@ class Elsewhere(Inboxes):
 
 @dataclass
 class Bench:
-    inboxes: Elsewhere
+    appends: Elsewhere
     told: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.copier = Copier(self.inboxes, self.announce)
+        self.copier = Copier(self.appends, self.announce)
 
     def announce(self, message: Message, users: Sequence[str], _results: Sequence[Appended]) -> None:
         self.told.append((message.id, tuple(users)))
@@ -66,44 +66,44 @@ async def test_copies_are_made_in_order_and_announced_to_the_sender(bench: Bench
     for number in range(100):
         bench.copier.add(a_message(f"m{number}"))
     await within(bench.copier.drained(), "all copies")
-    assert bench.inboxes.copied == [f"m{number}" for number in range(100)]
+    assert bench.appends.copied == [f"m{number}" for number in range(100)]
     assert bench.told[0] == ("m0", ("alice",))
     assert len(bench.told) == 100
 
 
 async def test_while_the_server_is_away_copies_wait_in_order(bench: Bench) -> None:
-    bench.inboxes.away = True
+    bench.appends.away = True
     for number in range(3):
         bench.copier.add(a_message(f"m{number}"))
-    await until(lambda: bench.inboxes.calls >= 2, "it tries again")
+    await until(lambda: bench.appends.calls >= 2, "it tries again")
     assert bench.told == []
-    bench.inboxes.away = False
+    bench.appends.away = False
     await within(bench.copier.drained(), "all copies")
-    assert bench.inboxes.copied == ["m0", "m1", "m2"]
+    assert bench.appends.copied == ["m0", "m1", "m2"]
 
 
 async def test_what_one_node_does_not_take_is_tried_again_alone(bench: Bench) -> None:
-    bench.inboxes.refused = {"m1"}
+    bench.appends.refused = {"m1"}
     for number in range(3):
         bench.copier.add(a_message(f"m{number}"))
-    await until(lambda: bench.inboxes.calls >= 2, "it tries again")
-    assert bench.inboxes.copied == ["m0", "m2"]
-    bench.inboxes.refused = set()
+    await until(lambda: bench.appends.calls >= 2, "it tries again")
+    assert bench.appends.copied == ["m0", "m2"]
+    bench.appends.refused = set()
     await within(bench.copier.drained(), "all copies")
-    assert bench.inboxes.copied == ["m0", "m2", "m1"]
+    assert bench.appends.copied == ["m0", "m2", "m1"]
 
 
 async def test_copies_that_fail_hold_up_no_other_senders_and_keep_their_order(bench: Bench) -> None:
     stuck = [f"m{number}" for number in range(2 * module.BATCH)]
-    bench.inboxes.refused = {*stuck}
+    bench.appends.refused = {*stuck}
     for id in stuck:
         bench.copier.add(a_message(id))
     bench.copier.add(a_message("other", sender="carol"))
-    await until(lambda: "other" in bench.inboxes.copied, "the copy of somebody else")
-    assert bench.inboxes.copied == ["other"]
-    bench.inboxes.refused = set()
+    await until(lambda: "other" in bench.appends.copied, "the copy of somebody else")
+    assert bench.appends.copied == ["other"]
+    bench.appends.refused = set()
     await within(bench.copier.drained(), "all copies")
-    assert bench.inboxes.copied == ["other", *stuck]
+    assert bench.appends.copied == ["other", *stuck]
 
 
 async def test_beyond_a_bound_of_bytes_copies_are_left_out_and_counted(
@@ -116,7 +116,7 @@ async def test_beyond_a_bound_of_bytes_copies_are_left_out_and_counted(
     await within(bench.copier.drained(), "the first two")
     bench.copier.add(a_message("m3"))
     await within(bench.copier.drained(), "one more, since there is room again")
-    assert bench.inboxes.copied == ["m0", "m1", "m3"]
+    assert bench.appends.copied == ["m0", "m1", "m3"]
     assert total(OWN_COPIES_DROPPED) == before + 1
 
 
@@ -126,5 +126,5 @@ async def test_beyond_the_bound_copies_are_left_out_and_counted(bench: Bench, mo
     for number in range(5):
         bench.copier.add(a_message(f"m{number}"))
     await within(bench.copier.drained(), "the first two")
-    assert bench.inboxes.copied == ["m0", "m1"]
+    assert bench.appends.copied == ["m0", "m1"]
     assert total(OWN_COPIES_DROPPED) == before + 3

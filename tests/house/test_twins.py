@@ -12,6 +12,7 @@ ELSEWHERE = {
     "edge/http_protocol": "hostile/test_slow.py",
     "edge/legacy": "edge/test_older_protocol.py",
     "edge/ws_protocol": "edge/test_ws_frames.py",
+    "store/limits": "store/test_appends.py",
     "store/link": "store/test_client.py",
     "store/presence": "store/test_claim.py",
     "store/single": "store/test_client.py",

@@ -10,9 +10,11 @@ from typing import Any
 
 from service.config import Settings
 from service.core.sending import Message, fingerprint
+from service.store.appends import Appends
 from service.store.client import Clients
-from service.store.inbox import Inboxes, Limits
+from service.store.inbox import Inboxes
 from service.store.keys import Keys
+from service.store.limits import Limits
 from service.store.presence import Claim, Presence
 from service.store.worker_stream import Hint, WorkerStreams, hint_field
 
@@ -36,6 +38,7 @@ async def build(redis_url: str) -> None:
         await _Builder(
             clients,
             keys,
+            Appends(clients, keys, limits),
             Inboxes(clients, keys, limits),
             Presence(clients.rest, keys, limits),
             WorkerStreams(clients.rest, clients.read, keys),
@@ -46,9 +49,16 @@ async def build(redis_url: str) -> None:
 
 class _Builder:
     def __init__(
-        self, clients: Clients, keys: Keys, inboxes: Inboxes, presence: Presence, streams: WorkerStreams
+        self,
+        clients: Clients,
+        keys: Keys,
+        appends: Appends,
+        inboxes: Inboxes,
+        presence: Presence,
+        streams: WorkerStreams,
     ) -> None:
         self.clients, self.keys = clients, keys
+        self.appends = appends
         self.inboxes, self.presence, self.streams = inboxes, presence, streams
 
     async def run(self) -> None:
@@ -99,7 +109,7 @@ class _Builder:
         await self._step()
         body = f'{{"text":"{text}"}}'.encode()
         message = Message(f"m-{number}", "alice", ("bob",), body, fingerprint({"text": text}))
-        (attempt,) = await self.inboxes.append([message], own_copy=False)
+        (attempt,) = await self.appends.append([message], own_copy=False)
         assert isinstance(attempt, list)
         (result,) = attempt
         assert result.cursor is not None

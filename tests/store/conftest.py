@@ -8,11 +8,14 @@ import pytest
 
 from scripts.lab.timing import PATIENCE
 from service.core.cursor import Cursor
+from service.core.entries import Fields, Kind
 from service.core.errors import Unavailable
 from service.core.sending import Appended, Message
+from service.store.appends import Appends, Attempt
 from service.store.client import Clients
-from service.store.inbox import Attempt, Inboxes, Limits
+from service.store.inbox import Inboxes
 from service.store.keys import Keys
+from service.store.limits import Limits
 from service.store.link import Command, Wait
 from service.store.presence import Presence
 from service.store.single import Single
@@ -43,6 +46,7 @@ class Store:
 
     def __post_init__(self) -> None:
         self.raw: Any = self.admin or getattr(self.clients.rest, "redis", None)
+        self.appends = Appends(self.clients, self.keys, self.limits)
         self.inboxes = Inboxes(self.clients, self.keys, self.limits)
         self.presence = Presence(self.clients.rest, self.keys, self.limits)
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)
@@ -65,8 +69,8 @@ class Store:
         return [id.decode() for id, _ in await self.do("XRANGE", self.keys.inbox(user), "-", "+")]
 
     async def append(self, messages: Sequence[Message], *, own_copy: bool) -> list[list[Appended]]:
-        """As `inboxes.append`, where nothing is left unknown. Raises Unavailable."""
-        return known(await self.inboxes.append(messages, own_copy))
+        """As `appends.append`, where nothing is left unknown. Raises Unavailable."""
+        return known(await self.appends.append(messages, own_copy))
 
     async def send(self, id: str = "m1", to: str = "bob", **more: Any) -> Appended:
         """One message from Alice to one user; the recipient's result."""
@@ -105,6 +109,17 @@ def message(
     expires_in: int = 0,
 ) -> Message:
     return Message(id, sender, to or ("bob",), body, print, expires_in, listed=len(to) > 1)
+
+
+def deletion(cursor: Cursor, target: str, id: str = "d1", *to: str, sender: str = "alice") -> Message:
+    """Of a message that lies at `cursor` in the one inbox it went to."""
+    users = to or ("bob",)
+    rows = tuple((user, f"{cursor} {target} {sender} to {user}") for user in users)
+    return Message(id, sender, users, b"", "p1", kind=Kind.DELETE, target=target, target_from=sender, erases=rows)
+
+
+def group_fields(number: int, group: str = "team", sender: str = "alice") -> Fields:
+    return ["kind", "message", "id", f"g{number}", "from", sender, "group", group, "seq", str(number), "body", b"1"]
 
 
 def accepted(result: Appended) -> Cursor:

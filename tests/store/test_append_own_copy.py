@@ -1,11 +1,11 @@
 """append.lua: the sender's own copy, which never holds up or refuses a send."""
 
 from service.core.sending import AppendStatus
-from service.store.inbox import targets
+from service.store.appends import targets
 from service.store.presence import Claim
 from tests.store.conftest import Store, accepted, message
 
-APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED = AppendStatus
+APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED, BEHIND, BLOCKED = AppendStatus
 
 
 async def with_device(store: Store, user: str = "alice") -> Store:

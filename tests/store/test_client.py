@@ -225,7 +225,7 @@ async def test_many_at_once_wait_for_a_connection_and_each_gets_its_own_answer(
 
 
 async def test_a_connection_the_server_has_closed_meanwhile_is_opened_again(real_store: Store) -> None:
-    await real_store.inboxes.ping()
+    await real_store.appends.ping()
     await real_store.send("m1")
     await real_store.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     assert (await real_store.send("m2")).status is AppendStatus.APPENDED
@@ -282,11 +282,11 @@ async def test_a_text_whose_answer_was_lost_is_not_sent_again(connect: Callable[
 
 
 async def test_what_did_not_get_as_far_as_was_asked_is_unavailable_and_may_be_in(real_store: Store) -> None:
-    real_store.inboxes.wait = Wait(("WAIT", 1, 1), 1)  # there is no replica
+    real_store.appends.wait = Wait(("WAIT", 1, 1), 1)  # there is no replica
     with pytest.raises(Unavailable, match="not reached in time"):
         await real_store.send("m1")
     assert len(await real_store.entries()) == 1
-    real_store.inboxes.wait = Wait(("WAITAOF", 1, 0, 1000), 1)
+    real_store.appends.wait = Wait(("WAITAOF", 1, 0, 1000), 1)
     assert (await real_store.send("m1")).status is AppendStatus.DUPLICATE
 
 

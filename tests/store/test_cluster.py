@@ -139,7 +139,7 @@ async def test_a_node_that_is_gone_takes_only_its_own_inboxes_with_it(store: Sto
         group.server(port).do("CONFIG", "SET", "cluster-require-full-coverage", "no")
     group.kill(lost)
     try:
-        attempts = await store.inboxes.append([message(f"m-{user}", user) for user in USERS], own_copy=False)
+        attempts = await store.appends.append([message(f"m-{user}", user) for user in USERS], own_copy=False)
         unknown = {user for user, attempt in zip(USERS, attempts, strict=True) if isinstance(attempt, Unavailable)}
         assert unknown == {user for user in USERS if group_node(store, group, user, lost)}
         assert "bob" in unknown
@@ -163,7 +163,7 @@ async def test_a_frozen_node_holds_up_nobody_elses_commands(store: Store, group:
         store.clients.rest._slots.stale = True
         await store.inboxes.last(elsewhere)
         assert (await store.send("m2", elsewhere)).status is AppendStatus.APPENDED
-        await store.inboxes.ping()
+        await store.appends.ping()
         assert not stuck.done()
     finally:
         group.server(frozen).resume()
@@ -180,11 +180,11 @@ def group_node(store: Store, group: ClusterGroup, user: str, port: int) -> bool:
 
 
 async def test_durability_is_waited_for_on_every_node(store: Store) -> None:
-    store.inboxes.wait = Wait(("WAITAOF", 1, 0, 2000), 1)
+    store.appends.wait = Wait(("WAITAOF", 1, 0, 2000), 1)
     [row] = await store.append([message("m1", *USERS)], own_copy=False)
     assert len(row) == 5
-    store.inboxes.wait = Wait(("WAIT", 1, 1), 1)
-    attempts = await store.inboxes.append([message("m2", "bob"), message("m3", "carol")], own_copy=False)
+    store.appends.wait = Wait(("WAIT", 1, 1), 1)
+    attempts = await store.appends.append([message("m2", "bob"), message("m3", "carol")], own_copy=False)
     assert all(isinstance(attempt, Unavailable) for attempt in attempts)
 
 
@@ -194,7 +194,7 @@ async def test_appends_have_somewhere_to_go_while_one_node_answers(store: Store,
     for port in lost:
         group.kill(port)
     try:
-        await store.inboxes.ping()
+        await store.appends.ping()
     finally:
         for port in lost:
             group.server(port).start()

@@ -225,4 +225,4 @@ async def test_touching_nobody_is_no_trouble(store: Store) -> None:
 
 
 async def test_a_ping_has_an_answer(store: Store) -> None:
-    await store.inboxes.ping()
+    await store.appends.ping()

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from service.core.cursor import Cursor
 from service.store import scripts
+from service.store.appends import Numbered
 from service.store.keys import CATALOGUE, Keys
 from service.store.presence import Claim
 from service.store.scripts import ACK, APPEND, BEAT, CLAIM, ENLIST, PULSE, REAP, RELEASE, Script
-from tests.store.conftest import Store, message
+from tests.store.conftest import Store, accepted, deletion, group_fields, message
 
 NAMES = st.text("abAB01._-@:+", min_size=1, max_size=12)
 
@@ -26,7 +27,9 @@ def slot(key: str | bytes) -> int:
 
 
 def of_user(keys: Keys, user: str) -> set[str]:
-    named = (keys.inbox, keys.state, keys.cursors, keys.devices, keys.presence)
+    named = (
+        keys.inbox, keys.state, keys.cursors, keys.devices, keys.presence, keys.blocks, keys.erased, keys.groups,
+    )  # fmt: skip
     return {build(user) for build in named} | {keys.seen(user, turn) for turn in "ab"}
 
 
@@ -77,6 +80,9 @@ def test_the_encoded_keys_are_those_of_the_catalogue() -> None:
     assert of.presence == keys.presence("bob").encode()
     assert of.cursors == keys.cursors("bob").encode()
     assert of.devices == keys.devices("bob").encode()
+    assert of.blocks == keys.blocks("bob").encode()
+    assert of.erased == keys.erased("bob").encode()
+    assert of.groups == keys.groups("bob").encode()
 
 
 @pytest.mark.parametrize("prefix", ("{chat}:", "chat:{", "a}b"))
@@ -109,7 +115,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Script, list[Any]]]:
     return seen
 
 
-KEYS_PER_OP = {APPEND: 5, ACK: 4, ENLIST: 1, CLAIM: 5, RELEASE: 3, BEAT: 1, PULSE: 2, REAP: 1}
+KEYS_PER_OP = {APPEND: 6, ACK: 4, ENLIST: 1, CLAIM: 5, RELEASE: 3, BEAT: 1, PULSE: 2, REAP: 1}
 
 
 async def test_the_keys_of_every_op_of_every_script_lie_in_one_slot(
@@ -143,6 +149,10 @@ async def test_the_catalogue_says_what_is_really_there(store: Store) -> None:
     await store.do("HSET", store.keys.state("bob"), "turned", int(state["turned"]) - 61_000)
     await store.send("m2")
     await store.presence.end_stream(Claim("bob", "phone", "w-7f3a91c2", "e-1:tab-1"), "replaced")
+    await store.do("SADD", store.keys.blocks("bob"), "mallory")
+    gone = deletion(accepted(await store.send("m3")), "m3")
+    await store.append([gone], own_copy=False)
+    await store.appends.number([Numbered("bob", "team", 1, 1, group_fields(1))])
     types = {row.pattern: row.type for row in CATALOGUE}
     found = {key.decode(): (await store.do("TYPE", key)).decode() for key in await store.do("KEYS", "*")}
     assert found == types

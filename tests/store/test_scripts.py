@@ -61,7 +61,7 @@ async def test_no_part_of_a_large_batch_overtakes_one_that_the_server_had_no_scr
     real_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = real_store
-    monkeypatch.setattr(store.inboxes, "_write", TaughtBetween(store.clients.write.redis))
+    monkeypatch.setattr(store.appends, "_write", TaughtBetween(store.clients.write.redis))
     await store.do("SCRIPT", "FLUSH")
     rows = await store.append([message(f"m{n}", "bob") for n in range(300)], own_copy=False)
     assert [row[0].cursor.seq for row in rows if row[0].cursor] == list(range(1, 301))

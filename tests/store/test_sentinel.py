@@ -60,12 +60,12 @@ async def test_all_connections_of_a_link_can_look_for_the_primary_at_once(store:
 async def test_after_the_loss_of_the_primary_what_two_replicas_had_is_still_there(
     store: Store, group: SentinelGroup
 ) -> None:
-    store.inboxes.wait = Wait(("WAIT", 2, int(SHORT * 800)), 2)
+    store.appends.wait = Wait(("WAIT", 2, int(SHORT * 800)), 2)
     assert await sent_at_last(store, "m1") is AppendStatus.APPENDED
     old = await asyncio.to_thread(group.kill_primary)
     with pytest.raises(Unavailable):
         await store.send("m2")
-    store.inboxes.wait = Wait(("WAIT", 1, int(SHORT * 800)), 1)  # one replica is left
+    store.appends.wait = Wait(("WAIT", 1, int(SHORT * 800)), 1)  # one replica is left
     assert await sent_at_last(store, "m2") in (AppendStatus.APPENDED, AppendStatus.DUPLICATE)
     new = await asyncio.to_thread(group.await_failover, old)
     rows = await store.clients.rest.run("XRANGE", "chat:inbox:{bob}", "-", "+")

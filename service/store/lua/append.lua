@@ -1,23 +1,30 @@
 #!lua
--- append: puts messages into inboxes. A message that this script appended is accepted.
+-- append: puts entries into inboxes. A message that this script appended is accepted.
 --
--- KEYS  five per op: state, inbox, seen:a, seen:b, presence (of one user)
+-- KEYS  six per op, of one user: state, inbox, seen:a, seen:b, presence, and by `what`: "m" "n" blocks; "g" groups;
+--       else erased
 -- ARGV  1 dedupe window (ms)  2 life of an inbox (s)  3 max_pending (entries)
 --       4 what the server's clock is known to have reached (ms): entries are not older, whichever server this is
 --       then per op:
---       what      "m" the first recipient of a message, "n" a further one, "o" the sender's own copy, "c" its own
---                 copy where the recipients' inboxes lie elsewhere and the message is known to be accepted
---       identity  m/<from>/<id>
+--       what      "m" the first recipient of a message, edit or reaction, "n" a further one; "x" and "y" the same of
+--                 a deletion; "o" the sender's own copy, "c" an entry that nobody is refused for: an own copy where
+--                 the recipients' inboxes lie elsewhere and the message is known to be accepted, or a receipt;
+--                 "g" a group's entry
+--       identity  kind/<from>/<id>; "g": the group
 --       print     fingerprint of the body
 --       expires   ms from now, "0" for never
+--       aside     of a deletion what is erased: "<cursor> <id> <from> …", the row of `erased`, or ""; "g": "<number>
+--                 <first>", the entry's number and the first that is this member's; else ""
 --       size      how many ARGV follow: field value field value … of the entry
 -- Returns one array per op:
 --       {1, cursor, prev, presence}  appended; presence is {device, worker/session/attempt, …} or {}
---       {2, cursor}                  a repeat; the first cursor
+--       {2, cursor}                  a repeat; the first cursor ("g": none)
 --       {3}                          the id was used for another body
---       {4}                          the inbox is full
---       {5}                          own copy left out
+--       {4}                          the inbox is full ("g": the number is passed over, and noted in groups)
+--       {5}                          an entry that nobody is refused for is left out
 --       {6, text}                    this op failed and wrote nothing; its neighbours are not touched
+--       {7, number}                  "g": this number must be appended before
+--       {8}                          the recipient has blocked the sender
 --
 -- Server calls of a plain append: HMGET, HSETNX, XADD, HSET, and HGETALL where somebody is online.
 
@@ -38,12 +45,44 @@ local function repeated(was, what, print, state)
   return {2, cursor}
 end
 
-local function append(k, what, identity, print, expires, first, final)
+-- Takes the message of a deletion out of the stream; pages find in `erased` what was there. Only what it names.
+local function erase(k, row)
+  local cursor, id, from = match(row, '^(%S+) (%S+) (%S+) ')
+  local entry = call('XRANGE', KEYS[k + 1], cursor, cursor)[1]
+  if not entry then return end
+  local fields, is = entry[2], {}
+  for i = 1, #fields, 2 do is[fields[i]] = fields[i + 1] end
+  if is.kind ~= 'message' or is.id ~= id or is.from ~= from then return end
+  call('XDEL', KEYS[k + 1], cursor)
+  call('ZADD', KEYS[k + 5], match(cursor, '%-(%d+)$'), row)
+  call('ZREMRANGEBYSCORE', KEYS[k + 5], '-inf', call('HGET', KEYS[k], 'trimmed') or '0')
+end
+
+-- The next number of a member: numbers below are repeats, for ever; those above must wait for it.
+local function numbered(k, group, aside)
+  local number, first = match(aside, '^(%d+) (%d+)$')
+  local expected = math.max(tonumber(call('HGET', KEYS[k + 5], group) or 0) + 1, tonumber(first))
+  if tonumber(number) > expected then return {7, expected} end
+  if tonumber(number) < expected then
+    call('HINCRBY', KEYS[k], 'repeats', 1)
+    return {2}
+  end
+end
+
+local function append(k, what, identity, print, expires, aside, first, final)
   local state, inbox, seen, other = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
-  local s = call('HMGET', state, 'last', 'best', 'online', 'seen', 'turned', 'older', 'devices')
+  local s = call('HMGET', state, 'last', 'best', 'online', 'seen', 'turned', 'older', 'devices', 'blocks')
   local last, best, online, turned, older = s[1], s[2], s[3], tonumber(s[5]), s[6]
-  if what == 'o' and (not s[7] or s[7] == '0') then return {5} end -- no device would show it
+  local number = what == 'g' and match(aside, '^%d+')
+  if what == 'o' and (not s[7] or s[7] == '0') then -- no device would show it
+    if aside ~= '' then erase(k, aside) end
+    return {5}
+  end
   if s[4] == 'b' then seen, other = other, seen end
+  local blocked = s[8] == '1' and (what == 'm' or what == 'n')
+    and call('SISMEMBER', KEYS[k + 5], match(identity, '^[^/]*/([^/]*)/')) == 1
+  local odd = number and numbered(k, identity, aside)
+  if odd then return odd end
 
   if not last then -- never used, or somebody deleted the state: the stream still knows
     local tail = call('XREVRANGE', inbox, '+', '-', 'COUNT', 1)
@@ -57,21 +96,28 @@ local function append(k, what, identity, print, expires, first, final)
     and last_seq - (best and tonumber(match(best, '%-(%d+)$')) or 0) >= max_pending
     and call('XLEN', inbox) >= max_pending
 
-  if not turned then -- never used, or somebody deleted the state: which hash was current is not known
+  if number then -- its number is its identity
+  elseif not turned then -- never used, or somebody deleted the state: which hash was current is not known
     local was = call('HGET', seen, identity) or call('HGET', other, identity)
     if was then return repeated(was, what, print, state) end
-  elseif turn or full then
+  elseif turn or full or blocked then
     local was = call('HGET', seen, identity)
     if was and ms - turned < 2 * window then return repeated(was, what, print, state) end
   end
-  if older == '1' and not turn then
+  if older == '1' and not turn and not number then
     local was = call('HGET', other, identity)
     if was then return repeated(was, what, print, state) end
   end
+  if blocked then return {8} end
   if full and what == 'o' then
+    if aside ~= '' then erase(k, aside) end
     call('HINCRBY', state, 'left_out', 1)
     return {5}
   elseif full then
+    if number then
+      call('HSET', KEYS[k + 5], identity, number, identity .. '/refused', number)
+      call('HINCRBY', state, 'group_refused', 1)
+    end
     return {4}
   end
 
@@ -87,7 +133,7 @@ local function append(k, what, identity, print, expires, first, final)
   end
 
   local cursor = format('%.0f-%.0f', ms, last_seq + 1)
-  if call('HSETNX', seen, identity, cursor .. ' ' .. print) == 0 then
+  if not number and call('HSETNX', seen, identity, cursor .. ' ' .. print) == 0 then
     return repeated(call('HGET', seen, identity), what, print, state)
   end
   local added
@@ -97,8 +143,13 @@ local function append(k, what, identity, print, expires, first, final)
     added = try('XADD', inbox, cursor, 'expires', format('%.0f', ms + tonumber(expires)), unpack(ARGV, first, final))
   end
   if type(added) == 'table' then
-    call('HDEL', seen, identity)
+    if not number then call('HDEL', seen, identity) end
     return {6, added.err}
+  end
+  if number then
+    call('HSET', KEYS[k + 5], identity, number)
+  elseif aside ~= '' then
+    erase(k, aside)
   end
 
   if turn then
@@ -117,13 +168,14 @@ end
 local results = {}
 local at, op = 5, 0
 while ARGV[at] do
-  local what, final = ARGV[at], at + 4 + tonumber(ARGV[at + 4])
-  if what == 'm' then accepted = false end
+  local what, final = ARGV[at], at + 5 + tonumber(ARGV[at + 5])
+  if what == 'm' or what == 'x' then accepted = false end
   if what == 'o' and not accepted then
     results[op + 1] = {5}
   else
     if what == 'c' then what = 'o' end
-    local fine, result = pcall(append, op * 5 + 1, what, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], at + 5, final)
+    local fine, result =
+      pcall(append, op * 6 + 1, what, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], at + 6, final)
     if fine then
       results[op + 1] = result
     else

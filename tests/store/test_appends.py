@@ -7,7 +7,7 @@ from service.core.sending import AppendStatus
 from service.store.presence import Claim
 from tests.store.conftest import Store, accepted, message
 
-APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED = AppendStatus
+APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED, BEHIND, BLOCKED = AppendStatus
 
 
 async def test_the_first_message_gets_number_one_and_follows_the_start(store: Store) -> None:
@@ -260,8 +260,8 @@ async def test_no_entry_is_older_than_what_the_servers_clock_is_known_to_have_re
     """Else a server that took over with a clock behind, and without the newest entries, gives cursors out twice."""
     first = accepted(await store.send("m1"))
     reached = first.ms + 3_600_000
-    store.inboxes.least_ms = lambda: reached
+    store.appends.least_ms = lambda: reached
     assert accepted(await store.send("m2")) == Cursor(reached, 2)
-    store.inboxes.least_ms = lambda: 0
+    store.appends.least_ms = lambda: 0
     assert accepted(await store.send("m3")) == Cursor(reached, 3), "the inbox itself never goes back"
     assert accepted(await store.send("m4", "carol")).ms < reached

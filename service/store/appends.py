@@ -1,0 +1,219 @@
+"""Appends: the only way into an inbox. One typed call for `append.lua`."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.core.cursor import Cursor
+from service.core.entries import Fields, Kind
+from service.core.errors import Unavailable
+from service.core.sending import Appended, AppendStatus, Message
+from service.store import scripts
+from service.store.client import Clients
+from service.store.keys import Keys
+from service.store.limits import Limits
+from service.store.link import Link, Wait
+from service.store.majority import ended
+
+CALL_OPS = 128
+"""Appends after which a call is full: a longer one would hold up everybody else's commands."""
+
+Attempt = list[Appended] | Unavailable
+"""One try to append a message: a result per recipient; or unknown, it may be in some of their inboxes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An entry that follows from what happened, and that nobody is refused for: a receipt, or what a user has read.
+    Left out where the user has no live device, or too much pending. `identity`: `receipt/…` or `read/…`, a derived one,
+    so that doing it twice does no harm.
+    """
+
+    user: str
+    identity: str
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A group's entry for one member. `first`: the first number that is this member's; `fields` say when it expires."""
+
+    user: str
+    group: str
+    number: int
+    first: int
+    fields: Fields
+
+
+class Appends:
+    """`wait`: how far an append must get before it counts; None: the answer will do. `least_ms`: what the `ms` of a new
+    entry must reach, even where the server's clock is behind.
+    """
+
+    def __init__(self, clients: Clients, keys: Keys, limits: Limits) -> None:
+        self._write = clients.write
+        self._rest = clients.rest
+        self._keys = keys
+        self._limits = limits
+        self.wait: Wait | None = None
+        self.least_ms: Callable[[], int] = lambda: 0
+
+    @property
+    def copies_apart(self) -> bool:
+        """Whether the sender's own copy may lie on another server than the recipients' entries: `copy` appends it."""
+        return self._write.many
+
+    async def append(self, messages: Sequence[Message], own_copy: bool) -> list[Attempt]:
+        """Appends all of them, each to all its recipients, and the sender's own copy with them.
+
+        One attempt per message: a result per recipient and, with `own_copy` and a sender who is none of them, a last
+        one for the copy. Raises Unavailable: any of them may be in.
+        """
+        ops: list[_Op] = []
+        shape: list[int] = []
+        for message in messages:
+            users = targets(message, own_copy)
+            first, further = "xy" if message.kind is Kind.DELETE else "mn"
+            for position, user in enumerate(users):
+                what = first if position == 0 else further if position < len(message.to) else "o"
+                ops.append(_sent(message, user, what, first=position == 0))
+            shape.append(len(users))
+        rows = iter(await self._append(ops, self._write, self.wait))
+        return [_attempt([next(rows) for _ in range(count)]) for count in shape]
+
+    async def copy(self, messages: Sequence[Message]) -> list[Attempt]:
+        """Appends the senders' own copies of messages that were accepted: no promise hangs on them, so nothing is
+        waited for, and they hold up no appends. Raises Unavailable.
+        """
+        ops = [_sent(message, message.sender, "c", first=True) for message in messages]
+        return [_attempt([row]) for row in await self._append(ops, self._rest, None)]
+
+    async def note(self, notes: Sequence[Note]) -> list[Appended | Unavailable]:
+        """Appends receipts and the like. Raises Unavailable: any of them may be in."""
+        ops = [_Op(note.user, "c", note.identity, "-", 0, "", note.fields, first=True) for note in notes]
+        return [_result(row) for row in await self._append(ops, self._rest, None)]
+
+    async def number(self, entries: Sequence[Numbered]) -> list[Appended | Unavailable]:
+        """Appends groups' entries, each at the durability of any message: `DUPLICATE` (without a cursor) what was there
+        before, `BEHIND` with the number that must come first, `FULL` what was passed over. Raises Unavailable.
+        """
+        ops = [
+            _Op(one.user, "g", one.group, "", 0, f"{one.number} {one.first}", one.fields, first=True) for one in entries
+        ]
+        return [_result(row) for row in await self._append(ops, self._rest, self.wait)]
+
+    async def _append(self, ops: Sequence["_Op"], link: Link, wait: Wait | None) -> list[Any]:
+        """One row of `append.lua` for each op, or `Unavailable`."""
+        limits = self._limits
+        head = (int(limits.dedupe_window * 1000), limits.kept, limits.max_pending, self.least_ms())
+        parts = list(_parts(ops, apart=link.many))
+        calls = [
+            (
+                scripts.APPEND,
+                [key for n in part for key in ops[n].keys(self._keys)],
+                [*head, *(arg for n in part for arg in ops[n].args())],
+            )
+            for part in parts
+        ]
+        rows: list[Any] = [None] * len(ops)
+        # Parts of one server hold the same inboxes: a later one must not be in before an earlier one.
+        replies = await scripts.call_all(link, calls, wait, in_order=not link.many)
+        for part, reply in zip(parts, replies, strict=True):
+            for place, n in enumerate(part):
+                rows[n] = reply if isinstance(reply, Unavailable) else reply[place]
+        return rows
+
+    async def ping(self) -> None:
+        """Whether appends have a server to go to: the first of many that answers will do. Raises Unavailable."""
+        pings = [asyncio.create_task(one.run("PING")) for _, one in await self._write.primaries()]
+        unknown = Unavailable("no primary is known")
+        try:
+            for ping in asyncio.as_completed(pings):
+                try:
+                    await ping
+                except Unavailable as error:
+                    unknown = error
+                else:
+                    return
+        finally:
+            await ended(pings)
+        raise unknown
+
+
+@dataclass(frozen=True, slots=True)
+class _Op:
+    """One append into one user's inbox, as `append.lua` takes it. `first`: of its message."""
+
+    user: str
+    what: str
+    identity: str
+    print: str
+    expires: int
+    aside: str
+    fields: Fields
+    first: bool
+
+    def keys(self, keys: Keys) -> tuple[bytes, ...]:
+        of = keys.of(self.user)
+        more = of.blocks if self.what in "mn" else of.groups if self.what == "g" else of.erased
+        return (*of[:5], more)
+
+    def args(self) -> list[Any]:
+        return [self.what, self.identity, self.print, self.expires, self.aside, len(self.fields), *self.fields]
+
+
+def _sent(message: Message, user: str, what: str, *, first: bool) -> _Op:
+    aside = message.erased_in(user)
+    expires = message.expires_in * 1000
+    return _Op(user, what, message.identity, message.print, expires, aside, message.fields(user), first)
+
+
+def _parts(ops: Sequence[_Op], *, apart: bool) -> Iterator[list[int]]:
+    """Which ops share a call: those of one inbox where inboxes lie `apart`, else of whole messages."""
+    if apart:
+        of_user: dict[str, list[int]] = defaultdict(list)
+        for n, op in enumerate(ops):
+            of_user[op.user].append(n)
+        yield from of_user.values()
+        return
+    part: list[int] = []
+    for n, op in enumerate(ops):
+        if op.first and len(part) >= CALL_OPS:
+            yield part
+            part = []
+        part.append(n)
+    if part:
+        yield part
+
+
+def _attempt(rows: list[Any]) -> Attempt:
+    results = []
+    for row in rows:
+        result = _result(row)
+        if isinstance(result, Unavailable):
+            return result
+        results.append(result)
+    return results
+
+
+def _result(row: Any) -> Appended | Unavailable:
+    return row if isinstance(row, Unavailable) else _appended(row)
+
+
+def targets(message: Message, own_copy: bool) -> tuple[str, ...]:
+    """Whose inboxes a message goes to: the recipients, then the sender for its own copy, each once."""
+    return (*message.to, message.sender) if own_copy and message.sender not in message.to else message.to
+
+
+def _appended(row: list[Any]) -> Appended:
+    status = AppendStatus(row[0])
+    if status is AppendStatus.APPENDED:
+        rows = [part.decode() for part in row[3]]
+        return Appended(status, Cursor.of(row[1]), Cursor.of(row[2]), tuple(zip(rows[::2], rows[1::2], strict=True)))
+    if status is AppendStatus.BEHIND:
+        return Appended(status, number=int(row[1]))
+    if status is AppendStatus.DUPLICATE and len(row) > 1:
+        return Appended(status, Cursor.of(row[1]))
+    return Appended(status)
