@@ -82,7 +82,7 @@ const MOST = 200; // users in one question
 export class InboxHttp {
   readonly #options: HttpOptions;
   readonly #base: string;
-  #token?: string;
+  #token?: Promise<string>;
 
   constructor(options: HttpOptions) {
     this.#options = options;
@@ -155,18 +155,29 @@ export class InboxHttp {
 
   /** Anything else below `/v1/`. Resolves with the JSON of the answer, or undefined; rejects with an `HttpError`. */
   async request(method: string, path: string, body?: unknown): Promise<any> {
-    const known = this.#token;
-    const answer = await this.#ask(method, path, body, false);
-    if (answer.status !== 401 || !this.#options.getToken) return read(answer);
-    return read(await this.#ask(method, path, body, known === this.#token)); // else somebody has fetched a fresh one
+    const { getToken } = this.#options;
+    this.#token ??= getToken && this.#fetch(false);
+    const token = this.#token;
+    const answer = await this.#ask(method, path, body, await token);
+    if (answer.status !== 401 || !getToken) return read(answer);
+    if (this.#token === token) this.#token = this.#fetch(true); // else another request has asked for a fresh one
+    return read(await this.#ask(method, path, body, await this.#token));
   }
 
-  async #ask(method: string, path: string, body: unknown, refresh: boolean): Promise<Response> {
-    const { user, getToken, fetch: ask = fetch } = this.#options;
-    if (getToken && (refresh || !this.#token)) this.#token = (await getToken({ refresh })) || undefined;
-    if (getToken && !this.#token) throw new HttpError("no_token", undefined, 0);
+  #fetch(refresh: boolean): Promise<string> {
+    const fetched = (async () => {
+      const token = await this.#options.getToken!({ refresh });
+      if (!token) throw new HttpError("no_token", undefined, 0);
+      return token;
+    })();
+    fetched.catch(() => this.#token === fetched && (this.#token = undefined)); // it may be had another time
+    return fetched;
+  }
+
+  async #ask(method: string, path: string, body: unknown, token?: string): Promise<Response> {
+    const { user, fetch: ask = fetch } = this.#options;
     const headers: Record<string, string> = {};
-    if (this.#token) headers["Authorization"] = `Bearer ${this.#token}`;
+    if (token) headers["Authorization"] = `Bearer ${token}`;
     else if (user) headers["X-Inboxd-User"] = user;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const json = body === undefined ? undefined : JSON.stringify(body);

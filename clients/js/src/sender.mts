@@ -245,7 +245,7 @@ export class Sender {
     }
     const { type, target_from: author } = content;
     if (type !== "delete" && copy.body === undefined) refuse("body");
-    if (type !== "react" && author) refuse("target_from"); // only authors change what they wrote
+    if (type !== "react" && author) throw new SendError("forbidden", "only the author changes a message", id);
     const wall = this.#core.clock.wall();
     const triedAt = this.outbox.ready(this.#adding.size) ? wall : null; // one write instead of two
     return { ...copy, order: this.outbox.order(wall), createdAt: wall, state: "queued", triedAt };
