@@ -19,18 +19,27 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from inboxd_client import InboxClient, InboxError, Message, OutboxItem, StateChange, Timing
 
+Entry = Message | dict[str, Any]
+
 DATABASE = "inboxd.sqlite3"
-AS_THEY_ARE = ("gap", "receipt", "presence", "signal", "broadcast")
+HANDLED = ("message", "receipt", "read", "edit", "delete", "react", "group", "deleted")
+AS_THEY_ARE = ("gap", "presence", "signal", "broadcast")
 
 
 def say(event: str, **more: Any) -> None:
     print(json.dumps({"event": event, **more}), flush=True)
 
 
+def frame_of(entry: Entry) -> dict[str, Any]:
+    return entry.frame if isinstance(entry, Message) else entry
+
+
 def as_wire(item: OutboxItem) -> dict[str, Any]:
     return {
         "id": item.id, "to": item.to, "body": item.body, "expiresIn": item.expires_in, "order": item.order,
         "createdAt": item.created_at, "triedAt": item.tried_at, "state": item.state.value, "error": item.error,
+        "type": item.kind.value, "group": item.group, "target": item.target, "targetFrom": item.target_from,
+        "receipts": item.receipts,
     }  # fmt: skip
 
 
@@ -53,6 +62,7 @@ class Driver:
             get_token=self.get_token if options.token_file else None,
             storage=Path(options.state) / DATABASE if options.state else None,
             window=options.window,
+            **({"max_outbox": options.max_outbox} if options.max_outbox else {}),
             timing=Timing(**{name: value for name, value in given.items() if value is not None}),
         )
         self.released = asyncio.Event()
@@ -67,7 +77,8 @@ class Driver:
 
     def listen(self) -> None:
         on = self.client.on
-        on("message", self.message)
+        for kind in HANDLED:
+            on(kind, self.entry)
         on("handled", self.handled)
         on("state", self.state)
         for kind in AS_THEY_ARE:
@@ -88,35 +99,36 @@ class Driver:
 
     # Handling
 
-    async def message(self, message: Message) -> None:
-        say("handling", message=message.frame)
+    async def entry(self, entry: Entry) -> None:
+        frame = frame_of(entry)
+        say("handling", message=frame)
         if self.failures:
             self.failures -= 1
             raise RuntimeError("told to fail")
         await self.released.wait()
         if self.options.transactional:
-            await self.log_in_table(message)
+            await self.log_in_table(entry)
         else:
             if self.kills_in_handler:
                 kill()
-            self.log_in_file(message)
-        say("handled", cursor=message.cursor, id=message.id, **{"from": message.sender})
+            self.log_in_file(frame)
+        say("handled", **{name: frame.get(name) for name in ("cursor", "id", "from")})
 
-    async def log_in_table(self, message: Message) -> None:
-        async with self.client.handling(message) as db:
-            await db.execute("INSERT INTO log (message) VALUES (?)", (json.dumps(message.frame),))
+    async def log_in_table(self, entry: Entry) -> None:
+        async with self.client.handling(entry) as db:
+            await db.execute("INSERT INTO log (message) VALUES (?)", (json.dumps(frame_of(entry)),))
             if self.kills_in_handler:
                 kill()
 
-    def log_in_file(self, message: Message) -> None:
+    def log_in_file(self, frame: dict[str, Any]) -> None:
         if self.options.log:
             with Path(self.options.log).open("a") as log:
-                log.write(json.dumps(message.frame) + "\n")
+                log.write(json.dumps(frame) + "\n")
                 log.flush()
                 os.fsync(log.fileno())
 
     def handled(self, frame: dict[str, Any]) -> None:
-        if self.kills_after_handler and frame["type"] == "message":
+        if self.kills_after_handler and frame["type"] in HANDLED:
             kill()
 
     # Commands
@@ -174,13 +186,41 @@ class Driver:
     async def do_connect(self) -> None:
         await self.client.connect()
 
-    async def do_send(self, to: Any, body: Any, id: str | None = None, expires_in: int | None = None) -> None:
+    async def do_send(self, to: Any, body: Any, **options: Any) -> None:
+        await self.sent(self.client.send(to, body, **options), options.get("id"))
+
+    async def do_send_group(self, group: str, body: Any, **options: Any) -> None:
+        await self.sent(self.client.send_to_group(group, body, **options), options.get("id"))
+
+    async def do_edit(self, message: dict[str, Any], body: Any, id: str) -> None:
+        await self.sent(self.client.edit(message, body, id=id), id)
+
+    async def do_delete(self, message: dict[str, Any], id: str) -> None:
+        await self.sent(self.client.delete(message, id=id), id)
+
+    async def do_react(self, message: dict[str, Any], body: Any, id: str) -> None:
+        await self.sent(self.client.react(message, body, id=id), id)
+
+    async def sent(self, sending: Awaitable[Any], id: str | None) -> None:
+        """What never came into the outbox has no event of its own."""
         try:
-            await self.client.send(to, body, id=id, expires_in=expires_in)
+            await sending
         except InboxError as fault:
             code = getattr(fault, "code", "")
-            if code in {"id_reused", "outbox_full", "invalid_field"} and id not in self.told_failed():
+            if code not in {"closed", "discarded"} and id not in self.told_failed():
                 say("failed", id=id, code=code)
+
+    async def do_signal(self, **asked: Any) -> None:
+        self.client.signal(**asked)
+
+    async def do_watch(self, users: list[str]) -> None:
+        self.client.watch(users)
+
+    async def do_unwatch(self, users: list[str]) -> None:
+        self.client.unwatch(users)
+
+    async def do_read(self, message: dict[str, Any]) -> None:
+        await self.client.read(message)
 
     def told_failed(self) -> set[str]:
         return {item.id for item in self.client.outbox() if item.error is not None}
@@ -192,9 +232,9 @@ class Driver:
         await self.client.discard(id)
         say("failed", id=id, code="discarded")
 
-    async def do_history(self, with_: str | None = None, before: str | None = None, limit: int | None = None) -> None:
+    async def do_history(self, with_: str | None = None, **asked: Any) -> None:
         try:
-            entries, more = await self.client.history(with_user=with_, before=before, limit=limit)
+            entries, more = await self.client.history(with_user=with_, **asked)
         except InboxError as fault:
             say("history_failed", code=getattr(fault, "code", ""))
         else:
@@ -215,6 +255,7 @@ def parsed() -> argparse.Namespace:
     for name in [f"--{name}" for name in seconds]:
         parser.add_argument(name, type=float)
     parser.add_argument("--window", type=int)
+    parser.add_argument("--max-outbox", type=int)
     parser.add_argument("--transactional", action="store_true")
     return parser.parse_args()
 

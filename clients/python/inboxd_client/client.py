@@ -1,27 +1,30 @@
 """The client: a device that loses nothing and shows nothing twice, over reconnects and restarts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from inboxd_client import drafts
+from inboxd_client.asking import Asking, Http, http_url
 from inboxd_client.connector import Connector, GetToken
-from inboxd_client.delivery import Messages
+from inboxd_client.delivery import Entries, Messages
+from inboxd_client.drafts import Target
 from inboxd_client.engine import Engine, Options
 from inboxd_client.errors import ClientClosed, RequestError
 from inboxd_client.events import Handler, Listeners
 from inboxd_client.frames import Acceptance, Frame, Message
 from inboxd_client.handling import Handling
 from inboxd_client.link import Effect, Link
-from inboxd_client.outbox import OutboxItem
+from inboxd_client.outbox import ItemKind, OutboxItem
 from inboxd_client.states import Failure, State, Stats
 from inboxd_client.timing import Timing
 from inboxd_client.wire import socket_url
 
 
-class InboxClient:
+class InboxClient(Asking):
     """One device of one user. `async with` opens its storage and begins to connect; nothing waits for the network.
 
     - `url`: `http(s)://host[/base]` of the service.
@@ -34,11 +37,13 @@ class InboxClient:
       (told by the event `storage`): what was not sent is gone with the process, repeats come after a restart.
     - `window`: entries the service sends before it waits for an ack, 1 to 1024. None: the service's default.
     - `max_outbox`: messages that may wait.
-    - `timing`: durations. `socket_options`: more for `websockets.connect` (`ssl`, `proxy`, `additional_headers` …).
+    - `timing`: durations. `socket_options`: more for `websockets.connect` (`ssl`, `proxy`, `additional_headers` …);
+      `http_options`: the same for `httpx2.AsyncClient` (`verify`, `headers`, `timeout` …).
 
     Events, for `on(type, handler)`: every entry's type (`message`: a Message; `receipt`, `read`, `edit`, `delete`,
-    `react`, `group`, `gap`, `deleted`: the frame as a dict; `entry`: entries of types not known here); `presence`,
-    `signal`, `broadcast`, `welcome`, `live`: the frame; `state`: a StateChange; `accepted`: `{id, acceptance}`;
+    `react`, `group`, `gap`, `deleted`: the frame as a dict, its fields in shapes.py; `entry`: entries of types not
+    known here); `presence`, `signal`, `broadcast`, `welcome`, `live`: the frame; `state`: a StateChange; `accepted`:
+    `{id, acceptance}`;
     `failed`: `{id, code, message}`; `stale`, `outbox`: an OutboxItem; `storage`: `{kind, durable, path}`; `handled`:
     the frame of an entry that is handled, on disk, not yet acked; `error`: `{code, error?, message?}`.
 
@@ -60,6 +65,7 @@ class InboxClient:
         max_outbox: int = 10_000,
         timing: Timing | None = None,
         socket_options: Mapping[str, Any] | None = None,
+        http_options: Mapping[str, Any] | None = None,
     ) -> None:
         self.stats = Stats()
         self._options = Options(
@@ -73,6 +79,7 @@ class InboxClient:
             timing or Timing(),
             socket_options or {},
         )
+        self._http = Http(http_url(url), user, get_token, http_options)
         self._listeners = Listeners()
         self._link = Link(self._options.timing, renews=get_token is not None)
         self._engine: Engine | None = None
@@ -132,6 +139,7 @@ class InboxClient:
                 self._link.close()
             elif not self._engine.is_closed:
                 await self._engine.close()
+            await self._http.close()
 
     @property
     def _opened(self) -> Engine:
@@ -181,45 +189,117 @@ class InboxClient:
         return off
 
     def __aiter__(self) -> Messages:
-        """Messages in order; each counts as handled when the next one is asked for. One loop at a time."""
+        """Messages in order; each counts as handled when the next one is asked for. One loop at a time.
+
+        Other entries pass by: what `on(type, …)` does with them is done before the message behind them comes.
+        """
+        return self.messages()
+
+    def messages(self) -> Messages:
+        """As the client itself: `async for message in client`."""
         return self._opened.delivery.messages()
 
-    async def handled(self, message: Message) -> None:
+    def entries(self) -> Entries:
+        """As `messages`, of every entry and gap: a Message, or the frame of another. From the call on all of them wait
+        for such a loop; call it before anything is awaited, and none has passed.
+        """
+        return self._opened.delivery.entries()
+
+    async def handled(self, entry: Message | Frame) -> None:
         """Says so before the next one is asked for; on disk when this returns.
 
-        Raises ValueError for a message that is not in hand, StorageError never: it is tried until it works, or until
-        the client is closed (ClientClosed: the message comes again).
+        Raises ValueError for an entry that is not in hand, StorageError never: it is tried until it works, or until
+        the client is closed (ClientClosed: it comes again).
         """
-        await self._opened.delivery.handled(message)
+        await self._opened.delivery.handled(entry)
 
     @asynccontextmanager
-    async def handling(self, message: Message) -> AsyncIterator[Handling]:
-        """The message is handled in one transaction with what is written inside: exactly once, kills included.
+    async def handling(self, entry: Message | Frame) -> AsyncIterator[Handling]:
+        """The entry is handled in one transaction with what is written inside: exactly once, kills included.
 
-        Left with an exception nothing of it happened, and the message is not handled. Keep it short: the outbox and
-        reconnects wait for it. Raises ValueError for a message that is not in hand, StorageError.
+        Left with an exception nothing of it happened, and the entry is not handled. Keep it short: the outbox and
+        reconnects wait for it. Raises ValueError for an entry that is not in hand, StorageError.
         """
-        async with self._opened.delivery.handling(message) as transaction:
-            yield Handling(transaction, self._opened.sending)
+        async with self._opened.delivery.handling(entry) as transaction:
+            yield Handling(transaction, self._opened)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Handling]:
         """The application's own reads and writes in the same file, such as making its tables; sends in them, too."""
         async with self._opened.storage.transaction() as transaction:
-            yield Handling(transaction, self._opened.sending)
+            yield Handling(transaction, self._opened)
 
     # Sending
 
     async def send(
-        self, to: str | Sequence[str], body: Any, *, id: str | None = None, expires_in: int | None = None
+        self,
+        to: str | Sequence[str],
+        body: Any,
+        *,
+        id: str | None = None,
+        expires_in: int | None = None,
+        receipts: bool = True,
     ) -> Acceptance:
         """Stores the message, then sends it until it is answered: over reconnects, and restarts.
 
-        `to`: a user, or up to 100. `id`: absent, a UUIDv7. `expires_in`: seconds from now. Waits as long as it takes:
-        cancelled (`asyncio.timeout`) only the waiting ends, the message stays in the outbox. Raises SendError,
-        StorageError.
+        `to`: a user, or up to 100. `id`: absent, a UUIDv7. `expires_in`: seconds from now. `receipts`: whether to be
+        told what becomes of it. Waits as long as it takes: cancelled (`asyncio.timeout`) only the waiting ends, the
+        message stays in the outbox. Raises SendError, StorageError.
         """
-        return await self._opened.sending.send(to, body, id, expires_in)
+        return await self._opened.sending.send(drafts.of_message(to, None, body, id, expires_in, receipts))
+
+    async def send_to_group(
+        self, group: str, body: Any, *, id: str | None = None, expires_in: int | None = None, receipts: bool = True
+    ) -> Acceptance:
+        """As `send`, to all members of a group that one belongs to; one's own inbox gets the message as well."""
+        return await self._opened.sending.send(drafts.of_message(None, group, body, id, expires_in, receipts))
+
+    async def edit(self, message: Target, body: Any, *, id: str | None = None) -> Acceptance:
+        """Another body for a message of one's own; its recipients get an `edit`. An item of the outbox, as a send is,
+        in one order with them. `message`: as received, or an object with `id`, `from`, and `to` or `group`.
+        """
+        return await self._change(ItemKind.EDIT, message, body, id)
+
+    async def delete(self, message: Target, *, id: str | None = None) -> Acceptance:
+        """Erases a message of one's own in every inbox; its recipients get a `delete`. Otherwise as `edit`."""
+        return await self._change(ItemKind.DELETE, message, None, id)
+
+    async def react(self, message: Target, body: Any, *, id: str | None = None) -> Acceptance:
+        """A reaction to anybody's message, up to 1 KiB, such as `{"emoji": "👍"}`; the newest of a user counts, None
+        takes it back. Otherwise as `edit`.
+        """
+        return await self._change(ItemKind.REACT, message, body, id)
+
+    async def _change(self, kind: ItemKind, message: Target, body: Any, id: str | None) -> Acceptance:
+        engine = self._opened
+        return await engine.sending.send(drafts.of_change(kind, message, body, id, engine.options.user))
+
+    async def read(self, message: Target) -> None:
+        """One has read that conversation up to this message; on disk when this returns.
+
+        Said until the service has stored it, over reconnects and restarts; then all of one's devices get a `read`.
+        Only the furthest of each conversation counts. Raises ValueError, StorageError.
+        """
+        engine = self._opened
+        await engine.reading.read(drafts.frame_of(message), engine.options.user)
+
+    def signal(self, body: Any, *, to: str | Sequence[str] | None = None, group: str | None = None) -> bool:
+        """Typing and the like, up to 1 KiB, for whoever is online now; never stored. Whether it went out: only while
+        the state is `live`. Raises RequestError.
+        """
+        frame = drafts.signal(to, group, body)
+        return self._engine is not None and self._engine.signal(frame)
+
+    def watch(self, users: Iterable[str]) -> None:
+        """From now on their `presence` is told: at once, and on every change; over reconnects, not over restarts.
+
+        Up to 200 users altogether. Raises RequestError.
+        """
+        self._opened.watching.watch(users)
+
+    def unwatch(self, users: Iterable[str]) -> None:
+        """The end of `watch`."""
+        self._opened.watching.unwatch(users)
 
     def outbox(self) -> list[OutboxItem]:
         """What is not accepted yet, in order."""
@@ -236,14 +316,20 @@ class InboxClient:
     # Asking
 
     async def history(
-        self, *, with_user: str | None = None, before: str | None = None, limit: int | None = None
+        self,
+        *,
+        with_user: str | None = None,
+        group: str | None = None,
+        before: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
     ) -> tuple[list[Frame], bool]:
-        """One page of one's own inbox, newest first, and whether there is more.
+        """One page of one's own inbox, and whether there is more.
 
-        `with_user`: only the conversation with that one. `before`: a cursor. `limit`: 1 to 200. Raises RequestError
-        `not_connected`, or as the service says.
+        `with_user`, `group`: only messages of that conversation, and their changes. `before`: a cursor; newest first.
+        `after`: a cursor; oldest first. `limit`: 1 to 200. Raises RequestError `not_connected`, or as the service says.
         """
-        asked = {"with": with_user, "before": before, "limit": limit}
+        asked = {"with": with_user, "group": group, "before": before, "after": after, "limit": limit}
         if self._engine is None:
             raise RequestError("not_connected", "there is no connection")
         page = await self._engine.ask("history", asked)

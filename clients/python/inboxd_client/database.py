@@ -13,16 +13,17 @@ from typing import Any
 
 from inboxd_client.errors import StorageError
 from inboxd_client.inbox import IDENTITIES_KEPT
-from inboxd_client.outbox import ItemState, OutboxItem
+from inboxd_client.outbox import ItemKind, ItemState, OutboxItem
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: `more` of an item."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS inboxd_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS inboxd_seen (number INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS inboxd_outbox (
   id TEXT PRIMARY KEY, "order" INTEGER NOT NULL, recipients TEXT NOT NULL, body TEXT NOT NULL, expires_in INTEGER,
-  created_at INTEGER NOT NULL, tried_at INTEGER, state TEXT NOT NULL, error TEXT
+  created_at INTEGER NOT NULL, tried_at INTEGER, state TEXT NOT NULL, error TEXT, more TEXT
 );
 """
 
@@ -76,6 +77,9 @@ class Database:
         schema = int(self.meta("schema") or SCHEMA)
         if schema > SCHEMA:
             raise StorageError("newer", f"the database was written by a newer version (schema {schema})")
+        columns = {row[1] for row in self.connection.execute("PRAGMA table_info(inboxd_outbox)")}
+        if "more" not in columns:  # of schema 1
+            self.connection.execute("ALTER TABLE inboxd_outbox ADD COLUMN more TEXT")
         self.connection.execute(*set_meta("schema", str(SCHEMA)))  # also shows that it can be written
         self.connection.execute("COMMIT")
 
@@ -85,12 +89,12 @@ class Database:
         return None if row is None else str(row[0])
 
     def load(self) -> tuple[dict[str, str], list[str], list[OutboxItem]]:
-        """Values by name (`attempt`, `cursor`, `device`, `user`), identities oldest first, the outbox."""
+        """Values by name (`attempt`, `cursor`, `device`, `user`, `read/…`), identities oldest first, the outbox."""
         try:
             values = dict(self.connection.execute("SELECT name, value FROM inboxd_meta"))
             seen = [row[0] for row in self.connection.execute("SELECT identity FROM inboxd_seen ORDER BY number")]
             rows = self.connection.execute(
-                'SELECT id, recipients, body, expires_in, "order", created_at, tried_at, state, error'
+                'SELECT id, recipients, body, expires_in, "order", created_at, tried_at, state, error, more'
                 " FROM inboxd_outbox"
             )
             return values, seen, [as_item(row) for row in rows]
@@ -178,6 +182,13 @@ def set_meta(name: str, value: str) -> Statement:
     return "INSERT OR REPLACE INTO inboxd_meta (name, value) VALUES (?, ?)", (name, value)
 
 
+def change_meta(name: str, before: str | None, value: str) -> Statement:
+    """Only where it is still as it was; None: nothing was there. What came meanwhile is newer, and stays."""
+    if before is None:
+        return "INSERT OR IGNORE INTO inboxd_meta (name, value) VALUES (?, ?)", (name, value)
+    return "UPDATE inboxd_meta SET value = ? WHERE name = ? AND value = ?", (value, name, before)
+
+
 def handled(cursor: str, identity: str | None) -> list[Statement]:
     """An entry was handled: both or neither."""
     statements = [set_meta("cursor", cursor)]
@@ -194,12 +205,19 @@ def put_item(item: OutboxItem) -> Statement:
     state = ItemState.QUEUED if item.state is ItemState.SENT else item.state
     row = (
         item.id, json.dumps(item.to), item.body_text, item.expires_in, item.order, item.created_at, item.tried_at,
-        state.value, error,
+        state.value, error, more_of(item),
     )  # fmt: skip
     return (
         'INSERT OR REPLACE INTO inboxd_outbox (id, recipients, body, expires_in, "order", created_at, tried_at,'
-        " state, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " state, error, more) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     ), row
+
+
+def more_of(item: OutboxItem) -> str | None:
+    """What only changes and sends to groups have, and who wants no receipts; None for a plain send."""
+    fields = {"kind": item.kind.value, "group": item.group, "target": item.target, "target_from": item.target_from}
+    plain = (item.kind, item.group, item.receipts) == (ItemKind.SEND, None, True)
+    return None if plain else json.dumps({**fields, "receipts": item.receipts})
 
 
 def tried_item(item: OutboxItem) -> Statement:
@@ -214,8 +232,9 @@ def delete_item(id: str) -> Statement:
 
 def as_item(row: tuple[Any, ...]) -> OutboxItem:
     """Raises ValueError."""
-    id, to, body, expires_in, order, created_at, tried_at, state, error = row
+    id, to, body, expires_in, order, created_at, tried_at, state, error, more = row
+    fields = {} if more is None else json.loads(more)
     return OutboxItem(
         id, json.loads(to), body, expires_in, order, created_at, tried_at, ItemState(state),
-        None if error is None else json.loads(error),
+        None if error is None else json.loads(error), **{**fields, "kind": ItemKind(fields.get("kind", "send"))},
     )  # fmt: skip

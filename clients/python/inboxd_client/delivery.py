@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from inboxd_client.database import handled
+from inboxd_client.database import Statement, handled
 from inboxd_client.errors import ClientClosed, InboxError, StorageError
 from inboxd_client.events import Handler, Listeners, News, call
-from inboxd_client.frames import ENTRY_EVENTS, Message
+from inboxd_client.frames import ENTRY_EVENTS, Frame, Message
 from inboxd_client.inbox import Entry, Inbox
 from inboxd_client.storage import Storage, Transaction, finish_anyway
 from inboxd_client.timing import Timing
@@ -33,6 +33,7 @@ class Held:
 
 class Delivery:
     """`stored(entry)` is called when an entry is handled and that is on disk. `tell(type, event)`: for `error` events.
+    `more(entry)`: what is to be stored with it.
 
     `run` is to be kept in a task. `inbox`, `storage` and `listeners` are shared with the client.
     """
@@ -45,9 +46,11 @@ class Delivery:
         timing: Timing,
         tell: Tell,
         stored: Callable[[Entry, bool], None],
+        more: Callable[[Entry], list[Statement]],
     ) -> None:
         self._inbox, self._storage, self._listeners, self._timing = inbox, storage, listeners, timing
-        self._tell, self._stored = tell, stored
+        self._tell, self._stored, self._more = tell, stored, more
+        self._offers_all = False  # to whoever iterates: not only messages
         self._held: Held | None = None
         self._iterated = 0  # iterators that wait
         self._news = News()
@@ -70,14 +73,18 @@ class Delivery:
             await self._deliver(Held(await self._news.until(self._next)))
 
     def _next(self) -> Entry | None:
-        """Messages wait for somebody who wants them, unless they are repeats."""
+        """What is offered waits for somebody who wants it, unless it is a repeat."""
         entry = self._inbox.first()
         if entry is None:
             return None
         wanted = self._iterated or self._listeners.of(event_of(entry))
-        if entry.frame["type"] == "message" and not wanted and not self._inbox.is_repeat(entry):
+        if self._is_offered(entry) and not wanted and not self._inbox.is_repeat(entry):
             return None
         return self._inbox.take()
+
+    def _is_offered(self, entry: Entry) -> bool:
+        """To whoever iterates; others pass where nobody listens to them."""
+        return self._offers_all or entry.frame["type"] == "message"
 
     async def _deliver(self, held: Held) -> None:
         repeat = self._inbox.is_repeat(held.entry)
@@ -95,7 +102,7 @@ class Delivery:
         failures = 0
         while not held.finished:
             waiting = [one for one in self._listeners.of(event_of(held.entry)) if one not in held.served]
-            if not waiting and (held.served or not isinstance(held.event, Message)):
+            if not waiting and (held.served or not self._is_offered(held.entry)):
                 return
             if not waiting:
                 await self._offer(held)
@@ -104,9 +111,10 @@ class Delivery:
                 failures += 1
 
     async def _offer(self, held: Held) -> None:
-        """To whoever iterates, until it is handled, or a handler is there to take it."""
+        """To whoever iterates, until it is handled, or a handler is there to take it, or nobody wants its like."""
+        kind = event_of(held.entry)
         self.wake()
-        await self._news.until(lambda: held.finished or self._listeners.of("message"))
+        await self._news.until(lambda: held.finished or self._listeners.of(kind) or not self._is_offered(held.entry))
 
     async def _serve(self, held: Held, handler: Handler) -> bool:
         try:
@@ -134,9 +142,8 @@ class Delivery:
         if repeat and self._inbox.position_after(held.entry) == self._inbox.cursor:
             self._finish(held, repeat=True)
         while not held.finished:
-            identity = None if repeat else held.entry.identity
             try:
-                await self._storage.write(handled(self._inbox.position_after(held.entry), identity))
+                await self._storage.write(self._handled(held.entry, repeat=repeat))
             except StorageError as fault:
                 if self._is_closing:
                     return
@@ -145,6 +152,10 @@ class Delivery:
                 failures += 1
             else:
                 self._finish(held, repeat=repeat)
+
+    def _handled(self, entry: Entry, *, repeat: bool = False) -> list[Statement]:
+        position = self._inbox.position_after(entry)
+        return handled(position, None) if repeat else [*handled(position, entry.identity), *self._more(entry)]
 
     async def _back_off(self, failures: int) -> None:
         """Cut short by `close`: the database is still open then."""
@@ -165,37 +176,47 @@ class Delivery:
             self._stored(held.entry, repeat)
             self.wake()
 
-    def _in_hand(self, message: Message) -> Held:
+    def _in_hand(self, entry: Message | Frame) -> Held:
         held = self._held
-        if held is None or held.event is not message:
-            raise ValueError("not the message in hand: it is handled already, or was given up")
+        if held is None or held.event is not entry:
+            raise ValueError("not the entry in hand: it is handled already, or was given up")
         return held
 
-    async def handled(self, message: Message) -> None:
+    async def handled(self, entry: Message | Frame) -> None:
         """It is, and that is on disk when this returns. Raises ClientClosed."""
         self._storage.refuse_within()
-        held = self._in_hand(message)
+        held = self._in_hand(entry)
         await finish_anyway(self._store(held))
         if not held.finished:
-            raise ClientClosed("the client was closed before it was on disk; the message comes again")
+            raise ClientClosed("the client was closed before it was on disk; it comes again")
 
     @asynccontextmanager
-    async def handling(self, message: Message) -> AsyncIterator[Transaction]:
-        """A transaction that ends with the message being handled."""
-        held = self._in_hand(message)
+    async def handling(self, entry: Message | Frame) -> AsyncIterator[Transaction]:
+        """A transaction that ends with the entry being handled."""
+        held = self._in_hand(entry)
         async with self._storage.transaction() as transaction:
             if held.finished:
-                raise ValueError("this message is handled already")
+                raise ValueError("this entry is handled already")
             yield transaction
-            transaction.add(handled(self._inbox.position_after(held.entry), held.entry.identity))
+            transaction.add(self._handled(held.entry))
             transaction.on_commit(lambda: self._finish(held))
 
     def messages(self) -> "Messages":
         """One reader of all messages."""
+        self._offers(everything=False)
         return Messages(self)
 
+    def entries(self) -> "Entries":
+        """One reader of everything that has a cursor."""
+        self._offers(everything=True)
+        return Entries(self)
+
+    def _offers(self, *, everything: bool) -> None:
+        self._offers_all = everything
+        self.wake()
+
     async def offered(self) -> Held:
-        """The message in hand, when there is one. Raises ClientClosed, ClientFailed."""
+        """What is in hand, when there is something. Raises ClientClosed, ClientFailed."""
         self._iterated += 1
         try:
             self.wake()
@@ -208,8 +229,7 @@ class Delivery:
 
     def _offered_now(self) -> Held | None:
         held = self._held
-        is_message = held is not None and not held.finished and isinstance(held.event, Message)
-        return held if is_message else None
+        return held if held is not None and not held.finished and self._is_offered(held.entry) else None
 
     async def finish(self, held: Held) -> None:
         """As `handled`, for the iterator, which ends by itself when the client is closed."""
@@ -222,20 +242,16 @@ def event_of(entry: Entry) -> str:
     return kind if kind in ENTRY_EVENTS else "entry"
 
 
-class Messages:
-    """`async for message in …`: a message counts as handled when the next one is asked for.
-
-    A loop that is left keeps its last message unhandled: the next loop begins with it, unless `handled` was called.
+class Reader:
+    """What is in hand counts as handled when the next one is asked for. A loop that is left keeps its last one
+    unhandled: the next loop begins with it, unless `handled` was called.
     """
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
         self._mine: Held | None = None
 
-    def __aiter__(self) -> "Messages":
-        return self
-
-    async def __anext__(self) -> Message:
+    async def _next(self) -> Any:
         """Raises ClientFailed; stops when the client is closed."""
         if self._mine is not None:
             mine, self._mine = self._mine, None
@@ -244,5 +260,28 @@ class Messages:
             self._mine = await self._delivery.offered()
         except ClientClosed:
             raise StopAsyncIteration from None
-        message: Message = self._mine.event
+        return self._mine.event
+
+
+class Messages(Reader):
+    """`async for message in …`."""
+
+    def __aiter__(self) -> "Messages":
+        return self
+
+    async def __anext__(self) -> Message:
+        """As `_next`."""
+        message: Message = await self._next()
         return message
+
+
+class Entries(Reader):
+    """`async for entry in …`: a Message, or the frame of any other entry."""
+
+    def __aiter__(self) -> "Entries":
+        return self
+
+    async def __anext__(self) -> Message | Frame:
+        """As `_next`."""
+        entry: Message | Frame = await self._next()
+        return entry

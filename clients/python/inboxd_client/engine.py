@@ -19,11 +19,14 @@ from inboxd_client.frames import Frame
 from inboxd_client.inbox import Entry, Inbox
 from inboxd_client.link import Changed, Link
 from inboxd_client.outbox import Limits, Outbox, OutboxItem
+from inboxd_client.reading import Reading
+from inboxd_client.reads import Reads
 from inboxd_client.sending import Sending, wall
 from inboxd_client.states import Failure, State, StateChange, Stats
 from inboxd_client.storage import Storage
 from inboxd_client.timing import Timing
 from inboxd_client.values import new_id
+from inboxd_client.watching import Watching
 
 log = logging.getLogger("inboxd_client")
 
@@ -59,6 +62,7 @@ class Engine:
         self._link, self._listeners = link, listeners
         self.news = News()  # of the state
         self._attempt = 0
+        self._welcomed = False  # this connection
         self._ack_timer: asyncio.TimerHandle | None = None
         self._questions: dict[str, asyncio.Future[Frame]] = {}
         self._refs = itertools.count(1)
@@ -69,6 +73,8 @@ class Engine:
         self.connector: Connector
         self.sending: Sending
         self.delivery: Delivery
+        self.reading: Reading
+        self.watching: Watching
 
     @classmethod
     async def open(cls, options: Options, link: Link, listeners: Listeners, stats: Stats) -> Self:
@@ -104,7 +110,11 @@ class Engine:
         self.connector = Connector(options.url, self._link, self, options.get_token, options.socket_options)
         outbox = Outbox(timing, items)
         self.sending = Sending(outbox, self.storage, self.connector.send, self.tell, self.stats, options.max_outbox)
-        self.delivery = Delivery(self.inbox, self.storage, self._listeners, timing, self.tell, self._entry_stored)
+        self.reading = Reading(Reads(values, self.inbox), self.storage, self._say)
+        self.watching = Watching(self._say)
+        self.delivery = Delivery(
+            self.inbox, self.storage, self._listeners, timing, self.tell, self._entry_stored, self.reading.statements
+        )
         self._keep_running()
         where: Frame = {"kind": "memory", "durable": False, "why": "no path was given"}
         if options.path is not None:
@@ -203,8 +213,22 @@ class Engine:
         self.stats.last_pending = int(frame.get("pending") or 0)
         limits = Limits.of(frame.get("limits") or {})
         self.connector.limit(limits.max_frame)
+        self._welcomed = True
         self.inbox.connected(number, int(frame.get("window") or 256))
         self.sending.connected(limits)
+        for part in (self.reading, self.watching):
+            part.connected()
+
+    def _say(self, frame: Frame) -> None:
+        """To the connection that has had its `welcome`; lost where there is none."""
+        if self._welcomed:
+            self.connector.send(frame)
+
+    def signal(self, frame: Frame) -> bool:
+        """Whether it went out: only while live."""
+        if self._link.state is State.LIVE:
+            self._say(frame)
+        return self._link.state is State.LIVE
 
     def received(self, frame: Frame) -> None:
         """Any frame of the current connection."""
@@ -241,6 +265,7 @@ class Engine:
 
     def disconnected(self) -> None:
         """The connection is gone."""
+        self._welcomed = False
         self._cancel_ack()
         self.inbox.disconnected()
         self.sending.disconnected()
@@ -259,6 +284,7 @@ class Engine:
             self.stats.repeats += 1
         else:
             self.stats.gaps += entry.frame["type"] == "gap"
+            self.reading.stored(entry)
             self.tell("handled", entry.frame)
         if self.inbox.must_ack:
             self._ack_now()

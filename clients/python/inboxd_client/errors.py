@@ -6,11 +6,12 @@ class InboxError(Exception):
 
 
 class SendError(InboxError):
-    """A message was not accepted. `id` is its id.
+    """A message, or a change of one, was not accepted. `id` is its id.
 
-    Codes of the service (`id_reused`, `inbox_full`, `invalid_field`, `refused` …), and of the client itself: `expired`
-    (its time was over before the first try), `too_large`, `invalid_field`, `outbox_full`, `discarded`, `closed` (the
-    client was closed; the item stays in the outbox and goes out the next time).
+    Codes of the service (`id_reused`, `inbox_full`, `refused`, `no_such_group`, `no_such_message` …), and of the client
+    itself: `expired` (its time was over before the first try), `too_large`, `invalid_field`, `forbidden` (a change of
+    somebody else's message), `outbox_full`, `discarded`, `closed` (the client was closed; the item stays in the outbox
+    and goes out the next time).
     """
 
     def __init__(self, code: str, message: str, id: str) -> None:
@@ -19,7 +20,8 @@ class SendError(InboxError):
 
 
 class Unreachable(InboxError):
-    """InboxSender gave up: whether the message is in is not known. The same `id` may be sent again.
+    """InboxSender gave up: whether the message is in is not known. The same `id` may be sent again. (After a question
+    it is empty: whether it was heard is not known, and it may be asked again.)
 
     `tries`: how often it was tried. `reason`: what came of the last one, for people.
     """
@@ -46,7 +48,10 @@ class ClientClosed(InboxError):
 
 
 class RequestError(InboxError):
-    """A question such as `history()` was not answered: `not_connected`, or the service's code."""
+    """A question was not answered: `not_connected` (`history`), `unreachable` (over HTTP), or the service's code.
+
+    Signals and watches that the service would not take raise it, too.
+    """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")

@@ -59,8 +59,9 @@ class Message:
 class Acceptance:
     """The message is in every recipient's inbox that has a `cursor`, as safe as `durability` says.
 
-    `recipients`: objects with `to`, and `cursor` or `error`. `ts`: Unix time in ms. `duplicate`: this id had been
-    accepted before. `frame`: all of the answer.
+    `recipients`: objects with `to`, and `cursor` or `error`; for a group none, but `group`, `seq` (the number in the
+    group), `members` (how many) and `refused` (of those, how many do not get it: their inbox is full). `ts`: Unix time
+    in ms. `duplicate`: this id had been accepted before. `frame`: all of the answer.
     """
 
     id: str
@@ -69,6 +70,10 @@ class Acceptance:
     durability: str
     recipients: list[Frame]
     frame: Frame = field(default_factory=dict, compare=False, repr=False)
+    group: str | None = None
+    seq: int | None = None
+    members: int | None = None
+    refused: int = 0
 
     @classmethod
     def of(cls, frame: Mapping[str, Any]) -> "Acceptance":
@@ -77,14 +82,20 @@ class Acceptance:
         return cls(
             content["id"], content["ts"], content.get("duplicate", False), content.get("durability", ""),
             content.get("recipients", []), content,
+            content.get("group"), content.get("seq"), content.get("members"), content.get("refused", 0),
         )  # fmt: skip
 
 
 def identity(frame: Frame) -> str | None:
-    """`type/who/id`; None for what has none, such as a gap. Repeats are known by this alone, never by position."""
+    """`type/who/id`; None for what has none, such as a gap. Repeats are known by this alone, never by position.
+
+    `who`: whose message, change or word it is; of a group's event, and of a mark in a group, the group.
+    """
     if frame.get("id") is None or frame["type"] == "gap":
         return None
-    return f"{frame['type']}/{frame.get('from') or frame.get('by') or ''}/{frame['id']}"
+    names = ("group",) if frame["type"] == "group" else ("from", "by", "group")
+    who = next((frame[name] for name in names if frame.get(name)), "")
+    return f"{frame['type']}/{who}/{frame['id']}"
 
 
 def lines(data: str | bytes) -> Iterator[Frame]:

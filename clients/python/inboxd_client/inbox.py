@@ -62,6 +62,12 @@ class Inbox:
         """It was handled before."""
         return entry.identity is not None and entry.identity in self._seen
 
+    def handled_after(self, one: str, other: str) -> bool:
+        """Of two identities, both of which must be known: the first one was handled later."""
+        if one not in self._seen or other not in self._seen:
+            return False
+        return next(name for name in reversed(self._seen) if name in (one, other)) == one
+
     def position_after(self, entry: Entry) -> str:
         """The cursor to be stored once it is handled: only `rewound` moves it back, a late repeat does not."""
         if self.cursor is None or entry.frame.get("reason") == "rewound":

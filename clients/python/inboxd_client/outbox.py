@@ -39,22 +39,38 @@ class ItemState(StrEnum):
     """First tried longer ago than the service remembers ids: sending it again might deliver it twice. Waits, too."""
 
 
+class ItemKind(StrEnum):
+    """What an item is; also the `type` of its frame."""
+
+    SEND = "send"
+    EDIT = "edit"
+    DELETE = "delete"
+    REACT = "react"
+
+
 @dataclass(frozen=True)
 class OutboxItem:
-    """One message to be sent. `body_text`: compact JSON. Times are Unix ms. `order` only grows.
+    """One message, or one change of a message, on its way. Times are Unix ms. `order` only grows.
 
-    `expires_in`: seconds from `created_at`. `tried_at`: of the first try. `error`: `code` and `message` of a failure.
+    `to` or `group`: to whom, as in the message that is changed. `body_text`: compact JSON. `expires_in`: seconds from
+    `created_at`. `tried_at`: of the first try. `error`: `code` and `message` of a failure. `target`: the id of the
+    message that is changed; `target_from`: who wrote it, None for oneself. `receipts`: they are wanted.
     """
 
     id: str
-    to: str | list[str]
+    to: str | list[str] | None
     body_text: str
-    expires_in: int | None
-    order: int
-    created_at: int
+    expires_in: int | None = None
+    order: int = 0
+    created_at: int = 0
     tried_at: int | None = None
     state: ItemState = ItemState.QUEUED
     error: dict[str, str] | None = None
+    kind: ItemKind = ItemKind.SEND
+    group: str | None = None
+    target: str | None = None
+    target_from: str | None = None
+    receipts: bool = True
 
     @property
     def body(self) -> Any:
@@ -62,8 +78,18 @@ class OutboxItem:
         return json.loads(self.body_text)
 
     def says_the_same(self, other: "OutboxItem") -> bool:
-        """The same message, whenever it was made."""
-        return (self.to, self.expires_in) == (other.to, other.expires_in) and self.body == other.body
+        """The same content, whenever it was made."""
+        return self.content() == other.content()
+
+    def content(self) -> Frame:
+        """The frame but for what is left of its life."""
+        frame: Frame = {"type": self.kind.value, "id": self.id}
+        frame |= {"to": self.to} if self.group is None else {"group": self.group}
+        more = {"target": self.target, "target_from": self.target_from, "expires_in": self.expires_in}
+        frame |= {name: value for name, value in more.items() if value is not None}
+        if not self.receipts:
+            frame["receipts"] = False
+        return frame if self.kind is ItemKind.DELETE else {**frame, "body": self.body}
 
     def remaining(self, now: int) -> int | None:
         """Seconds of its life, at least 1 once it was tried: its fate is then to be learned. None: no end."""
@@ -73,9 +99,8 @@ class OutboxItem:
         return max(left, 1) if self.tried_at is not None else left
 
     def frame(self, now: int) -> Frame:
-        """The `send` frame."""
-        frame = {"type": "send", "id": self.id, "to": self.to, "body": self.body}
-        left = self.remaining(now)
+        """As it goes out."""
+        frame, left = self.content(), self.remaining(now)
         return frame if left is None else {**frame, "expires_in": min(left, self.expires_in or left)}
 
 
@@ -158,12 +183,12 @@ class Outbox:
 
     # What the application does
 
-    def add(self, id: str, to: str | list[str], body_text: str, expires_in: int | None, now: int) -> OutboxItem:
+    def add(self, draft: OutboxItem, now: int) -> OutboxItem:
         """A new item, which goes out once `stored` was said of it."""
-        item = OutboxItem(id, to, body_text, expires_in, self._next_order, now)
+        item = replace(draft, order=self._next_order, created_at=now)
         self._next_order += 1
-        self._items[id] = item
-        self._unstored.add(id)
+        self._items[item.id] = item
+        self._unstored.add(item.id)
         return item
 
     def stored(self, id: str) -> None:
@@ -216,7 +241,7 @@ class Outbox:
         return self._items.pop(id, None)
 
     def refused(self, error: Frame, now: float) -> tuple[OutboxItem | None, bool]:
-        """An `error` with the `id` of a send. The item if it failed for good; and whether `skip` is to be sent."""
+        """An `error` with the `id` of an item. The item if it failed for good; and whether `skip` is to be sent."""
         id, code = error["id"], error.get("code", "internal")
         self._on_their_way.discard(id)
         item = self._items.get(id)

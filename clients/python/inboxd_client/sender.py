@@ -2,17 +2,21 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import httpx2
 
+from inboxd_client import requests
 from inboxd_client.errors import SendError, Unreachable
 from inboxd_client.frames import Acceptance
+from inboxd_client.outbox import ItemKind
+from inboxd_client.requests import Request
+from inboxd_client.shapes import Fate, Group, Mark, Presence
 from inboxd_client.timing import Timing
-from inboxd_client.values import body_text, check_message, compact, new_id
+from inboxd_client.values import body_text, check_id, check_life, check_to, compact, new_id
 
 MOST_IN_A_BATCH = 1000
 MOST_BYTES_OF_A_BATCH = 4 * 2**20
@@ -27,24 +31,42 @@ LEAST_TIMEOUT = 0.1
 
 @dataclass(frozen=True)
 class Outgoing:
-    """One message of a batch. `id`: None for one that is made. `sender`: only with `send:any`."""
+    """One message of a batch, to users (`to`) or to a `group`; or a change of one. `sender`: only with `send:any`.
 
-    to: str | Sequence[str]
+    `id`: None for one that is made. `kind` other than `send`: a change of the message `target` of the same sender
+    (a `react` may be to that of another: `target_from`), for the same `to` or `group`.
+    """
+
+    to: str | Sequence[str] | None
     body: Any
     id: str | None = None
     expires_in: int | None = None
     sender: str | None = None
+    group: str | None = None
+    receipts: bool = True
+    kind: ItemKind = ItemKind.SEND
+    target: str | None = None
+    target_from: str | None = None
 
     def content(self, default_sender: str | None) -> dict[str, Any]:
         """As it goes out, under an id from here on. Raises SendError `invalid_field`."""
         id = new_id() if self.id is None else self.id
-        check_message(id, self.to, self.expires_in)
+        check_id(id)
+        check_to(self.to, self.group, id)
+        check_life(self.expires_in, id)
         body_text(self.body, id)
-        to = self.to if isinstance(self.to, str) else list(self.to)
-        more = {"from": self.sender or default_sender, "expires_in": self.expires_in}
-        return {"id": id, "to": to, "body": self.body} | {
-            key: value for key, value in more.items() if value is not None
+        more = {
+            "to": self.to if self.to is None or isinstance(self.to, str) else list(self.to),
+            "group": self.group,
+            "type": None if self.kind is ItemKind.SEND else self.kind.value,
+            "target": self.target,
+            "target_from": self.target_from,
+            "from": self.sender or default_sender,
+            "expires_in": self.expires_in,
+            "receipts": None if self.receipts else False,
         }
+        body = {} if self.kind is ItemKind.DELETE else {"body": self.body}
+        return {"id": id, **body} | {name: value for name, value in more.items() if value is not None}
 
 
 class InboxSender:
@@ -91,14 +113,59 @@ class InboxSender:
         id: str | None = None,
         *,
         expires_in: int | None = None,
+        receipts: bool = True,
         sender: str | None = None,
         deadline: float | None = None,
     ) -> Acceptance:
         """Until it is accepted. Raises SendError (refused for good), Unreachable (not known; same `id` is safe)."""
-        message = Outgoing(to, body, id, expires_in, sender).content(self._sender)
-        tries = Tries(self._timing, self._deadline if deadline is None else deadline)
+        return self.send_one(Outgoing(to, body, id, expires_in, sender, receipts=receipts), deadline=deadline)
+
+    def send_to_group(
+        self,
+        group: str,
+        body: Any,
+        id: str | None = None,
+        *,
+        expires_in: int | None = None,
+        receipts: bool = True,
+        sender: str | None = None,
+        deadline: float | None = None,
+    ) -> Acceptance:
+        """As `send`, to a group that the sender is a member of."""
+        one = Outgoing(None, body, id, expires_in, sender, group, receipts)
+        return self.send_one(one, deadline=deadline)
+
+    def edit(
+        self,
+        target: str,
+        body: Any,
+        *,
+        to: str | Sequence[str] | None = None,
+        group: str | None = None,
+        id: str | None = None,
+        sender: str | None = None,
+    ) -> Acceptance:
+        """Another body for the message `target` of the same sender to the same recipients, or group. As `send`."""
+        return self.send_one(Outgoing(to, body, id, sender=sender, group=group, kind=ItemKind.EDIT, target=target))
+
+    def delete(
+        self,
+        target: str,
+        *,
+        to: str | Sequence[str] | None = None,
+        group: str | None = None,
+        id: str | None = None,
+        sender: str | None = None,
+    ) -> Acceptance:
+        """Erases the message `target` of the same sender in these inboxes, or the group's. As `send`."""
+        return self.send_one(Outgoing(to, None, id, sender=sender, group=group, kind=ItemKind.DELETE, target=target))
+
+    def send_one(self, one: Outgoing, *, deadline: float | None = None) -> Acceptance:
+        """As `send`."""
+        message = one.content(self._sender)
+        tries = self._tries(deadline)
         while True:
-            answer = self._post("/v1/messages", message, tries)
+            answer = self._try(Request("POST", "/v1/messages", content=message), tries)
             if answer is not None:
                 return accepted_or_raise(answer, message["id"])
             tries.pause(message["id"])
@@ -118,7 +185,7 @@ class InboxSender:
                 waiting.append((place, message.content(self._sender)))
             except SendError as fault:
                 results[place] = fault
-        tries = Tries(self._timing, self._deadline if deadline is None else deadline)
+        tries = self._tries(deadline)
         while waiting:
             batch = first_of(waiting)
             answered = self._send_some([message for _, message in batch], tries)
@@ -133,7 +200,7 @@ class InboxSender:
 
     def _send_some(self, batch: list[dict[str, Any]], tries: "Tries") -> dict[int, Acceptance | SendError]:
         """The results that are known, by their place in `batch`."""
-        answer = self._post("/v1/messages/batch", {"messages": batch}, tries)
+        answer = self._try(Request("POST", "/v1/messages/batch", content={"messages": batch}), tries)
         if answer is None:
             return {}
         if answer.status_code != 200:
@@ -149,13 +216,66 @@ class InboxSender:
                 found[place] = problem(result, batch[place]["id"])
         return found
 
-    def _post(self, path: str, content: Mapping[str, Any], tries: "Tries") -> httpx2.Response | None:
+    # Groups, and what became of a message. All raise RequestError (as the service says), Unreachable.
+
+    def fate(self, id: str, *, sender: str | None = None, to: str | None = None) -> Fate:
+        """What has become of a message. `sender`: None for the sender of this object. `to`: one of its recipients."""
+        found: Fate = self._ask(requests.fate(id, sender or self._sender, to))
+        return found
+
+    def group(self, group: str) -> Group:
+        """Its members and owner."""
+        found: Group = self._ask(requests.group(group))
+        return found
+
+    def put_group(self, group: str, members: Iterable[str], name: str | None = None) -> None:
+        """Creates it; or replaces name and members."""
+        self._ask(requests.put_group(group, members, name))
+
+    def delete_group(self, group: str) -> None:
+        """For good."""
+        self._ask(requests.delete_group(group))
+
+    def add_member(self, group: str, user: str) -> None:
+        """Who is one already stays one."""
+        self._ask(requests.add_member(group, user))
+
+    def remove_member(self, group: str, user: str) -> None:
+        """Nothing comes to that user any more."""
+        self._ask(requests.remove_member(group, user))
+
+    def marks(self, group: str) -> list[Mark]:
+        """How far each member has it, and has read it."""
+        found: list[Mark] = self._ask(requests.marks(group))["marks"]
+        return found
+
+    def presence(self, users: Iterable[str]) -> list[Presence]:
+        """Of up to 200 users, now."""
+        found: list[Presence] = self._ask(requests.presence(users))["presence"]
+        return found
+
+    def _ask(self, request: Request) -> Any:
+        """Asking again does no harm: each says how it is to be, not what to do."""
+        tries = self._tries(None)
+        while True:
+            answer = self._try(request, tries)
+            if answer is not None:
+                return requests.answer_of(answer)
+            tries.pause("")
+
+    # Tries
+
+    def _tries(self, deadline: float | None) -> "Tries":
+        return Tries(self._timing, self._deadline if deadline is None else deadline)
+
+    def _try(self, request: Request, tries: "Tries") -> httpx2.Response | None:
         """The answer; None where it is worth another try."""
         tries.count += 1
         try:
-            answer = self._http.post(
-                path, content=compact(content).encode(), headers=self._headers(),
-                timeout=max(min(self._timeout, tries.left()), LEAST_TIMEOUT),
+            answer = self._http.request(
+                request.method, request.path, params=list(request.query),
+                content=None if request.content is None else compact(request.content).encode(),
+                headers=self._headers(request), timeout=max(min(self._timeout, tries.left()), LEAST_TIMEOUT),
             )  # fmt: skip
         except httpx2.TransportError as fault:
             tries.note(str(fault) or type(fault).__name__)
@@ -167,8 +287,8 @@ class InboxSender:
         tries.note(f"HTTP {answer.status_code} {error_of(answer, '').code}", wait)
         return None
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"Content-Type": "application/json"}
+    def _headers(self, request: Request) -> dict[str, str]:
+        headers = {} if request.content is None else {"Content-Type": "application/json"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token if isinstance(self._token, str) else self._token()}"
         elif self._user is not None:
@@ -240,11 +360,7 @@ def accepted_or_raise(answer: httpx2.Response, id: str) -> Acceptance:
 
 def error_of(answer: httpx2.Response, id: str) -> SendError:
     """Of any answer that is none of ours, too."""
-    try:
-        content = answer.json()
-    except ValueError:
-        content = None
-    return problem(content if isinstance(content, dict) else {"code": f"http_{answer.status_code}"}, id)
+    return problem(requests.problem_of(answer), id)
 
 
 def problem(content: Mapping[str, Any], id: str) -> SendError:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from inboxd_client.database import Statement, delete_item, put_item, tried_item
@@ -13,7 +13,6 @@ from inboxd_client.frames import Acceptance, Frame
 from inboxd_client.outbox import ItemState, Limits, Outbox, OutboxItem, Turn
 from inboxd_client.states import Stats
 from inboxd_client.storage import Storage, Transaction
-from inboxd_client.values import body_text, check_message, new_id
 
 log = logging.getLogger("inboxd_client")
 
@@ -44,29 +43,24 @@ class Sending:
 
     # What the application does
 
-    def submit(self, to: str | Sequence[str], body: Any, id: str | None, expires_in: int | None) -> tuple[str, bool]:
-        """The id, and whether it is a new item, which is to be stored. Raises SendError."""
-        id = new_id() if id is None else id
-        check_message(id, to, expires_in)
-        text = body_text(body, id)
-        recipients = to if isinstance(to, str) else list(to)
+    def submit(self, draft: OutboxItem) -> bool:
+        """Whether it is a new item, which is to be stored. Raises SendError."""
         if self.is_closed:
-            raise SendError("closed", "the client is closed", id)
-        known = self.outbox.get(id)
-        if known is not None or self.outbox.is_leaving(id):
-            same = OutboxItem(id, recipients, text, expires_in, 0, 0)
-            if known is None or not known.says_the_same(same):
-                raise SendError("id_reused", "this id is another message's", id)
-            return id, False
+            raise SendError("closed", "the client is closed", draft.id)
+        known = self.outbox.get(draft.id)
+        if known is not None or self.outbox.is_leaving(draft.id):
+            if known is None or not known.says_the_same(draft):
+                raise SendError("id_reused", "this id is another item's", draft.id)
+            return False
         if len(self.outbox) >= self._most:
-            raise SendError("outbox_full", f"{self._most:,} messages wait already", id)
-        self.outbox.add(id, recipients, text, expires_in, wall())
-        return id, True
+            raise SendError("outbox_full", f"{self._most:,} items wait already", draft.id)
+        self.outbox.add(draft, wall())
+        return True
 
-    async def send(self, to: str | Sequence[str], body: Any, id: str | None, expires_in: int | None) -> Acceptance:
-        """Raises SendError, StorageError."""
+    async def send(self, draft: OutboxItem) -> Acceptance:
+        """Stores it and waits for its end. Raises SendError, StorageError."""
         self._storage.refuse_within()
-        id, is_new = self.submit(to, body, id, expires_in)
+        id, is_new = draft.id, self.submit(draft)
         answer: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
         known = self.outbox.get(id)
         assert known is not None
@@ -88,11 +82,9 @@ class Sending:
             if not waiters:
                 del self._waiters[id]
 
-    async def send_within(
-        self, transaction: Transaction, to: str | Sequence[str], body: Any, id: str | None, expires_in: int | None
-    ) -> str:
+    async def send_within(self, transaction: Transaction, draft: OutboxItem) -> str:
         """As part of a transaction: it goes out once that is on disk, and is forgotten if it never is."""
-        id, is_new = self.submit(to, body, id, expires_in)
+        id, is_new = draft.id, self.submit(draft)
         item = self.outbox.get(id)
         if is_new and item is not None:
             transaction.add([put_item(item)])
@@ -181,7 +173,7 @@ class Sending:
         self.outbox.disconnected()
 
     def accepted(self, frame: Frame) -> None:
-        """The answer to a send."""
+        """The answer to an item."""
         id = str(frame["id"])
         item = self.outbox.accepted(id)
         if item is not None:
@@ -195,7 +187,7 @@ class Sending:
         self._news.wake()
 
     def refused(self, frame: Frame, now: float) -> None:
-        """An `error` with the id of a send."""
+        """An `error` with the id of an item."""
         failed, skip = self.outbox.refused(frame, now)
         if skip:
             self._send({"type": "skip", "id": frame["id"]})

@@ -17,6 +17,8 @@ MOST_RECIPIENTS = 100
 MOST_DEPTH = 64
 MOST_SECONDS = 2_592_000
 """Of `expires_in`: 30 days."""
+SMALL_BODY = 1024
+"""Bytes of a reaction's or a signal's body."""
 
 
 def new_id() -> str:
@@ -31,13 +33,30 @@ def compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def check_message(id: str, to: str | Sequence[str], expires_in: int | None) -> None:
+def check_id(id: str) -> None:
     """Raises SendError `invalid_field`."""
     if not MESSAGE_ID.fullmatch(id):
         raise SendError("invalid_field", "id: 1 to 64 characters of A-Z a-z 0-9 . _ - @ : +", id)
-    names = [to] if isinstance(to, str) else list(to)
-    if not 1 <= len(names) <= MOST_RECIPIENTS or len(set(names)) < len(names) or not all(map(NAME.fullmatch, names)):
+
+
+def check_to(to: str | Sequence[str] | None, group: str | None, id: str) -> None:
+    """Exactly one of the two. Raises SendError `invalid_field`."""
+    if (to is None) == (group is None):
+        raise SendError("invalid_field", "exactly one of to and group", id)
+    names = [group] if to is None else [to] if isinstance(to, str) else list(to)
+    if group is not None and not NAME.fullmatch(group):
+        raise SendError("invalid_field", "group: 1 to 128 characters of A-Z a-z 0-9 . _ - @ : +", id)
+    if not 1 <= len(names) <= MOST_RECIPIENTS or len(set(names)) < len(names) or not all(map(is_name, names)):
         raise SendError("invalid_field", "to: a user, or a list of 1 to 100 different users", id)
+
+
+def is_name(value: object) -> bool:
+    """Of a user, a device or a group."""
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def check_life(expires_in: int | None, id: str) -> None:
+    """Raises SendError `invalid_field`."""
     if expires_in is not None and (isinstance(expires_in, bool) or not 1 <= expires_in <= MOST_SECONDS):
         raise SendError("invalid_field", f"expires_in: whole seconds, 1 to {MOST_SECONDS:,}", id)
 

@@ -40,7 +40,7 @@ async def test_a_loop_that_is_left_begins_again_with_its_last_message_unless_tha
             await bob.handled(message)
             break
         await acked(server, 2)
-        with pytest.raises(ValueError, match="not the message in hand"):
+        with pytest.raises(ValueError, match="not the entry in hand"):
             await bob.handled(message)
 
 
@@ -155,7 +155,7 @@ async def test_the_applications_writes_the_cursor_and_an_answer_are_one(
             except KeyError:
                 assert (bob.cursor, bob.outbox()) == (None, [])
         await acked(server, 1)
-        with pytest.raises(ValueError, match="not the message in hand"):
+        with pytest.raises(ValueError, match="not the entry in hand"):
             await bob.handled(message)
         await server.until(lambda: server.frames("<", "send"), "the answer")
     with sqlite3.connect(tmp_path / "bob.sqlite3") as db_file:

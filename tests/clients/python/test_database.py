@@ -11,9 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from inboxd_client.database import Database, Statement, delete_item, handled, put_item, set_meta, tried_item
+from inboxd_client.database import (
+    Database,
+    Statement,
+    change_meta,
+    delete_item,
+    handled,
+    put_item,
+    set_meta,
+    tried_item,
+)
 from inboxd_client.errors import StorageError
-from inboxd_client.outbox import ItemState, OutboxItem
+from inboxd_client.outbox import ItemKind, ItemState, OutboxItem
 from inboxd_client.storage import Storage
 
 ITEM = OutboxItem("a", ["bob", "carol"], '{"t":"é"}', 5, 3, 1000)
@@ -69,7 +78,7 @@ def test_a_second_client_is_told_that_the_file_is_in_use(path: Path) -> None:
             Database(path)
         assert caught.value.code == "locked"
     with sqlite3.connect(path) as reader:  # others may read
-        assert reader.execute("SELECT value FROM inboxd_meta WHERE name = 'schema'").fetchone() == ("1",)
+        assert reader.execute("SELECT value FROM inboxd_meta WHERE name = 'schema'").fetchone() == ("2",)
     reader.close()
     database.close()
     Database(path).close()
@@ -135,12 +144,48 @@ def test_a_read_only_file_is_told(path: Path) -> None:
 
 def test_a_newer_schema_is_not_touched(path: Path) -> None:
     database = Database(path)
-    database.write([set_meta("schema", "2")])
+    database.write([set_meta("schema", "3")])
     database.close()
     for _ in range(2):
         with pytest.raises(StorageError) as caught:
             Database(path)
         assert caught.value.code == "newer"
+
+
+def test_a_file_of_the_first_schema_is_taken_over(path: Path) -> None:
+    Database(path).close()
+    old = sqlite3.connect(path)
+    old.execute("ALTER TABLE inboxd_outbox DROP COLUMN more")
+    old.execute("UPDATE inboxd_meta SET value = '1' WHERE name = 'schema'")
+    old.execute("INSERT INTO inboxd_outbox VALUES ('a', 1, '\"bob\"', '1', NULL, 5, NULL, 'queued', NULL)")
+    old.commit()
+    old.close()
+    for _ in range(2):
+        database = Database(path)
+        assert database.load()[2] == [OutboxItem("a", "bob", "1", None, 1, 5)]
+        database.close()
+
+
+CHANGES = (
+    OutboxItem("b", None, "1", order=2, group="team", receipts=False),
+    OutboxItem("c", "bob", "2", order=3, kind=ItemKind.REACT, target="m", target_from="bob"),
+    OutboxItem("d", None, "null", order=4, group="team", kind=ItemKind.DELETE, target="m"),
+)
+
+
+def test_groups_and_changes_are_kept_with_all_their_fields(path: Path) -> None:
+    database = Database(path)
+    database.write([put_item(item) for item in CHANGES])
+    assert database.load()[2] == list(CHANGES)
+    database.close()
+
+
+def test_a_value_that_has_changed_meanwhile_stays(path: Path) -> None:
+    database = Database(path)
+    for name, before, after in (("a", None, "1"), ("a", None, "2"), ("a", "1", "3"), ("a", "1", "4")):
+        database.write([change_meta(name, before, after)])
+    assert database.meta("a") == "3"
+    database.close()
 
 
 # The thread around it

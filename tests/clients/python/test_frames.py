@@ -33,6 +33,9 @@ def test_an_identity_is_kind_and_who_and_id() -> None:
     assert identity(MESSAGE) == "message/alice/m-1"
     assert identity({"type": "receipt", "by": "bob", "id": "r"}) == "receipt/bob/r"
     assert identity({"type": "read", "id": "r"}) == "read//r"
+    assert identity({"type": "read", "group": "team", "id": "r"}) == "read/team/r"
+    assert identity({"type": "group", "group": "team", "by": "bob", "id": "team:1"}) == "group/team/team:1"
+    assert identity({"type": "edit", "from": "alice", "group": "team", "id": "e"}) == "edit/alice/e"
     assert identity({"type": "gap", "id": "g"}) is None
     assert identity({"type": "deleted", "from": "alice"}) is None
 
@@ -41,4 +44,5 @@ def test_a_message_and_an_acceptance_keep_all_that_came() -> None:
     message = Message.of({**MESSAGE, "replay": True, "later": 1})
     assert (message.sender, message.body, message.replay, message.frame["later"]) == ("alice", None, True, 1)
     acceptance = Acceptance.of({"type": "accepted", "id": "m-1", "ts": 1, "durability": "fsynced", "group": "g"})
-    assert (acceptance.duplicate, acceptance.recipients, acceptance.frame["group"]) == (False, [], "g")
+    assert (acceptance.duplicate, acceptance.recipients, acceptance.group) == (False, [], "g")
+    assert (acceptance.members, acceptance.refused) == (None, 0)

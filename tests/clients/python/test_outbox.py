@@ -18,7 +18,7 @@ def outbox(*items: OutboxItem, limits: Limits | None = None) -> Outbox:
 
 def put(box: Outbox, *ids: str, expires_in: int | None = None, body: str = "1", at: int = 0) -> None:
     for id in ids:
-        box.add(id, "bob", body, expires_in, at)
+        box.add(OutboxItem(id, "bob", body, expires_in), at)
         box.stored(id)
 
 
@@ -38,7 +38,7 @@ def state(box: Outbox, id: str) -> ItemState:
 
 def test_nothing_leaves_before_welcome_nor_before_it_is_stored() -> None:
     box = Outbox(Timing())
-    box.add("a", "bob", "1", None, 0)
+    box.add(OutboxItem("a", "bob", "1"), 0)
     assert out(box) == []
     box.connected(Limits())
     assert out(box) == []
@@ -49,7 +49,7 @@ def test_nothing_leaves_before_welcome_nor_before_it_is_stored() -> None:
 
 def test_nothing_overtakes_an_item_that_is_being_stored() -> None:
     box = outbox()
-    box.add("a", "bob", "1", None, 0)
+    box.add(OutboxItem("a", "bob", "1"), 0)
     put(box, "b")
     assert out(box) == []
     box.stored("a")

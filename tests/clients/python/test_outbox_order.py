@@ -55,7 +55,7 @@ class Sending(RuleBasedStateMachine):
     def submit(self, count: int, stored: bool) -> None:
         for _ in range(count):
             self.count += 1
-            self.storing.append(self.box.add(f"m-{self.count}", "bob", "1", None, 0).id)
+            self.storing.append(self.box.add(OutboxItem(f"m-{self.count}", "bob", "1"), 0).id)
         if stored:
             self.reach_the_disk()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from inboxd_client.errors import SendError
 from inboxd_client.tokens import expiry, renew_in
-from inboxd_client.values import body_text, check_message, new_id
+from inboxd_client.values import body_text, new_id
 
 from tests.support.issuer import Issuer
 
@@ -35,25 +35,6 @@ def test_a_body_that_the_service_takes_is_taken(body: Any) -> None:
 def test_a_body_that_the_service_would_refuse_is_refused(body: Any) -> None:
     with pytest.raises(SendError, match="invalid_field"):
         body_text(body, "m-1")
-
-
-WRONG: tuple[tuple[str, Any, Any], ...] = (
-    ("", "bob", 1),
-    ("x" * 65, "bob", 1),
-    ("a b", "bob", 1),
-    ("a", [], 1),
-    ("a", ["b"] * 2, 1),
-    ("a", "b/c", None),
-    ("a", "bob", 0),
-    ("a", "bob", 2_592_001),
-    ("a", "bob", True),
-)
-
-
-@pytest.mark.parametrize("message", WRONG, ids=str)
-def test_ids_names_and_times_follow_the_rules(message: tuple[str, Any, Any]) -> None:
-    with pytest.raises(SendError, match="invalid_field"):
-        check_message(*message)
 
 
 def test_a_token_is_renewed_after_four_fifths_of_its_remaining_life() -> None:

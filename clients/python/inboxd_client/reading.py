@@ -1,0 +1,55 @@
+"""What is read, on disk before it is said; and said again on every connection until the service has it."""
+
+from collections.abc import Callable
+
+from inboxd_client.database import Statement, change_meta, set_meta
+from inboxd_client.frames import Frame
+from inboxd_client.inbox import Entry
+from inboxd_client.reads import Read, Reads
+from inboxd_client.storage import Storage, Transaction
+
+
+class Reading:
+    """`say(frame)`: to the connection that has had its `welcome`; lost where there is none."""
+
+    def __init__(self, reads: Reads, storage: Storage, say: Callable[[Frame], None]) -> None:
+        self._reads, self._storage, self._say = reads, storage, say
+
+    async def read(self, frame: Frame, me: str | None) -> None:
+        """On disk when this returns. Raises ValueError, StorageError."""
+        self._storage.refuse_within()
+        read = self._reads.of_message(frame, me)
+        if read is not None:
+            self._reads.put(read)
+            await self._storage.write([set_meta(read.name, read.value)])
+            self._say(read.frame)
+
+    def read_within(self, transaction: Transaction, frame: Frame, me: str | None) -> None:
+        """As part of a transaction. Raises ValueError."""
+        read = self._reads.of_message(frame, me)
+        if read is not None:
+            transaction.add([set_meta(read.name, read.value)])
+            transaction.on_commit(lambda: self._kept(read))
+
+    def _kept(self, read: Read) -> None:
+        self._reads.put(read)
+        self._say(read.frame)
+
+    def connected(self) -> None:
+        """`welcome` came."""
+        for read in self._reads.to_say():
+            self._say(read.frame)
+
+    def statements(self, entry: Entry) -> list[Statement]:
+        """To be stored with the entry's being handled: it comes no second time."""
+        change = self._reads.of_entry(entry.frame) if entry.frame["type"] == "read" else None
+        if change is None:
+            return []
+        before, after = change
+        return [change_meta(after.name, None if before is None else before.value, after.value)]
+
+    def stored(self, entry: Entry) -> None:
+        """The entry is handled, and that is on disk."""
+        change = self._reads.of_entry(entry.frame) if entry.frame["type"] == "read" else None
+        if change is not None:
+            self._reads.put(change[1])
