@@ -9,9 +9,10 @@ from scripts.lab.redis_server import RedisServer
 from scripts.lab.service import Service
 from scripts.lab.timing import eventually_async
 from tests.support.api import Api, problem
+from tests.support.arrivals import Frame
 from tests.support.cursors import Cursor
 from tests.support.device import Device
-from tests.support.wire import Frame, Wire
+from tests.support.wire import Wire
 
 
 @pytest.fixture(scope="module")

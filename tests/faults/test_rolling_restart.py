@@ -14,10 +14,10 @@ from websockets.exceptions import WebSocketException
 from scripts.lab import processes
 from scripts.lab.service import Service
 from scripts.lab.timing import POLL, UNIT, eventually, eventually_async
+from tests.support.arrivals import EndedError
 from tests.support.device import Device, RefusedError
 from tests.support.history import History
 from tests.support.traffic import Reader, Sender, running
-from tests.support.wire import EndedError
 
 DEVICES = 40
 PATIENCE_BEYOND_JITTER = 2 * UNIT

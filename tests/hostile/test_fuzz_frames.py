@@ -14,8 +14,9 @@ from tests.hostile.conftest import Figure
 from tests.hostile.page import CODES, Line
 from tests.hostile.raw import watched
 from tests.support.api import LEAKS, Api
+from tests.support.arrivals import Frame
 from tests.support.device import Device
-from tests.support.wire import Frame, Wire
+from tests.support.wire import Wire
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of a failure
 

@@ -4,21 +4,20 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx2
 
 from scripts.lab.timing import PATIENCE
+from tests.support.arrivals import Arrivals, Frame
 from tests.support.event_text import Event, EventText
-from tests.support.rules import Frame, Rules
+from tests.support.rules import Rules
 
-T = TypeVar("T")
 ENTRIES = {"message", "gap"}
 
 
-class EventStream:
+class EventStream(Arrivals):
     """Use as an async context manager; `stream` is the parameter of that name. Acks go to `base`, or elsewhere.
 
     `status` other than 200: `answer` has the whole response. `wire_ended`: cut rather than ended.
@@ -36,6 +35,7 @@ class EventStream:
         token: str | None = None,
         receive_buffer: int | None = None,
     ) -> None:
+        super().__init__()
         self.base, self.user, self.device = base, user, device
         asked: dict[str, Any] = {"device": device, "window": window, "stream": stream}
         self._query = {name: value for name, value in asked.items() if value is not None}
@@ -50,10 +50,7 @@ class EventStream:
         self.rules = Rules(user or "", device, last_event_id or None, window)
         self.text = EventText()
         self.events: list[Event] = []
-        self.frames: list[Frame] = []
-        self.fault: BaseException | None = None
         self.wire_ended = False
-        self._changed = asyncio.Event()
         self._reading = asyncio.Event()
         self._reading.set()
         self._reader: asyncio.Task[None] | None = None
@@ -93,7 +90,7 @@ class EventStream:
             async for data in self.answer.aiter_raw():
                 for event in self.text.feed(data):
                     self._take(event)
-                self._changed.set()
+                self.changed.set()
                 await self._reading.wait()
             self.text.end()
         except httpx2.TransportError:
@@ -101,7 +98,7 @@ class EventStream:
         except AssertionError as broken:
             self.fault = broken
         finally:
-            self._changed.set()
+            self.changed.set()
 
     def _take(self, event: Event) -> None:
         frame: Frame = json.loads(event.data)
@@ -123,30 +120,9 @@ class EventStream:
     def entries(self) -> list[Frame]:
         return self.of(*ENTRIES)
 
-    def of(self, *kinds: str) -> list[Frame]:
-        return [frame for frame in self.frames if frame["type"] in kinds]
-
     @property
     def is_open(self) -> bool:
         return self._reader is not None and not self._reader.done()
-
-    async def until(self, probe: Callable[[], T | None], what: str) -> T:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while True:
-                    self._changed.clear()
-                    if self.fault is not None:
-                        raise self.fault
-                    found = probe()
-                    if found is not None and found is not False:
-                        return found
-                    assert self.is_open, f"over before {what}: {self._tail()}"
-                    await self._changed.wait()
-        except TimeoutError:
-            raise AssertionError(f"did not come within {PATIENCE:.0f} s: {what}: {self._tail()}") from None
-
-    def _tail(self) -> str:
-        return " | ".join(json.dumps(frame)[:200] for frame in self.frames[-3:]) or "nothing came"
 
     async def next(self, kind: str) -> Frame:
         """The first frame of a type."""

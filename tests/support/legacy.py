@@ -4,7 +4,8 @@ import json
 from types import TracebackType
 from typing import Any, Self
 
-from tests.support.wire import Frame, Wire
+from tests.support.arrivals import Frame
+from tests.support.wire import Wire
 
 PATH = "/api/chat/connect_chat"
 

@@ -12,9 +12,9 @@ from websockets.exceptions import WebSocketException
 
 from scripts.lab.timing import PATIENCE, POLL
 from tests.support.api import Api
+from tests.support.arrivals import EndedError
 from tests.support.device import Device, RefusedError
 from tests.support.history import Frame, History
-from tests.support.wire import EndedError
 
 COME_BACK = (EndedError, OSError, RefusedError, WebSocketException, TimeoutError)
 """What the end of a connection looks like to a client; it tries again."""

@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -15,17 +15,12 @@ from websockets.frames import Opcode
 from websockets.typing import Origin, Subprotocol
 
 from scripts.lab.timing import PATIENCE
+from tests.support.arrivals import Arrivals, Frame
 
-Frame = dict[str, Any]
-T = TypeVar("T")
 Judge = Callable[[Frame, int], None]
 
 
-class EndedError(AssertionError):
-    """The connection ended before what was waited for."""
-
-
-class Wire:
+class Wire(Arrivals):
     """Frames are JSON objects, one per line of a WebSocket frame. `judge` is called with each and its size.
 
     What `judge` raises ends the connection and is raised by whatever waits on it, and by `close`.
@@ -34,15 +29,13 @@ class Wire:
     unfinished: ClassVar[set["Wire"]] = set()  # what a failing test has left open; a fixture drops them
 
     def __init__(self, connection: ClientConnection, judge: Judge | None = None) -> None:
+        super().__init__()
         self.connection = connection
-        self.frames: list[Frame] = []
         self.bundles: list[int] = []  # objects in each WebSocket frame
         self.pings = 0  # WebSocket pings that came
         self._answers_pings = True
-        self.fault: BaseException | None = None
         self._judge = judge
         self._unclaimed: dict[str, list[Frame]] = {}  # by type: what `next` has not handed out
-        self._changed = asyncio.Event()
         self.unfinished.add(self)
         self._watch_pings()
         self._reader = asyncio.create_task(self._read())
@@ -94,7 +87,7 @@ class Wire:
         def watching(frame: WebSocketFrame) -> None:
             if frame.opcode is Opcode.PONG:
                 self.pings += 1
-                self._changed.set()
+                self.changed.set()
                 if not self._answers_pings:
                     return
             send_frame(frame)
@@ -111,14 +104,14 @@ class Wire:
         try:
             async for data in self.connection:
                 self._take(data)
-                self._changed.set()
+                self.changed.set()
         except ConnectionClosed:
             pass
         except AssertionError as broken:
             self.fault = broken
             self.connection.transport.abort()
         finally:
-            self._changed.set()
+            self.changed.set()
 
     def _take(self, data: str | bytes) -> None:
         assert isinstance(data, str), f"a binary frame from the service: {data[:100]!r}"
@@ -139,26 +132,6 @@ class Wire:
     def is_open(self) -> bool:
         return not self._reader.done()
 
-    async def until(self, probe: Callable[[], T | None], what: str) -> T:
-        """Waits until `probe` finds something in what has come. Fails when the connection ends before."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while True:
-                    self._changed.clear()
-                    if self.fault is not None:
-                        raise self.fault
-                    found = probe()
-                    if found is not None and found is not False:
-                        return found
-                    if not self.is_open:
-                        raise EndedError(f"closed ({self.described_end}) before {what}: {self._tail()}")
-                    await self._changed.wait()
-        except TimeoutError:
-            raise AssertionError(f"did not come within {PATIENCE:.0f} s: {what}: {self._tail()}") from None
-
-    def _tail(self) -> str:
-        return " | ".join(json.dumps(frame)[:200] for frame in self.frames[-5:]) or "nothing came"
-
     async def next(self, kind: str, **wanted: Any) -> Frame:
         """The first frame of this type and with these fields that `next` has not handed out yet."""
         return await self.until(lambda: self.claim(kind, **wanted), f"{kind} {wanted or ''}")
@@ -170,10 +143,6 @@ class Wire:
             if all(frame.get(name, ...) == value for name, value in wanted.items()):
                 return waiting.pop(place)
         return None
-
-    def of(self, *kinds: str) -> list[Frame]:
-        """All frames of these types that have come."""
-        return [frame for frame in self.frames if frame.get("type") in kinds]
 
     # The other direction
 
