@@ -1,10 +1,11 @@
 """Pages: what was read of an inbox, whether it can be believed, and what a device is told of its holes. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from service.core.cursor import Cursor
+from service.core.cursor import START, Cursor
 from service.core.entries import Entry, Missing
+from service.core.erased import Deleted, merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,35 @@ class Page:
     stored: Cursor | None = None
 
     @property
+    def upto(self) -> int:
+        """The number this page reaches."""
+        newest = self.entries[-1].cursor.seq if self.entries else self.after.seq
+        return max(newest, self.last.seq) if self.complete else newest
+
+    @property
+    def holed(self) -> bool:
+        """Something is missing: it may have been deleted, which is not to be read off the stream."""
+        return (not self.found and self.after != START) or self.upto - self.after.seq > len(self.entries)
+
+    def filled(self, rows: Sequence[Deleted], count: int, whole: bool) -> "Page":
+        """With what was deleted in its place: `rows` in order, from the number of `after` on, all there are (`whole`)
+        or more than `count`. Where the entry at `after` is not there, one entry more tells what is.
+        """
+        below = [row.cursor for row in rows if row.cursor < self.after]
+        entries = merged(self.entries, [row for row in rows if row.cursor > self.after])
+        most = count if self.found else count + 1
+        return replace(
+            self,
+            entries=entries[:most],
+            complete=self.complete and whole and len(entries) <= most,
+            before=max([*below, self.before] if self.before else below, default=None),
+        )
+
+    @property
     def trusted(self) -> bool:
         """Whether this is the history `after` came from: either the entry is there, or there is a hole
         (trimmed, deleted) at exactly its number. Otherwise the server lost its tail and hands numbers out anew.
+        What was deleted there under another cursor counts as an entry: see `filled`.
         """
         below = self.before.seq if self.before else -1
         above = self.entries[0].cursor.seq if self.entries else self.last.seq + 1
@@ -74,6 +101,8 @@ class Page:
                 yield Gap(position, entry.cursor, 1, entry.tail)
             else:
                 yield entry
-            position, hole = entry.cursor, Missing.DELETED
+            position = entry.cursor
+            if not isinstance(entry, Deleted):  # what was deleted is known for longer than its neighbours are kept
+                hole = Missing.DELETED
         if self.complete and self.last > position:
             yield Gap(position, self.last, self.last.seq - position.seq, hole)

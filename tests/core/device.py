@@ -60,8 +60,13 @@ class Device:
         assert cursor.seq == self.position.seq + 1, f"a hole between {self.position} and {cursor}"
         assert self.inbox.ever[cursor] == frame["id"], "another message than the one with this cursor"
         self.received.add(frame["id"])
-        tail = {name: frame[name] for name in ("type", "id", "from", "to", "body")}
+        tail = {name: frame[name] for name in ("type", "id", "from", "to", "body") if name in frame}
         self._advance(cursor, len(orjson.dumps(tail)))
+
+    def _deleted(self, frame: dict[str, Any]) -> None:
+        """Instead of a message that was erased, and only of one."""
+        assert self.inbox.ever[Cursor.parse(frame["cursor"])] in self.inbox.gone, "a message that was never deleted"
+        self._message(frame)
 
     def _gap(self, frame: dict[str, Any]) -> None:
         after, cursor = Cursor.parse(frame["after"]), Cursor.parse(frame["cursor"])

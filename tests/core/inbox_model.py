@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from service.core.cursor import START, Cursor
 from service.core.entries import Entry, Missing, message_tail
+from service.core.erased import Deleted, read_row
 from service.core.page import Page
 
 
@@ -38,6 +39,7 @@ class Truth:
     entries: dict[Cursor, Kept] = field(default_factory=dict)
     last: Cursor = START
     stored: Cursor | None = None
+    erased: dict[Cursor, str] = field(default_factory=dict)
 
 
 class Inbox:
@@ -93,6 +95,18 @@ class Inbox:
         self._remember()
         self._drop(cursor)
 
+    def erase(self, cursor: Cursor, *, size: int = 10) -> Hint:
+        """A deletion: an entry as any other, and with it the message is gone, but not forgotten."""
+        hint = self.append(size)
+        self.truth.erased[cursor] = self.truth.entries[cursor].id
+        self._drop(cursor)
+        return hint
+
+    def forget_erased(self, upto: Cursor) -> None:
+        """Of what was trimmed around it, nothing is known any more."""
+        self._remember()
+        self.truth.erased = {cursor: id for cursor, id in self.truth.erased.items() if cursor > upto}
+
     def expire(self, cursor: Cursor) -> None:
         self._remember()
         self.truth.entries[cursor] = replace(self.truth.entries[cursor], expired=True)
@@ -122,6 +136,7 @@ class Inbox:
         if self.truth.stored is None:
             first = self.kept[0] if self.kept else None
             before = Cursor(first.ms, first.seq - 1) if first and first.seq > 1 else START
+            before = next((cursor for cursor in self.truth.erased if first and cursor.seq == first.seq - 1), before)
             self.truth.stored = before if first else self.truth.last
             self.taken.add(before)
         return self.truth.stored
@@ -132,12 +147,19 @@ class Inbox:
         yield None
         rows = [self._entry(cursor) for cursor in self.kept if cursor >= after][: count + 1]
         found = bool(rows) and rows[0].cursor == after
-        before = stored = None
-        if not found and after != START:
+        page = Page(after, rows[1:] if found else rows, last, found, len(rows) <= count)
+        if page.holed:
             yield None
-            before = max((cursor for cursor in self.kept if cursor <= after), default=None)
-            stored = self.truth.stored
-        yield Page(after, rows[1:] if found else rows, last, found, len(rows) <= count, before, stored)
+            if not found and after != START:
+                before = max((cursor for cursor in self.kept if cursor <= after), default=None)
+                page = replace(page, before=before, stored=self.truth.stored)
+            gone = self._erased(after.seq, page.upto)[: count + 2]
+            page = page.filled(gone, count, len(gone) < count + 2)
+        yield page
+
+    def _erased(self, first: int, last: int) -> list[Deleted]:
+        rows = [read_row(f"{cursor} {id} alice to bob".encode()) for cursor, id in sorted(self.truth.erased.items())]
+        return [row.entry for row in rows if row is not None and first <= row.cursor.seq <= last]
 
     def page(self, after: Cursor, count: int) -> Page:
         """The page, read at once."""
@@ -160,4 +182,4 @@ class Inbox:
         self.gone.add(self.truth.entries.pop(cursor).id)
 
     def _remember(self) -> None:
-        self._past.append(replace(self.truth, entries=dict(self.truth.entries)))
+        self._past.append(replace(self.truth, entries=dict(self.truth.entries), erased=dict(self.truth.erased)))

@@ -73,7 +73,8 @@ class Rig:
             return
         below = max((one.seq for one in kept if one < cursor), default=-1)
         above = min((one.seq for one in kept if one > cursor), default=last.seq)
-        if cursor in (*kept, last) or below < cursor.seq < above:
+        erased = next((one for one in self.inbox.truth.erased if one.seq == cursor.seq), cursor)
+        if cursor in (*kept, last) or (erased == cursor and below < cursor.seq < above):
             self.inbox.ack(cursor)
         if told:
             self.hear_acked(cursor)
@@ -168,6 +169,8 @@ class Rig:
         for frame in frames:
             if frame["type"] == "message":
                 short.append(str(frame["id"]))
+            elif frame["type"] == "deleted":
+                short.append(f"deleted {frame['id']}")
             elif frame["type"] == "gap":
                 missing = "" if frame["missing"] is None else f" {frame['missing']}"
                 short.append(f"gap {frame['reason']}{missing}")

@@ -4,6 +4,7 @@ import pytest
 
 from service.core.cursor import START, Cursor
 from service.core.entries import Entry, Missing
+from service.core.erased import Deleted
 from service.core.page import Gap, Page
 
 
@@ -23,6 +24,10 @@ def page(after: Cursor, *entries: Entry, last: int | None = None, found: bool = 
 
 def unfound(after: Cursor, *entries: Entry, last: Cursor, before: Cursor | None = None) -> Page:
     return Page(after, entries, last, found=False, complete=True, before=before)
+
+
+def deleted(seq: int, ms: int | None = None) -> Deleted:
+    return Deleted(at(seq, ms), b'{"type":"deleted"}')
 
 
 # Trust.
@@ -166,3 +171,72 @@ def test_every_number_is_an_entry_or_in_one_gap() -> None:
         assert upto.seq - position.seq == (1 if isinstance(item, Entry) else item.missing)
         position = upto
     assert position == at(11)
+
+
+# What was deleted.
+
+
+def test_only_a_page_with_something_missing_has_to_be_filled() -> None:
+    assert not page(at(3), entry(4), entry(5)).holed
+    assert not page(at(3), last=3).holed
+    assert not unfound(START, entry(1), last=at(1)).holed
+    assert not page(at(3), entry(4), last=9, complete=False).holed
+    assert page(at(3), entry(4), entry(6)).holed
+    assert page(at(3), entry(4), last=5).holed
+    assert unfound(at(3), entry(4), last=at(4), before=at(2)).holed
+    assert unfound(START, entry(2), last=at(2)).holed
+
+
+def test_what_was_deleted_stands_in_its_place() -> None:
+    filled = page(at(3), entry(5), entry(8), last=9).filled([deleted(4), deleted(7), deleted(9)], 10, whole=True)
+    assert list(filled.items()) == [
+        deleted(4),
+        entry(5),
+        Gap(at(5), Cursor(at(7).ms, 6), 1, Missing.DELETED),
+        deleted(7),
+        entry(8),
+        deleted(9),
+    ]
+
+
+def test_a_filled_page_holds_no_more_than_was_asked_for_and_says_so() -> None:
+    rows = [deleted(4), deleted(5), deleted(7)]
+    assert page(at(3), entry(6), last=7).filled(rows, 4, whole=True).complete
+    some = page(at(3), entry(6), last=7).filled(rows, 3, whole=True)
+    assert (list(some.entries), some.complete) == ([deleted(4), deleted(5), entry(6)], False)
+    assert not page(at(3), entry(6), last=7).filled(rows[:2], 3, whole=False).complete
+
+
+def test_what_was_deleted_while_the_page_was_being_read_is_not_shown() -> None:
+    assert list(page(at(3), entry(4), entry(6)).filled([deleted(4), deleted(5)], 10, whole=True).entries) == [
+        deleted(4),
+        deleted(5),
+        entry(6),
+    ]
+
+
+def test_a_device_whose_cursor_stands_on_what_was_deleted_goes_on() -> None:
+    filled = unfound(at(4), entry(5), last=at(5), before=at(3)).filled([deleted(4)], 10, whole=True)
+    assert filled.trusted
+    assert list(filled.items()) == [entry(5)]
+    assert unfound(at(4), last=at(4), before=at(3)).filled([deleted(4)], 10, whole=True).trusted
+
+
+@pytest.mark.parametrize("ms", (1035, 1049))
+@pytest.mark.parametrize("count", (0, 10))
+def test_a_number_that_another_deleted_message_has_now_is_a_rewind(ms: int, count: int) -> None:
+    """By the stream alone it could not be told: there is a hole at just this number."""
+    lost = at(4, 1041)
+    plain = unfound(lost, entry(6), last=at(6), before=at(3))
+    assert plain.trusted
+    assert not plain.filled([deleted(4, ms), deleted(5, 1050)], count, whole=True).trusted
+
+
+def test_what_was_trimmed_around_a_deleted_message_was_not_deleted() -> None:
+    filled = unfound(START, entry(9), last=at(9)).filled([deleted(3)], 10, whole=True)
+    assert list(filled.items()) == [
+        Gap(START, Cursor(at(3).ms, 2), 2, Missing.TRIMMED),
+        deleted(3),
+        Gap(at(3), Cursor(at(9).ms, 8), 5, Missing.TRIMMED),
+        entry(9),
+    ]

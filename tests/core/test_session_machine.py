@@ -103,18 +103,40 @@ class Sessions(RuleBasedStateMachine):
         self.inbox.delete(self.inbox.deletable[pick % len(self.inbox.deletable)])
 
     @precondition(lambda self: self.inbox.truth.entries)
+    @rule(pick=PICK, size=SIZES, heard=st.booleans())
+    def a_message_is_deleted_by_its_sender(self, pick: int, size: int, heard: bool) -> None:
+        hint = self.inbox.erase(self.inbox.kept[pick % len(self.inbox.kept)], size=size)
+        self.hints.append(hint)
+        if heard:
+            self._hint(self.hints.pop())
+
+    @precondition(lambda self: self.inbox.truth.erased and self.inbox.kept)
+    @rule()
+    def what_was_deleted_before_the_oldest_entry_is_forgotten(self) -> None:
+        self.inbox.forget_erased(self.inbox.kept[0])
+
+    @precondition(lambda self: self.inbox.truth.entries)
     @rule(pick=PICK)
     def an_entry_expires(self, pick: int) -> None:
         self.inbox.expire(self.inbox.kept[pick % len(self.inbox.kept)])
 
-    @rule(changes=st.integers(1, 12), clock=st.sampled_from((0, 50, -10, -1000)), new=st.lists(SIZES, max_size=6))
-    def loses_its_tail(self, changes: int, clock: int, new: list[int]) -> None:
+    @rule(
+        changes=st.integers(1, 12),
+        clock=st.sampled_from((0, 50, -10, -1000)),
+        new=st.lists(SIZES, max_size=6),
+        erased=st.booleans(),
+    )
+    def loses_its_tail(self, changes: int, clock: int, new: list[int], erased: bool) -> None:
         self.inbox.rewind(changes, clock)
         self.rig.disrupt()
         self.promised = START
         self.audits = [(before, None) for before, _ in self.audits]
         for size in new:
             self.inbox.append(size)
+        number = self.rig.session.cursor.seq
+        anew = [cursor for cursor in self.inbox.kept if cursor.seq == number and cursor != self.rig.session.cursor]
+        if erased and anew:  # what stands now where the session stood is deleted at once
+            self.inbox.erase(anew[0])
 
     # The worker.
 
