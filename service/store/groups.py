@@ -1,0 +1,314 @@
+"""Groups: giving out their numbers, changing who is a member, and what is known of the fan-outs under way."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from service.core.entries import Kind
+from service.core.errors import Unavailable
+from service.core.groups import (
+    CommitStatus,
+    Erasure,
+    LogEntry,
+    Members,
+    Numbering,
+    current,
+    is_member,
+    logged,
+    stays_of,
+    target_of,
+)
+from service.core.sending import Message, sent_fields
+from service.store import scripts
+from service.store.client import Clients
+from service.store.keys import FANOUT_PARTS, Keys
+from service.store.limits import Limits
+from service.store.link import Command, Wait, unwrapped
+
+MOST_OPEN = 1000
+"""Fan-outs of one group that may be under way; beyond, it takes nothing more: some member's server is away."""
+LOG_PAGE, LOG_BYTES = 128, 1 << 20
+"""Entries of a log read at a time."""
+ERASE_LOOKS = 10_000
+"""Entries of an inbox that are looked at for one that was deleted."""
+CLOCKS_APART = 10_000
+"""ms by which the clocks of two servers of a Cluster may differ without a deleted entry being missed."""
+INDEX_PAGE = 500
+"""Rows of the index read at a time; one that moves meanwhile is seen the next time."""
+AT_ONCE = 200
+"""Groups or members asked for in one pipeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What became of several sends. `members`: None where the caller knows them, by `changed`."""
+
+    results: list[Numbering]
+    changed: str
+    members: Members | None
+
+
+class ChangeStatus(IntEnum):
+    """What `group_change.lua` says."""
+
+    DONE = 1
+    NO_SUCH_GROUP = 2
+    FORBIDDEN = 3
+    FULL = 4
+    BUSY = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What somebody wants of a group. `what`: `put`, `join`, `leave`, `delete`; `any_group`: may change all of them."""
+
+    group: str
+    by: str
+    what: str
+    users: tuple[str, ...] = ()
+    name: str | None = None
+    any_group: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of it. `first` to `last`: its entries, which are to be fanned out; `open`: fan-outs under way."""
+
+    status: ChangeStatus
+    created: bool = False
+    first: int = 1
+    last: int = 0
+    open: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """A group as it stands. `members`: the longest-standing first."""
+
+    group: str
+    name: str | None
+    owner: str
+    created_at: int
+    last: int
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRow:
+    """A group, of which only the number of members is known."""
+
+    group: str
+    name: str | None
+    owner: str
+    members: int
+
+
+class Groups:
+    """`wait`: how far a commit must get where the members' servers do not see to it; `least_ms` as of `Appends`."""
+
+    def __init__(self, clients: Clients, keys: Keys, limits: Limits, most_members: int) -> None:
+        self._rest = clients.rest
+        self._keys = keys
+        self._limits = limits
+        self._most = most_members
+        self.wait: Wait | None = None
+        self.least_ms: Callable[[], int] = lambda: 0
+
+    # The index.
+
+    async def announce(self, group: str, until_ms: int) -> None:
+        """Something may be committed in this group until then, by the server's clock. Raises Unavailable."""
+        await self._rest.run("ZADD", self._keys.fanout_of(group), "GT", until_ms, group)
+
+    async def announced(self, part: int) -> list[tuple[str, int]]:
+        """A part of the index: group, until when (ms). Raises Unavailable."""
+        found: dict[str, int] = {}
+        at = 0
+        while True:
+            limit = ("LIMIT", at, INDEX_PAGE)
+            rows = await self._rest.run("ZRANGEBYSCORE", self._keys.fanout(part), "-inf", "+inf", "WITHSCORES", *limit)
+            found.update({group.decode(): int(float(until)) for group, until in _pairs(rows).items()})
+            at += INDEX_PAGE
+            if len(rows) < 2 * INDEX_PAGE:
+                return list(found.items())
+
+    async def forget(self, group: str, until_ms: int) -> None:
+        """Nothing is open in a group whose announcement, as it was seen, is over. Raises Unavailable."""
+        await scripts.call(self._rest, scripts.GROUP_FORGET, (self._keys.fanout_of(group),), (group, until_ms))
+
+    # Giving out numbers.
+
+    async def commit(self, group: str, messages: Sequence[Message], known: str, deadline_ms: int) -> Committed:
+        """Numbers for all of them, in their order. `known`: the membership the caller knows. Raises Unavailable: any of
+        them may be committed.
+        """
+        of = self._keys.group(group)
+        args: list[Any] = [deadline_ms, self._window, self.least_ms(), MOST_OPEN, known]
+        for message in messages:
+            fields = sent_fields(message, ["group", group, "seq", ""])
+            erase = 1 if message.kind is Kind.DELETE else 0
+            expires = message.expires_in * 1000
+            args += (message.identity, message.print, message.sender, expires, target_of(message), erase)
+            args += (len(fields), *fields)
+        reply = await self._call((scripts.GROUP_COMMIT, tuple(of), args))
+        if reply[0] < 0:
+            raise Unavailable("the commit came too late")
+        changed = reply[1].decode()
+        members = None if changed == known else _members(_pairs(reply[2]))
+        return Committed([_numbering(row) for row in reply[3:]], changed, members)
+
+    async def change(self, change: Change, deadline_ms: int) -> Changed:
+        """Raises Unavailable: it may be done."""
+        of = self._keys.group(change.group)
+        args = (
+            deadline_ms,
+            self._window,
+            self.least_ms(),
+            MOST_OPEN,
+            self._most,
+            change.group,
+            change.by,
+            int(change.any_group),
+            change.what,
+            int(change.name is not None),
+            change.name or "",
+            *change.users,
+        )
+        reply = await self._call((scripts.GROUP_CHANGE, tuple(of[:4]), args))
+        if reply[0] < 0:
+            raise Unavailable("the change came too late")
+        if reply[0] != ChangeStatus.DONE:
+            return Changed(ChangeStatus(reply[0]))
+        return Changed(ChangeStatus.DONE, reply[1] == 1, int(reply[2]), int(reply[3]), int(reply[4]))
+
+    @property
+    def _window(self) -> int:
+        return int(self._limits.dedupe_window * 1000)
+
+    async def _call(self, call: scripts.Call) -> Any:
+        """On one server the appends that follow wait for this write, too."""
+        wait = self.wait if self._rest.many else None
+        (reply,) = unwrapped(await scripts.call_all(self._rest, [call], wait))
+        return reply
+
+    # Fan-outs.
+
+    async def open(self, group: str) -> dict[int, int]:
+        """The fan-outs that are not ended: number → since when (ms). Raises Unavailable."""
+        rows = await self._rest.run("HGETALL", self._keys.group(group).fanout)
+        return {int(number): int(at) for number, at in rows.items()}
+
+    async def opens(self, groups: Sequence[str]) -> list[int | None]:
+        """Of each group, since when (ms) its oldest open fan-out is under way. Raises Unavailable."""
+        found: list[int | None] = []
+        for at in range(0, len(groups), AT_ONCE):
+            part = [("HGETALL", self._keys.group(group).fanout) for group in groups[at : at + AT_ONCE]]
+            replies = unwrapped(await self._rest.pipeline(part))
+            found += [min((int(since) for since in rows.values()), default=None) for rows in replies]
+        return found
+
+    async def log(self, group: str, low: int, high: int) -> list[LogEntry]:
+        """What the log has of these numbers, in order: at most `LOG_PAGE`. Raises Unavailable."""
+        log = self._keys.group(group).log
+        rows = await self._rest.run("XRANGE", log, f"{low}-0", f"{high}-0", "COUNT", LOG_PAGE)
+        return [logged(int(id.partition(b"-")[0]), fields) for id, fields in rows]
+
+    async def members(self, group: str) -> tuple[str, Members]:
+        """The present membership by its name, and everybody's stays. Raises Unavailable."""
+        of = self._keys.group(group)
+        changed, rows = unwrapped(await self._rest.pipeline([("HGET", of.group, "changed"), ("HGETALL", of.members)]))
+        return (changed or b"").decode(), _members(rows)
+
+    async def done(self, group: str, numbers: Sequence[int]) -> None:
+        """These are in the inboxes of all that were members. Raises Unavailable."""
+        of = self._keys.group(group)
+        await scripts.call(self._rest, scripts.GROUP_DONE, tuple(of[:4]), (self._limits.history, *numbers))
+
+    async def erase(self, group: str, users: Sequence[str], erases: Erasure, id: str, sender: str) -> None:
+        """Takes a message that was deleted out of these inboxes, where it is still there. Raises Unavailable."""
+        since = max(0, erases.ts - (CLOCKS_APART if self._rest.many else 0))
+        args = (group, erases.number, id, sender, since, ERASE_LOOKS)
+        calls: list[scripts.Call] = []
+        keys: list[bytes] = []
+        for user in users:
+            of = self._keys.of(user)
+            keys += (of.state, of.inbox, of.erased)
+            if self._rest.many:
+                calls.append((scripts.GROUP_ERASE, keys, args))
+                keys = []
+        if keys:
+            calls.append((scripts.GROUP_ERASE, keys, args))
+        if calls:
+            unwrapped(await scripts.call_all(self._rest, calls))
+
+    # Asking.
+
+    async def view(self, group: str) -> GroupView | None:
+        """None: there is none of this name. Raises Unavailable."""
+        of = self._keys.group(group)
+        raw, rows = unwrapped(await self._rest.pipeline([("HGETALL", of.group), ("HGETALL", of.members)]))
+        about = {name.decode(): value.decode() for name, value in raw.items()}
+        if "owner" not in about:
+            return None
+        members = current(_members(rows))
+        created_at, last = int(about["created_at"]), int(about["last"])
+        return GroupView(group, about.get("name"), about["owner"], created_at, last, members)
+
+    async def members_of(self, group: str) -> tuple[str, ...]:
+        """Those who are members now; () where there is no such group. Raises Unavailable."""
+        return current((await self.members(group))[1])
+
+    async def is_member(self, group: str, user: str) -> bool:
+        """Raises Unavailable."""
+        row = await self._rest.run("HGET", self._keys.group(group).members, user)
+        return row is not None and is_member(stays_of(row.decode()))
+
+    async def of_user(self, user: str) -> list[GroupRow]:
+        """The groups this user is a member of, by name. Raises Unavailable."""
+        met = await self._rest.run("HGETALL", self._keys.of(user).groups)
+        names = sorted(name.decode() for name in met if b"/" not in name)
+        found: list[GroupRow] = []
+        for at in range(0, len(names), AT_ONCE):
+            part = names[at : at + AT_ONCE]
+            commands: list[Command] = []
+            for name in part:
+                of = self._keys.group(name)
+                commands += [("HMGET", of.group, "name", "owner", "count"), ("HGET", of.members, user)]
+            replies = unwrapped(await self._rest.pipeline(commands))
+            for group, (name, owner, count), row in zip(part, replies[::2], replies[1::2], strict=True):
+                if owner and row and is_member(stays_of(row.decode())):
+                    found.append(GroupRow(group, name.decode() if name else None, owner.decode(), int(count)))
+        return found
+
+    async def blocked(self, by: str, users: Sequence[str]) -> list[str]:
+        """Those of `users` who have blocked `by`. Raises Unavailable."""
+        found: list[str] = []
+        for at in range(0, len(users), AT_ONCE):
+            part = users[at : at + AT_ONCE]
+            replies = await self._rest.pipeline([("SISMEMBER", self._keys.of(user).blocks, by) for user in part])
+            found += [user for user, blocks in zip(part, unwrapped(replies), strict=True) if blocks]
+        return found
+
+
+PARTS = range(FANOUT_PARTS)
+"""Of the index."""
+
+
+def _pairs(flat: Sequence[Any]) -> dict[Any, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _members(rows: dict[bytes, bytes]) -> Members:
+    return {user.decode(): stays_of(row.decode()) for user, row in rows.items()}
+
+
+def _numbering(row: Sequence[Any]) -> Numbering:
+    status = CommitStatus(row[0])
+    if status not in (CommitStatus.COMMITTED, CommitStatus.DUPLICATE):
+        return Numbering(status)
+    number, ts, members, more, erased, erased_ts = (int(part) for part in row[1:])
+    erases = Erasure(erased, erased_ts) if erased else None
+    if status is CommitStatus.DUPLICATE:
+        return Numbering(status, number, ts, members, open=bool(more), erases=erases)
+    return Numbering(status, number, ts, members, expires=more, erases=erases)
