@@ -16,6 +16,7 @@ from service.store.keys import Keys
 from service.store.limits import Limits
 from service.store.link import Link, Wait
 from service.store.majority import ended
+from service.store.push import Reminders
 
 CALL_OPS = 128
 """Appends after which a call is full: a longer one would hold up everybody else's commands."""
@@ -49,7 +50,8 @@ class Numbered:
 
 class Appends:
     """`wait`: how far an append must get before it counts; None: the answer will do. `least_ms`: what the `ms` of a new
-    entry must reach, even where the server's clock is behind.
+    entry must reach, even where the server's clock is behind. `remind`: what is written before messages are appended,
+    so that whoever does not get them is told by push; None: push is not configured.
     """
 
     def __init__(self, clients: Clients, keys: Keys, limits: Limits) -> None:
@@ -59,6 +61,7 @@ class Appends:
         self._limits = limits
         self.wait: Wait | None = None
         self.least_ms: Callable[[], int] = lambda: 0
+        self.remind: Reminders | None = None
 
     @property
     def copies_apart(self) -> bool:
@@ -118,12 +121,30 @@ class Appends:
             for part in parts
         ]
         rows: list[Any] = [None] * len(ops)
-        # Parts of one server hold the same inboxes: a later one must not be in before an earlier one.
-        replies = await scripts.call_all(link, calls, wait, in_order=not link.many)
+        replies, unreminded = await self._reminded(link, calls, wait, ops)
         for part, reply in zip(parts, replies, strict=True):
             for place, n in enumerate(part):
-                rows[n] = reply if isinstance(reply, Unavailable) else reply[place]
+                failed = unreminded.get(ops[n].user) or (reply if isinstance(reply, Unavailable) else None)
+                rows[n] = failed or reply[place]
         return rows
+
+    async def _reminded(
+        self, link: Link, calls: Sequence[scripts.Call], wait: Wait | None, ops: Sequence["_Op"]
+    ) -> tuple[list[Any], dict[str, Unavailable]]:
+        """The calls' replies, after the reminders; and whom those did not reach: of what was appended for them nothing
+        counts as accepted.
+        """
+        reminders = self.remind.of({op.user for op in ops if op.wakes}) if self.remind is not None else []
+        first = [reminder.call for reminder in reminders]
+        if link.many and first:  # they may lie on other servers
+            said = await scripts.call_all(link, first)
+            replies = await scripts.call_all(link, calls, wait)
+        else:
+            # Parts of one server hold the same inboxes: a later one must not be in before an earlier one.
+            together = await scripts.call_all(link, [*first, *calls], wait, in_order=not link.many and len(calls) > 1)
+            said, replies = together[: len(first)], together[len(first) :]
+        failed = [(one.users, reply) for one, reply in zip(reminders, said, strict=True)]
+        return replies, {user: why for users, why in failed if isinstance(why, Unavailable) for user in users}
 
     async def ping(self) -> None:
         """Whether appends have a server to go to: the first of many that answers will do. Raises Unavailable."""
@@ -154,6 +175,11 @@ class _Op:
     aside: str
     fields: Fields
     first: bool
+
+    @property
+    def wakes(self) -> bool:
+        """Whether it is somebody else's message: `kind` comes first in the fields, a message's `from` third."""
+        return self.what in "mng" and self.fields[1] == Kind.MESSAGE and self.fields[5] != self.user
 
     def keys(self, keys: Keys) -> tuple[bytes, ...]:
         of = keys.of(self.user)

@@ -6,6 +6,7 @@ The hash tag `{…}` keeps all keys of one user, and all of one worker, in one C
 
 from functools import lru_cache
 from typing import NamedTuple
+from zlib import crc32
 
 
 class KeyDoc(NamedTuple):
@@ -32,11 +33,13 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "hash",
         "`last` newest cursor; `best` furthest acked, `floor` lowest acked by a live device; "
         "`trimmed` the number up to which entries may be gone; "
+        "`receipted` up to where what was acked has its receipts; "
         "`devices` live devices, `judged` when they were last counted (ms); "
         "`online` 1 while presence has a row; `seen` current dedupe hash, "
         "`turned` since when (ms), `older` 1 while the other one counts; "
         "`repeats` repeated sends; `left_out` own copies and receipts left out; "
-        "`group_refused` entries of groups that found the inbox full; `blocks` 1 while somebody is blocked",
+        "`group_refused` entries of groups that found the inbox full; `blocks` 1 while somebody is blocked; "
+        "`pushed` the `best` at which the user was told by push",
         "append, ack, claim, release",
         "for good: cursors never go back",
     ),
@@ -60,6 +63,13 @@ CATALOGUE: tuple[KeyDoc, ...] = (
     KeyDoc("chat:seen:{bob}:b", "hash", "the other of the two", "append", "one to two dedupe windows"),
     KeyDoc("chat:blocks:{bob}", "set", "who may not send to bob", "block", "for good"),
     KeyDoc(
+        "chat:watchers:{bob}",
+        "hash",
+        "worker → until when (ms) it wants to hear that bob comes or goes",
+        "watch",
+        "six audit intervals since the last watch",
+    ),
+    KeyDoc(
         "chat:erased:{bob}",
         "zset",
         "`<cursor> <id> <from> to <users>` (or `group <g>/<number>`) of every message that was deleted; score: its "
@@ -68,11 +78,89 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "while the inbox keeps what lies around it",
     ),
     KeyDoc(
+        "chat:marks:{bob}",
+        "hash",
+        "`delivered/user/<peer>`, `read/user/<peer>` → `<id> <cursor> <ms>`; `delivered/group/<group>`, "
+        "`read/group/<group>` → `<number> <cursor> <ms>`: how far bob has got, and read, what they sent, and since when",
+        "owed, read",
+        "for good",
+    ),
+    KeyDoc(
         "chat:groups:{bob}",
         "hash",
         "group → the last number appended here; `<group>/refused` → the last that found the inbox full",
         "append",
         "for good: a number never comes twice",
+    ),
+    KeyDoc(
+        "chat:push:{1}",
+        "zset",
+        "user → when to look whether a push is due (ms; `.5`, `.75`: being looked into, `.25`: once more, then it goes); "
+        "0 to 15, users are spread over them",
+        "committers, pusher",
+        "until nothing is left to be told",
+    ),
+    KeyDoc(
+        "chat:push:{1}:tries",
+        "hash",
+        "user → failed tries in a row, how the last one ended (HTTP status, or what went wrong), when (ms)",
+        "pusher",
+        "until told, or nothing is left to be told",
+    ),
+    KeyDoc("chat:sweeper", "string", "the worker that looks for users without a row in `push`", "sweeper", "seconds"),
+    KeyDoc(
+        "chat:pushers:{bob}",
+        "hash",
+        "device → JSON: `app_id pushkey data since` for a push gateway",
+        "`/v1/pushers`, pusher",
+        "until deleted, or the gateway rejects it",
+    ),
+    KeyDoc(
+        "chat:group:{team}",
+        "hash",
+        "`name`, `owner`, `created_at` (ms); `last` the newest number; `changed` the last change of members or name; "
+        "`count` members; `deleted` 1 once it is; `seen`, `turned`, `older`, `repeats` as in `chat:state`",
+        "group_commit, group_change",
+        "for good: numbers never go back",
+    ),
+    KeyDoc(
+        "chat:group:{team}:members",
+        "hash",
+        "user → stays `<joined>-<left>/<at>`, the last open while it is a member: it gets the numbers above `joined`, "
+        "up to `left`",
+        "group_change",
+        "until deleted; who left: two dedupe windows",
+    ),
+    KeyDoc(
+        "chat:group:{team}:log",
+        "stream",
+        "what was sent and who came and went, under `<number>-0`; the fields of the entries, with `ts`, `expires` (ms), "
+        "and of a deletion `erases`",
+        "group_commit, group_change, group_done",
+        "history, and what a fan-out needs; until deleted",
+    ),
+    KeyDoc(
+        "chat:group:{team}:fanout",
+        "hash",
+        "number → since when (ms) it is on its way into the members' inboxes",
+        "group_commit, group_change, group_done",
+        "until all of them have it",
+    ),
+    KeyDoc(
+        "chat:group:{team}:seen:a",
+        "hash",
+        "as `chat:seen`: → number, fingerprint, ms, members, and what a deletion erases",
+        "group_commit",
+        "one to two dedupe windows",
+    ),
+    KeyDoc("chat:group:{team}:seen:b", "hash", "the other of the two", "group_commit", "one to two dedupe windows"),
+    KeyDoc(
+        "chat:fanout:{0}",
+        "zset",
+        "index, in 16 parts: group → until when (ms) something may be committed in it; who has nothing open is taken out "
+        "after that",
+        "whoever commits, group_forget",
+        "minutes",
     ),
     KeyDoc(
         "chat:worker:{w-7f3a91c2}",
@@ -120,6 +208,23 @@ class InboxKeys(NamedTuple):
     blocks: bytes
     erased: bytes
     groups: bytes
+    watchers: bytes
+    marks: bytes
+
+
+class GroupKeys(NamedTuple):
+    """The keys of one group, encoded, in the order the scripts take them."""
+
+    group: bytes
+    members: bytes
+    log: bytes
+    fanout: bytes
+    seen_a: bytes
+    seen_b: bytes
+
+
+FANOUT_PARTS = 16
+"""Parts of the index of groups: each may lie on another server."""
 
 
 class Keys:
@@ -131,6 +236,7 @@ class Keys:
         self.prefix = prefix
         # Bounded: a service that has met a million users must not remember all their keys.
         self.of = lru_cache(maxsize=16384)(self._of)
+        self.group = lru_cache(maxsize=4096)(self._group)
 
     def _of(self, user: str) -> InboxKeys:
         return InboxKeys(
@@ -144,7 +250,21 @@ class Keys:
             self.blocks(user).encode(),
             self.erased(user).encode(),
             self.groups(user).encode(),
+            self.watchers(user).encode(),
+            self.marks(user).encode(),
         )
+
+    def _group(self, group: str) -> GroupKeys:
+        base = f"{self.prefix}group:{{{group}}}"
+        parts = ("", ":members", ":log", ":fanout", ":seen:a", ":seen:b")
+        return GroupKeys(*(f"{base}{part}".encode() for part in parts))
+
+    def fanout(self, part: int) -> str:
+        return f"{self.prefix}fanout:{{{part}}}"
+
+    def fanout_of(self, group: str) -> str:
+        """The part of the index that names this group."""
+        return self.fanout(crc32(group.encode()) % FANOUT_PARTS)
 
     def inbox(self, user: str) -> str:
         return f"{self.prefix}inbox:{{{user}}}"
@@ -166,6 +286,24 @@ class Keys:
 
     def groups(self, user: str) -> str:
         return f"{self.prefix}groups:{{{user}}}"
+
+    def marks(self, user: str) -> str:
+        return f"{self.prefix}marks:{{{user}}}"
+
+    def watchers(self, user: str) -> str:
+        return f"{self.prefix}watchers:{{{user}}}"
+
+    def push(self, partition: int) -> str:
+        return f"{self.prefix}push:{{{partition}}}"
+
+    def push_tries(self, partition: int) -> str:
+        return f"{self.prefix}push:{{{partition}}}:tries"
+
+    def push_sweeper(self) -> str:
+        return f"{self.prefix}sweeper"
+
+    def pushers(self, user: str) -> str:
+        return f"{self.prefix}pushers:{{{user}}}"
 
     def presence(self, user: str) -> str:
         return f"{self.prefix}presence:{{{user}}}"

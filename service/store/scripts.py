@@ -27,9 +27,17 @@ def load(name: str) -> Script:
 
 
 APPEND, ACK = load("append"), load("ack")
+OWED, READ, SKIM = load("owed"), load("read"), load("skim")
 ENLIST, CLAIM, RELEASE = load("enlist"), load("claim"), load("release")
 BEAT, PULSE, REAP = load("beat"), load("pulse"), load("reap")
-ALL = (APPEND, ACK, ENLIST, CLAIM, RELEASE, BEAT, PULSE, REAP)
+BLOCK, WATCH = load("block"), load("watch")
+PUSH_REMIND, PUSH_LEASE, PUSH_LOOK = load("push_remind"), load("push_lease"), load("push_look")
+PUSH_TOLD, PUSH_DONE, PUSH_REJECT = load("push_told"), load("push_done"), load("push_reject")
+PUSH = (PUSH_REMIND, PUSH_LEASE, PUSH_LOOK, PUSH_TOLD, PUSH_DONE, PUSH_REJECT)
+GROUP_COMMIT, GROUP_CHANGE, GROUP_DONE = load("group_commit"), load("group_change"), load("group_done")
+GROUP_ERASE, GROUP_FORGET = load("group_erase"), load("group_forget")
+GROUPS = (GROUP_COMMIT, GROUP_CHANGE, GROUP_DONE, GROUP_ERASE, GROUP_FORGET)
+ALL = (*GROUPS, APPEND, ACK, OWED, READ, SKIM, ENLIST, CLAIM, RELEASE, BEAT, PULSE, REAP, BLOCK, WATCH, *PUSH)
 
 
 Call = tuple[Script, Sequence[Any], Sequence[Any]]

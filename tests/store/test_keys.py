@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from service.core.cursor import Cursor
 from service.store import scripts
 from service.store.appends import Numbered
+from service.store.blocks import Blocks
 from service.store.keys import CATALOGUE, Keys
 from service.store.presence import Claim
 from service.store.scripts import ACK, APPEND, BEAT, CLAIM, ENLIST, PULSE, REAP, RELEASE, Script
+from service.store.watchers import Watchers
 from tests.store.conftest import Store, accepted, deletion, group_fields, message
+from tests.store.group_rig import everything as everything_of_groups
+from tests.store.push_rig import PushStore
 
 NAMES = st.text("abAB01._-@:+", min_size=1, max_size=12)
 
@@ -29,6 +33,7 @@ def slot(key: str | bytes) -> int:
 def of_user(keys: Keys, user: str) -> set[str]:
     named = (
         keys.inbox, keys.state, keys.cursors, keys.devices, keys.presence, keys.blocks, keys.erased, keys.groups,
+        keys.watchers,
     )  # fmt: skip
     return {build(user) for build in named} | {keys.seen(user, turn) for turn in "ab"}
 
@@ -83,6 +88,7 @@ def test_the_encoded_keys_are_those_of_the_catalogue() -> None:
     assert of.blocks == keys.blocks("bob").encode()
     assert of.erased == keys.erased("bob").encode()
     assert of.groups == keys.groups("bob").encode()
+    assert of.watchers == keys.watchers("bob").encode()
 
 
 @pytest.mark.parametrize("prefix", ("{chat}:", "chat:{", "a}b"))
@@ -95,6 +101,8 @@ def test_the_catalogue_names_every_key_that_can_be_built() -> None:
     keys, worker = Keys(), "w-7f3a91c2"
     built = of_user(keys, "bob") | {keys.worker(worker), keys.claims(worker), keys.about(worker), keys.workers()}
     built.add(keys.ended("bob", "phone", "tab-1"))
+    built |= {keys.push(1), keys.push_tries(1), keys.push_sweeper(), keys.pushers("bob")}
+    built |= {key.decode() for key in keys.group("team")} | {keys.fanout(0)}
     assert {row.pattern for row in CATALOGUE} == built
 
 
@@ -115,7 +123,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Script, list[Any]]]:
     return seen
 
 
-KEYS_PER_OP = {APPEND: 6, ACK: 4, ENLIST: 1, CLAIM: 5, RELEASE: 3, BEAT: 1, PULSE: 2, REAP: 1}
+KEYS_PER_OP = {APPEND: 6, ACK: 4, ENLIST: 1, CLAIM: 6, RELEASE: 4, BEAT: 1, PULSE: 2, REAP: 1}
+KEYS_PER_OP |= {scripts.BLOCK: 2, scripts.WATCH: 4}
+KEYS_PER_OP |= dict.fromkeys(scripts.PUSH, 1) | {scripts.PUSH_DONE: 2}
+KEYS_PER_OP |= {scripts.GROUP_COMMIT: 6, scripts.GROUP_CHANGE: 4, scripts.GROUP_DONE: 4}
+KEYS_PER_OP |= {scripts.GROUP_ERASE: 3, scripts.GROUP_FORGET: 1}
 
 
 async def test_the_keys_of_every_op_of_every_script_lie_in_one_slot(
@@ -131,6 +143,10 @@ async def test_the_keys_of_every_op_of_every_script_lie_in_one_slot(
     await store.presence.beat("w-1")
     await store.presence.pulse("w-1", {}, 1)
     await store.presence.reap("w-1", "1")
+    await Blocks(store.clients.rest, store.keys).block("bob", "mallory")
+    await Watchers(store.clients.rest, store.keys).watch("w-1", ["bob", "carol"], 60)
+    await PushStore(store).everything()
+    await everything_of_groups(store)
     assert {script.name for script, _ in calls} == {script.name for script in scripts.ALL}
     for script, keys in calls:
         size = KEYS_PER_OP[script]
@@ -149,10 +165,13 @@ async def test_the_catalogue_says_what_is_really_there(store: Store) -> None:
     await store.do("HSET", store.keys.state("bob"), "turned", int(state["turned"]) - 61_000)
     await store.send("m2")
     await store.presence.end_stream(Claim("bob", "phone", "w-7f3a91c2", "e-1:tab-1"), "replaced")
-    await store.do("SADD", store.keys.blocks("bob"), "mallory")
+    await Blocks(store.clients.rest, store.keys).block("bob", "mallory")
+    await Watchers(store.clients.rest, store.keys).watch("w-7f3a91c2", ["bob"], 60)
     gone = deletion(accepted(await store.send("m3")), "m3")
     await store.append([gone], own_copy=False)
     await store.appends.number([Numbered("bob", "team", 1, 1, group_fields(1))])
+    await PushStore(store).everything()
+    await everything_of_groups(store)
     types = {row.pattern: row.type for row in CATALOGUE}
     found = {key.decode(): (await store.do("TYPE", key)).decode() for key in await store.do("KEYS", "*")}
     assert found == types

@@ -1,0 +1,75 @@
+"""Push, decided: whether a user is to be told of what waits, under which id, and when to try again.
+
+A **burst** is what comes from one advance of `best` to the next: it is told once.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+
+from service.core.backoff import Backoff
+from service.core.cursor import START, Cursor
+
+PARTITIONS = 16
+"""Zsets over which the users are spread: a constant, because rows lie where it says."""
+
+
+def partition_of(user: str) -> int:
+    """The same in every worker, of any version."""
+    return hashlib.sha256(user.encode()).digest()[0] % PARTITIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest message that waits: whose, in which group ("": none), where."""
+
+    sender: str
+    group: str
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What waits for a user: messages of others beyond `best`, none expired. `told`: the `best` at which the user was
+    told last. `first` is where the oldest lies.
+    """
+
+    best: Cursor
+    told: Cursor | None
+    count: int = 0
+    first: Cursor = START
+    newest: Newest | None = None
+
+
+class Verdict(Enum):
+    """What becomes of a row that is due."""
+
+    NOTHING = "nothing"  # none waits, or this burst was told: the row may go
+    LATER = "later"  # something waits, but not for long enough
+    PUSH = "push"
+
+
+def judge(pending: Pending, now_ms: int, after_ms: int) -> tuple[Verdict, int]:
+    """And when to look again (ms, by the server's clock): 0 but for LATER."""
+    if pending.newest is None or pending.told == pending.best:
+        return Verdict.NOTHING, 0
+    due = pending.first.ms + after_ms
+    return (Verdict.PUSH, 0) if due <= now_ms else (Verdict.LATER, due)
+
+
+def push_id(user: str, best: Cursor) -> str:
+    """The same over all tries of one burst, so that a receiver can drop repeats."""
+    return "push_" + hashlib.sha256(f"{user} {best}".encode()).hexdigest()[:32]
+
+
+def wait_after(failures: int, retry_after: float, first: float, most: float, chance: float) -> float:
+    """Seconds until the next try after so many `failures` in a row: growing, jittered, at least what the receiver asked
+    for (`retry_after`), never beyond `most`. `chance`: the caller's random number of [0, 1).
+    """
+    backoff = Backoff(first, most, failures - 1)
+    return min(most, max(backoff.wait(chance / 2), retry_after))  # half the span at least: a receiver that is down
+
+
+def retry_after(value: str | None) -> float:
+    """Seconds of a `Retry-After`; 0 for none, and for a date: clocks differ, the back-off will do."""
+    return float(value) if value is not None and value.isascii() and value.isdigit() and len(value) < 10 else 0.0

@@ -1,0 +1,26 @@
+#!lua
+-- push_remind: these users may have to be told of a message that is about to be appended. Runs before the append.
+--
+-- KEYS  push:{p}
+-- ARGV  1 when to look (ms)  then users
+-- Returns how many rows are new
+--
+-- A row's score is when to look (ms), and says by its fraction how far that has come:
+--   .0   wait until then
+--   .5   leased until then: somebody is looking into that inbox
+--   .25  looked into once, nothing found: look again then, for what was being appended meanwhile
+--   .75  leased for that second look, after which the row goes
+-- A row that is reminded of starts again: what is appended after this is seen by a look of which none has begun.
+
+local call, format = redis.call, string.format
+local new = 0
+for i = 2, #ARGV do
+  local score = tonumber(call('ZSCORE', KEYS[1], ARGV[i]) or -1)
+  if score < 0 then
+    call('ZADD', KEYS[1], format('%.0f', tonumber(ARGV[1])), ARGV[i])
+    new = new + 1
+  elseif score % 0.5 == 0.25 then
+    call('ZADD', KEYS[1], format('%.2f', score - 0.25), ARGV[i])
+  end
+end
+return new

@@ -1,0 +1,148 @@
+"""Who may have to be told that something waits: `push:{p}`, a row for each user, and what becomes of it.
+
+A row is there before the message it is for. It is leased, looked into, and goes when nothing is left to be done.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from service.core.cursor import START, Cursor
+from service.core.push import PARTITIONS, Newest, Pending, partition_of
+from service.store import scripts
+from service.store.keys import Keys
+from service.store.link import Link, unwrapped
+
+SLICE = 100
+"""Entries looked at in one call: each may be as large as a message may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """A call to make before an append, and for whom."""
+
+    users: tuple[str, ...]
+    call: scripts.Call
+
+
+class Reminders:
+    """What must be written before messages are appended. `now_ms`: the server's clock. `after`: seconds."""
+
+    def __init__(self, keys: Keys, now_ms: Callable[[], int], after: float) -> None:
+        self._keys = keys
+        self._now_ms = now_ms
+        self._after_ms = int(after * 1000)
+
+    def of(self, users: Iterable[str], *, now: bool = False) -> list[Reminder]:
+        """One for each partition that has one of them. `now`: to be looked into at once."""
+        parts: dict[int, list[str]] = defaultdict(list)
+        for user in users:
+            parts[partition_of(user)].append(user)
+        when = self._now_ms() + (0 if now else self._after_ms)
+        return [
+            Reminder(tuple(part), (scripts.PUSH_REMIND, (self._keys.push(partition),), (when, *part)))
+            for partition, part in parts.items()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A user's row, held until `until_ms`; both times by the server's clock (ms)."""
+
+    user: str
+    until_ms: int
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How often in a row it has failed to tell a user, what the last one ended with, and when (ms)."""
+
+    failures: int
+    status: str
+    at_ms: int
+
+    def row(self) -> str:
+        """As operators read it."""
+        return f"{self.failures} {self.status} {self.at_ms}"
+
+    @classmethod
+    def of(cls, row: bytes | None) -> "Tries":
+        """What was written; none where nothing was, or somebody else has."""
+        try:
+            failures, status, at = (row or b"0 - 0").decode().split(" ")
+            return cls(int(failures), status, int(at))
+        except ValueError:
+            return cls(0, "-", 0)
+
+
+class PushRows:
+    """The rows, and what they are about. `settling`: seconds after which an append that has not been answered is none
+    that was accepted. Everything raises Unavailable.
+    """
+
+    def __init__(self, client: Link, keys: Keys, reminders: Reminders, settling: float) -> None:
+        self._client = client
+        self._keys = keys
+        self._reminders = reminders
+        self._settling_ms = int(settling * 1000)
+
+    async def remind(self, users: Iterable[str]) -> int:
+        """These are to be looked into now; how many had no row."""
+        reminders = self._reminders.of(users, now=True)
+        return sum(unwrapped(await scripts.call_all(self._client, [one.call for one in reminders])))
+
+    async def lease(self, room: int, lease: float) -> list[Lease]:
+        """Rows that are due, at most `room`, for this caller alone: it has so many seconds."""
+        partitions = random.sample(range(PARTITIONS), min(room, PARTITIONS))
+        each = max(1, room // PARTITIONS)
+        calls: list[scripts.Call] = [
+            (scripts.PUSH_LEASE, (self._keys.push(partition),), (each, int(lease * 1000))) for partition in partitions
+        ]
+        # Of many servers, one that is away keeps its rows; the others' are due all the same.
+        replies = await scripts.call_all(self._client, calls)
+        if replies and all(isinstance(reply, Exception) for reply in replies):
+            unwrapped(replies)
+        taken = [reply for reply in replies if not isinstance(reply, Exception)]
+        return [Lease(user.decode(), int(until), int(now)) for now, until, *users in taken for user in users]
+
+    async def look(self, user: str, now_ms: int) -> tuple[Pending, Tries]:
+        """What waits for a user, and how telling it has gone so far."""
+        of = self._keys.of(user)
+        (best, told), tries = unwrapped(
+            await self._client.pipeline(
+                [
+                    ("HMGET", of.state, "best", "pushed"),
+                    ("HGET", self._keys.push_tries(partition_of(user)), user),
+                ]
+            )
+        )
+        begin = Cursor.of(best) if best else START
+        count, first, newest, at = 0, START, None, begin.raw()
+        while at:
+            row: Any = await scripts.call(self._client, scripts.PUSH_LOOK, (of.inbox,), (at, user, now_ms, SLICE))
+            if row[0]:
+                first = first if count else Cursor.of(row[1])
+                newest = Newest(row[3].decode(), row[4].decode(), Cursor.of(row[2]))
+            count, at = count + row[0], row[5]
+        return Pending(begin, Cursor.of(told) if told else None, count, first, newest), Tries.of(tries)
+
+    async def told(self, user: str, best: Cursor) -> None:
+        """The user knows what waits beyond `best`."""
+        await scripts.call(self._client, scripts.PUSH_TOLD, (self._keys.of(user).state,), (best.raw(),))
+
+    async def done(self, lease: Lease, again_ms: int | None = None, tries: Tries | None = None) -> bool:
+        """Gives a lease back: the row is to be looked at `again_ms`, or nothing is left to be done. False: the lease
+        had run out, and nothing was written.
+        """
+        partition = partition_of(lease.user)
+        again = "" if again_ms is None else again_ms
+        found = await scripts.call(
+            self._client,
+            scripts.PUSH_DONE,
+            (self._keys.push(partition), self._keys.push_tries(partition)),
+            (lease.user, lease.until_ms, again, tries.row() if tries else "", self._settling_ms),
+        )
+        return bool(found)

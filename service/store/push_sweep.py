@@ -1,0 +1,69 @@
+"""Users for whom something waits and who have no row in `push:{p}`: push was off then, or a server has lost it."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from service.core.cursor import START, Cursor
+from service.store.keys import Keys
+from service.store.link import Link, unwrapped
+from service.store.push import PushRows
+
+KEYS = 200
+"""Keys that one step looks at, so that no command takes long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a round stands at one primary. `position` "0": at its end."""
+
+    position: str
+    reminded: int
+
+
+class PushSweep:
+    """Walks the states of all users, step by step. Everything raises Unavailable."""
+
+    def __init__(self, client: Link, keys: Keys, rows: PushRows) -> None:
+        self._client = client
+        self._keys = keys
+        self._rows = rows
+        self._leads_until = 0.0  # by this process' clock
+
+    async def lead(self, worker: str, life: float) -> bool:
+        """Whether it is this worker that sweeps, for so many seconds from now on."""
+        key, asked = self._keys.push_sweeper(), time.monotonic()
+        how = "XX" if asked < self._leads_until else "NX"
+        if not await self._client.run("SET", key, worker, how, "PX", max(1, int(life * 1000))):
+            return False
+        self._leads_until = asked + life
+        return True
+
+    async def primaries(self) -> list[tuple[Link, int]]:
+        """Each, with the number of its keys, about."""
+        found = []
+        for _, primary in await self._client.primaries():
+            told: dict[str, Any] = await primary.run("INFO", "keyspace")
+            found.append((primary, sum(int(one["keys"]) for one in told.values() if "keys" in one)))
+        return found
+
+    async def step(self, primary: Link, position: str) -> Step:
+        """Looks at the next keys; who has something beyond `best` and was not told is looked into at once."""
+        match = f"{self._keys.state('*')[:-2]}*"
+        at, keys = await primary.run("SCAN", position, "MATCH", match, "COUNT", KEYS)
+        states = unwrapped(await self._client.pipeline([("HMGET", key, "last", "best", "pushed") for key in keys]))
+        users = [self._user(key) for key, state in zip(keys, states, strict=True) if waits(*state)]
+        return Step(_text(at), await self._rows.remind(users) if users else 0)
+
+    def _user(self, key: bytes) -> str:
+        return key.decode()[len(self._keys.state("")) - 1 : -1]
+
+
+def waits(last: bytes | None, best: bytes | None, told: bytes | None) -> bool:
+    """Whether there may be something to tell."""
+    acked = Cursor.of(best) if best else START
+    return last is not None and Cursor.of(last) > acked and (told is None or Cursor.of(told) != acked)
+
+
+def _text(position: Any) -> str:
+    return position.decode() if isinstance(position, bytes) else str(position)
