@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 
 from service.delivery.worker import Worker
-from service.edge import access, docs_page, events, health, http, legacy, openapi, ops, problems, web
+from service.edge import access, blocks, docs_page, events, health, http, legacy, openapi, ops, presence, problems, web
 from service.edge.auth import Gate, LoopbackGuard
 from service.edge.intake import MOST_HELD, Intake
 from service.edge.legacy import LegacyEndpoint
@@ -27,8 +27,8 @@ def create_app(worker: Worker) -> FastAPI:
     app.state.gate = gate
     app.state.rates = rates = Rates(worker.settings)
     problems.install(app)
-    for router in (http.router, events.router, ops.router, health.router, legacy.router, docs_page.router, web.router):
-        app.include_router(router)
+    for part in (http, events, presence, blocks, ops, health, legacy, docs_page, web):
+        app.include_router(part.router)
     openapi.install(app, with_tokens=gate.tokens is not None)
     app.router.routes.append(WebSocketRoute("/v1/ws", WebSocketEndpoint(worker, gate, rates), name="ws"))
     legacy_endpoint = LegacyEndpoint(worker, gate, rates)

@@ -133,6 +133,7 @@ class Settings(BaseSettings):
     heartbeat: Duration = 3.0
     dead_after: Duration = 10.0  # three heartbeats missed: a long pause alone must not kill
     audit_interval: Duration = 5.0  # what a lost hint may cost
+    presence_settle: Duration = 3.0  # a drained device is back within 2: a deploy makes nobody flicker
     ping_interval: Duration = 20.0  # below the idle time-outs of common proxies (60 s, 30 s)
     hello_timeout: Duration = 10.0
     drain_timeout: Duration = 10.0  # what a container's stop leaves before its kill

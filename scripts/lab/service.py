@@ -27,6 +27,7 @@ QUICK = {
     "HEARTBEAT": duration(0.3),
     "DEAD_AFTER": duration(1.5),
     "AUDIT_INTERVAL": duration(0.5),
+    "PRESENCE_SETTLE": duration(0.2),
     "PING_INTERVAL": duration(1),
     "HELLO_TIMEOUT": duration(1),
     "DRAIN_TIMEOUT": duration(3),

@@ -15,6 +15,7 @@ CODES: dict[str, tuple[int, str, bool]] = {
     "method_not_allowed": (405, "The method does not fit the resource", False),
     "too_slow": (408, "The request did not come in time", True),
     "too_many_devices": (409, "The user has too many devices", False),
+    "too_many_blocks": (409, "The user blocks as many as may be", False),
     "group_full": (409, "The group has as many members as it may", False),
     "too_large": (413, "Too large", False),
     "unsupported_media_type": (415, "The media type is not application/json", False),

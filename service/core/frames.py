@@ -20,6 +20,7 @@ CursorText = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,15})-(0
 
 MAX_RECIPIENTS = 100
 MAX_WATCHED = 200
+SIGNAL_BYTES = 1024
 MAX_EXPIRES_IN = 2_592_000
 MAX_WINDOW = 1024
 LONGEST_TOLD = 64
@@ -327,6 +328,18 @@ def closing_frame(reason: str, reconnect_after_ms: int) -> bytes:
 def broadcast_frame(body: bytes, ts: int) -> bytes:
     """`body`: compact JSON."""
     return b'{"type":"broadcast","body":' + body + b',"ts":%d}' % ts
+
+
+def signal_frame(sender: str, user: str, group: str | None, body: bytes, ts: int) -> bytes:
+    """`body`: compact JSON; `user`: who gets it, unless it is a group's. Names need no escaping."""
+    where = f'"to":"{user}"' if group is None else f'"group":"{group}"'
+    return f'{{"type":"signal","from":"{sender}",{where},"body":'.encode() + body + b',"ts":%d}' % ts
+
+
+def presence_frame(user: str, online: bool, last_seen: int | None) -> bytes:
+    """`last_seen`: ms."""
+    status, seen = ("online" if online else "offline"), ("null" if last_seen is None else last_seen)
+    return f'{{"type":"presence","user":"{user}","status":"{status}","last_seen":{seen}}}'.encode()
 
 
 def history_frame(ref: str, entries: list[bytes], more: bool) -> bytes:

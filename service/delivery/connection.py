@@ -20,6 +20,7 @@ from service.core.sending import OUT_OF_ORDER, Appended, Message, outcome
 from service.core.session import Read, Session
 from service.delivery.committer import Done
 from service.delivery.peer import Peer
+from service.store.history import Asked
 from service.store.presence import Claim, Claimed
 from service.telemetry import DEVICES_REFUSED, ENTRIES_SENT, REPLACED, REPLAYED_PAGES, USERS_CROWDED
 
@@ -258,11 +259,8 @@ class Connection:
         if self.closed.is_set():
             return
         worker = self._worker
-        before = Cursor.parse(asked.before) if asked.before else None
         try:
-            entries, more = await worker.inboxes.history(
-                self.claim.user, before, asked.limit, asked.peer, worker.now_ms()
-            )
+            entries, more = await worker.histories.read(self.claim.user, Asked.of(asked), worker.now_ms())
         except Unavailable:
             self.tell(error_frame(Fault("unavailable", "the store cannot be reached"), ref=asked.ref))
             return
@@ -275,6 +273,13 @@ class Connection:
             return
         self._out.append(line)
         self._flush_soon()
+
+    def offer(self, line: bytes) -> bool:
+        """As `tell`, of what may be lost; False: it was, because nothing can be told now, or the peer does not read."""
+        if not self._opened.is_set() or self.closed.is_set() or self._peer.flooded:
+            return False
+        self.tell(line)
+        return True
 
     def _done(self, message: Message) -> Done:
         def done(results: Sequence[Appended] | Fault) -> None:

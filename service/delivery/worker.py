@@ -11,7 +11,7 @@ import orjson
 
 from service.config import VERSION, Settings
 from service.core.cursor import Cursor
-from service.core.errors import Refused, Unavailable
+from service.core.errors import ClientError, Refused, Unavailable
 from service.core.frames import broadcast_frame
 from service.core.sending import Appended, AppendStatus, Message
 from service.delivery.acker import Acker
@@ -23,19 +23,35 @@ from service.delivery.connection import Connection
 from service.delivery.copier import Copier
 from service.delivery.hub import Hub
 from service.delivery.liveness import Liveness
+from service.delivery.notices import Notices
 from service.delivery.reader import Reader
 from service.delivery.reaper import Reaper
 from service.delivery.relay import Relay
+from service.delivery.signals import Signals
 from service.delivery.tasks import Tasks
+from service.delivery.watching import Watching
 from service.store import durability, preflight
 from service.store.address import parse
 from service.store.appends import Appends
+from service.store.blocks import Blocks
 from service.store.client import Clients
 from service.store.inbox import Inboxes
 from service.store.keys import Keys
 from service.store.limits import Limits
 from service.store.presence import Claim, Claimed, Presence
-from service.store.worker_stream import ACKED, BROADCAST, CANARY, KICK, REPLACED, Control, Hint, WorkerStreams
+from service.store.watchers import Watchers
+from service.store.worker_stream import (
+    ACKED,
+    BROADCAST,
+    CANARY,
+    KICK,
+    PRESENCE,
+    REPLACED,
+    SIGNAL,
+    Control,
+    Hint,
+    WorkerStreams,
+)
 from service.telemetry import CONNECTIONS, IDENTITIES, READY
 
 log = logging.getLogger("inboxd.worker")
@@ -88,6 +104,13 @@ class Worker:
         self.reader = Reader(self, self.streams, self.hub, settings.reader_block)
         expiry = min(settings.device_expiry, settings.retention)
         self.audit = Audit(self, self.inboxes, self.presence, self.hub, settings.audit_interval, expiry)
+        self.blocks = Blocks(self.clients.rest, self.keys)
+        self.watchers = Watchers(self.clients.rest, self.keys)
+        settle, interval = settings.presence_settle, settings.audit_interval
+        self.watching = Watching(self, self.watchers, self.blocks, settle, interval)
+        self.notices = Notices(self, self.streams, self.watching)
+        self.presence.changed = self.notices.add
+        self.signals = Signals(self, self.watchers, self.blocks, self.streams, self.hub, no_groups)
         self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat)
         beating = Presence(self.clients.beat, self.keys, limits)
         self.liveness = Liveness(self, beating, settings.heartbeat, self.version)
@@ -114,6 +137,10 @@ class Worker:
             ("relay", self.relay.run()),
             ("releaser", self.releaser.run()),
             ("audit", self.audit.run()),
+            ("watching", self.watching.run()),
+            ("audit of the watched", self.watching.audit()),
+            ("notices", self.notices.run()),
+            ("signals", self.signals.run()),
             ("reaper", self.reaper.run(lambda: self.id)),
             ("liveness", self.liveness.run()),
         ):
@@ -219,6 +246,7 @@ class Worker:
 
     def recheck(self) -> None:
         self.audit.recheck()
+        self.watching.recheck()
 
     def deaf(self) -> None:
         log.warning("the canary is late; the reader finds its place again")
@@ -234,6 +262,10 @@ class Worker:
                 self.hub.end(user, device, session, 4509, "replaced")
             case name if name == ACKED:
                 self.relay.on_control(control.value)
+            case name if name == SIGNAL:
+                self.signals.on_control(control.value)
+            case name if name == PRESENCE:
+                self.notices.on_control(control.value)
             case name if name == KICK:
                 user, _, kicked = control.value.partition("/")
                 self.hub.end(user, kicked or None, None, 4510, "removed by an operator")
@@ -289,6 +321,10 @@ class Worker:
                     self.hub.on_hint(Hint(user, result.prev, result.cursor, tail))
                 else:
                     self.announcer.add(worker, hint, rows)
+
+
+async def no_groups(group: str, asking: str) -> Sequence[str]:
+    raise ClientError("no_such_group", f"you are in no group {group}", "group")
 
 
 def new_identity() -> str:

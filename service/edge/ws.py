@@ -14,11 +14,15 @@ from service.core.errors import ClientError, Fault
 from service.core.frames import (
     Ack,
     Auth,
+    ClientFrame,
     Hello,
     History,
     Ping,
     SendFrame,
+    Signal,
     Skip,
+    Unwatch,
+    Watch,
     authed_frame,
     error_frame,
     pong_frame,
@@ -32,6 +36,7 @@ from service.delivery.worker import Worker
 from service.edge.auth import CHATTERS, Gate, named, origin_allowed, sender_of
 from service.edge.expiry import Expiry
 from service.edge.rates import Rates
+from service.edge.signals import signal
 from service.edge.ws_protocol import Socket, socket_of
 
 log = logging.getLogger("inboxd.ws")
@@ -138,6 +143,7 @@ class Conversation:
         finally:
             self._expiry.cancel()
             if self._connection is not None:
+                self._worker.watching.leave(self._connection)
                 self._connection.lost()
 
     async def _talk(self) -> None:
@@ -206,25 +212,7 @@ class Conversation:
         content: dict[str, Any] = {}
         try:
             content = parse(line)
-            frame = read_frame(content)
-            match frame:
-                case SendFrame():
-                    await self._send(connection, frame)
-                case Ack():
-                    connection.ack(Cursor.parse(frame.cursor))
-                case Skip():
-                    connection.skip(frame.id)
-                case History():
-                    await connection.history(frame)
-                    await self._socket.drained()
-                case Auth():
-                    await self._renew(connection, frame.token)
-                case Ping():
-                    connection.tell(pong_frame(frame.ref))
-                case Hello():
-                    raise ClientError("hello_repeated", "hello comes once, first")
-                case _:
-                    raise ClientError("unknown_type", f"{frame.type} is not taken here", "type")
+            await self._handle(connection, read_frame(content))
         except ClientError as error:
             fault = error.fault
             content = content or strict_json.salvage(line)
@@ -232,13 +220,51 @@ class Conversation:
                 raise
             connection.tell(error_frame(fault, id=_text(content.get("id")), ref=_text(content.get("ref"))))
 
+    async def _handle(self, connection: Connection, frame: ClientFrame) -> None:
+        """Raises ClientError."""
+        match frame:
+            case SendFrame():
+                await self._send(connection, frame)
+            case Ack():
+                connection.ack(Cursor.parse(frame.cursor))
+            case Skip():
+                connection.skip(frame.id)
+            case History():
+                await connection.history(frame)
+                await self._socket.drained()
+            case Signal() | Watch() | Unwatch():
+                await self._aside(connection, frame)
+            case Auth():
+                await self._renew(connection, frame.token)
+            case Ping():
+                connection.tell(pong_frame(frame.ref))
+            case Hello():
+                raise ClientError("hello_repeated", "hello comes once, first")
+            case _:
+                raise ClientError("unknown_type", f"{frame.type} is not taken here", "type")
+
+    async def _aside(self, connection: Connection, frame: Signal | Watch | Unwatch) -> None:
+        """What is never stored. Raises ClientError."""
+        await self._rested()
+        match frame:
+            case Signal():
+                signal(self._worker, connection, self._identity, frame)
+            case Watch():
+                self._worker.watching.watch(connection, frame.users)
+            case Unwatch():
+                self._worker.watching.unwatch(connection, frame.users)
+
     async def _send(self, connection: Connection, frame: SendFrame) -> None:
-        if (wait := self._rates.turn(self._identity)) > 0:
-            await self._socket.rest(wait)
+        await self._rested()
         sender = sender_of(self._identity, frame.sender)
         message = message_of(frame, sender, frame.id, self._worker.settings.max_body)
         await connection.ready_to_send()
         connection.submit(message)
+
+    async def _rested(self) -> None:
+        """Draws one message from the user's rate."""
+        if (wait := self._rates.turn(self._identity)) > 0:
+            await self._socket.rest(wait)
 
     def _fail(self, fault: Fault) -> None:
         if self._connection is None or self._connection.session is None:

@@ -1,5 +1,6 @@
 """Presence: which worker holds which device, and which workers live."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,13 +48,18 @@ class Claimed:
     held: str
 
 
+Changed = Callable[[str, bool, Sequence[str]], None]
+"""(user, online, workers that watch it): the user has just come or gone."""
+
+
 class Presence:
-    """Claims of devices and heartbeats of workers."""
+    """Claims of devices and heartbeats of workers. `changed` is told what a claim or release from here has changed."""
 
     def __init__(self, client: Link, keys: Keys, limits: Limits) -> None:
         self._client = client
         self._keys = keys
         self._limits = limits
+        self.changed: Changed = lambda *_: None
 
     async def claim(self, claim: Claim, *, again: bool = False, deadline_ms: int = NO_DEADLINE) -> Claimed | None:
         """This device is connected here. None: a newer connection of it holds the claim.
@@ -67,10 +73,13 @@ class Presence:
         claiming = self._claim(claim, "again" if again else "new", deadline_ms)
         if self._client.many:  # the worker's set may lie elsewhere, and must name the claim first
             await scripts.call(self._client, *enlist)
-            return _claimed(await scripts.call(self._client, *claiming))
-        # In one go: whoever claims first must not be overtaken while it waits for the first of two answers.
-        _, row = unwrapped(await scripts.call_all(self._client, (enlist, claiming)))
-        return _claimed(row)
+            row = await scripts.call(self._client, *claiming)
+        else:  # in one go: whoever claims first must not be overtaken while it waits for the first of two answers
+            _, row = unwrapped(await scripts.call_all(self._client, (enlist, claiming)))
+        claimed = _claimed(row)
+        if claimed is not None and (rows := row[6]):
+            self.changed(claim.user, True, _watching(rows))
+        return claimed
 
     async def register(self, user: str, device: str) -> Claimed:
         """Makes a device known without a connection, so that entries are held for it. Raises Unavailable, ClientError
@@ -85,7 +94,7 @@ class Presence:
         of, limits = self._keys.of(claim.user), self._limits
         return (
             scripts.CLAIM,
-            (of.state, of.inbox, of.cursors, of.devices, of.presence),
+            (of.state, of.inbox, of.cursors, of.devices, of.presence, of.watchers),
             (
                 claim.device,
                 claim.worker,
@@ -130,9 +139,12 @@ class Presence:
     async def release_row(self, user: str, device: str, row: str) -> bool:
         """As `release`, for a claim known only by its presence row (or the start of it). Raises Unavailable."""
         of = self._keys.of(user)
-        return bool(
-            await scripts.call(self._client, scripts.RELEASE, (of.state, of.presence, of.devices), (device, row))
+        released, *rows = await scripts.call(
+            self._client, scripts.RELEASE, (of.state, of.presence, of.devices, of.watchers), (device, row)
         )
+        if rows and rows[0]:
+            self.changed(user, False, _watching(rows[0]))
+        return bool(released)
 
     # Workers.
 
@@ -190,6 +202,11 @@ class Presence:
     async def sweep(self, worker: str) -> None:
         """Forgets that it was dead: a worker whose row is gone takes a new identity just the same."""
         await self._client.run("HDEL", self._keys.workers(), worker)
+
+
+def _watching(rows: list[bytes]) -> list[str]:
+    """Some may have stopped; they ignore it, or are gone."""
+    return [worker.decode() for worker in rows[::2]]
 
 
 def _claimed(row: list[Any]) -> Claimed | None:

@@ -14,6 +14,7 @@ CAP = 5_000
 """Entries a worker stream keeps at most (approximately); what falls off is read from the inboxes."""
 READ_COUNT = 128
 CANARY, REPLACED, KICK, BROADCAST, ACKED = "!canary", "!replaced", "!kick", "!broadcast", "!acked"
+SIGNAL, PRESENCE = "!signal", "!presence"
 """Control fields; `!` is in no user's name."""
 
 

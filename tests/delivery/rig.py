@@ -99,6 +99,7 @@ def quick(redis_url: str, **settings: Any) -> Settings:
         "heartbeat": 0.2,
         "dead_after": 1.0,
         "audit_interval": 0.3,
+        "presence_settle": 0.1,
         "redis_timeout": 1.0,
         "reader_block": 0.2,
         "drain_timeout": 4.0,

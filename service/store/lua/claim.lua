@@ -1,17 +1,18 @@
 #!lua flags=allow-oom
 -- claim: a device is connected here now. Registers the device when it is new.
 --
--- KEYS  state, inbox, cursors, devices, presence (of one user)
+-- KEYS  state, inbox, cursors, devices, presence, watchers (of one user)
 -- ARGV  1 device  2 worker  3 session  4 attempt ("0": the device keeps none)
 --       5 mode: "new" the device has just connected; "again" a session renews what it lost;
 --         "register" no connection, only the device
 --       6 device expiry (ms)  7 max_pending (entries)  8 life of an inbox (s)
 --       9 deadline (ms, the server's clock)  10 devices a user may have
--- Returns {1, stored, last, held, registered}
+-- Returns {1, stored, last, held, registered, 0, rows}
 --           stored  the device's cursor (a new device: just before the oldest entry kept)
 --           last    the newest cursor of the inbox
 --           held    the claim this one has replaced, worker/session/attempt, or ""
 --           registered  1 where the device was new
+--           rows    where the user was offline: worker, until when (ms) it watches this user, …
 --         {0, held}  refused: a newer connection of this device holds the claim
 --         {-1}       too late: whoever asked has given up, and its device may be connected elsewhere
 --         {-2}       the device is new, and the user has as many as there may be; nothing was done
@@ -19,7 +20,7 @@
 local call = redis.call
 local match, format, floor = string.match, string.format, math.floor
 
-local state, inbox, cursors, devices, presence = unpack(KEYS)
+local state, inbox, cursors, devices, presence, watchers = unpack(KEYS)
 local device, worker, session, attempt, mode = unpack(ARGV, 1, 5)
 local expiry, max_pending, retention = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local time = call('TIME')
@@ -93,6 +94,7 @@ call('HSET', state, 'last', last, 'devices', format('%.0f', live))
 if low then call('HSET', state, 'floor', low) end
 if high ~= '0-0' then call('HSET', state, 'best', high) end
 
+local came = mode ~= 'register' and call('EXISTS', presence) == 0
 if mode ~= 'register' then
   call('HSET', presence, device, worker .. '/' .. session .. '/' .. attempt)
   call('HSET', state, 'online', '1')
@@ -100,4 +102,4 @@ end
 call('EXPIRE', inbox, retention)
 call('EXPIRE', cursors, retention * 2)
 call('EXPIRE', devices, retention * 2)
-return {1, stored, last, held, registered}
+return {1, stored, last, held, registered, 0, came and call('HGETALL', watchers) or {}}

@@ -1,18 +1,20 @@
 #!lua flags=allow-oom
 -- release: takes one claim back, but only if it is still the one named.
 --
--- KEYS  state, presence, devices (of one user)
+-- KEYS  state, presence, devices, watchers (of one user)
 -- ARGV  1 device  2 claim: `worker/session/`, or the whole `worker/session/attempt`
--- Returns 1 released, 0 another claim is there, or none
+-- Returns {0}       another claim is there, or none
+--         {1, rows}  released; where that was the last one: worker, until when (ms) it watches this user, …
 
 local call = redis.call
-local state, presence, devices = unpack(KEYS)
+local state, presence, devices, watchers = unpack(KEYS)
 local device, claim = unpack(ARGV)
 
 local held = call('HGET', presence, device)
-if not held or string.sub(held, 1, #claim) ~= claim then return 0 end
+if not held or string.sub(held, 1, #claim) ~= claim then return {0} end
 call('HDEL', presence, device)
-if call('EXISTS', presence) == 0 then call('HSET', state, 'online', '0') end
+local gone = call('EXISTS', presence) == 0
+if gone then call('HSET', state, 'online', '0') end
 local time = call('TIME')
 call('HSET', devices, device, string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)))
-return 1
+return {1, gone and call('HGETALL', watchers) or {}}
