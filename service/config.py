@@ -128,6 +128,7 @@ class Settings(BaseSettings):
     device_expiry: Duration = 30 * 86400.0  # a silent device's say in what is kept
     dedupe_window: Duration = 86400.0  # message ids are known for one to two of these
     own_copy: bool = True  # the sender's own copy, so that all its devices show both sides
+    receipts: bool = True  # senders see what became of what they sent; costs an append for each burst of acks
 
     # Liveness of workers and connections.
     heartbeat: Duration = 3.0

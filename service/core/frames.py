@@ -111,10 +111,9 @@ class React(Change):
     body: Any
 
 
-class Read(Strict):
-    """`read`: the user has read the messages `from` somebody up to the id `upto`, or of a group up to that number."""
+class ReadUpto(Strict):
+    """The user has read the messages `from` somebody up to the id `upto`, or of a group up to that number."""
 
-    type: Literal["read"]
     sender: Annotated[Name | None, Field(alias="from")] = None
     group: Name | None = None
     upto: MessageId | Annotated[int, Field(ge=1, lt=2**53)]
@@ -125,6 +124,12 @@ class Read(Strict):
         if isinstance(self.upto, int) != (self.group is not None):
             raise _FieldError("upto", "a message's id, or of a group its number there")
         return self
+
+
+class Read(ReadUpto):
+    """`read`: as `ReadUpto`."""
+
+    type: Literal["read"]
 
 
 class Signal(Addressed):

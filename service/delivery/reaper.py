@@ -19,11 +19,12 @@ SWEEP_AFTER = 3600.0
 
 class Reaper:
     """Looks once after every heartbeat of its own worker, in a task of its own: cleaning up after thousands of
-    claims must not hold up heartbeats.
+    claims must not hold up heartbeats. `owing`: is told of users whose acks may have no receipts yet.
     """
 
-    def __init__(self, presence: Presence, patience: float, tick: float) -> None:
+    def __init__(self, presence: Presence, patience: float, tick: float, owing: Callable[[str], None]) -> None:
         self._presence = presence
+        self._owing = owing
         self._suspects = Suspects(patience, tick)
         self._cleaned: dict[str, float] = {}  # dead worker → when this one cleaned up after it
         self._beat = asyncio.Event()
@@ -74,4 +75,6 @@ class Reaper:
             await asyncio.gather(
                 *(self._presence.release(Claim(user, device, worker, session)) for user, device, session in claims)
             )
+            for user, _, _ in claims:
+                self._owing(user)
         await self._presence.forget(worker)

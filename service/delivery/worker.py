@@ -11,6 +11,7 @@ import orjson
 
 from service.config import VERSION, Settings
 from service.core.cursor import Cursor
+from service.core.entries import Fields, flat, tail_of
 from service.core.errors import ClientError, Refused, Unavailable
 from service.core.frames import broadcast_frame
 from service.core.sending import Appended, AppendStatus, Message
@@ -25,7 +26,9 @@ from service.delivery.hub import Hub
 from service.delivery.liveness import Liveness
 from service.delivery.notices import Notices
 from service.delivery.reader import Reader
+from service.delivery.reads import Reads
 from service.delivery.reaper import Reaper
+from service.delivery.receipter import Receipter
 from service.delivery.relay import Relay
 from service.delivery.signals import Signals
 from service.delivery.tasks import Tasks
@@ -38,6 +41,7 @@ from service.store.client import Clients
 from service.store.inbox import Inboxes
 from service.store.keys import Keys
 from service.store.limits import Limits
+from service.store.marks import Marks
 from service.store.presence import Claim, Claimed, Presence
 from service.store.watchers import Watchers
 from service.store.worker_stream import (
@@ -60,6 +64,8 @@ CARRIED = 4096
 """Bytes of a tail that hints carry; larger entries are announced by cursor only."""
 SUCCESSION_LOOKS = 10
 """Times, one ack delay apart, a new session looks whether the one it replaced has left."""
+RECEIPT_DELAYS = 10
+"""Receipts gather for so many ack delays: nobody waits for them, and a stream of messages needs few."""
 DRAIN_SPREAD_MS = 2000
 """Draining devices are told to come back within this, each at another time."""
 
@@ -88,7 +94,7 @@ class Worker:
         self.clients = Clients(settings)
         limits = Limits(
             settings.max_pending, settings.history, settings.retention, settings.device_expiry, settings.dedupe_window,
-            settings.max_devices,
+            settings.max_devices, settings.receipts,
         )  # fmt: skip
         self.appends = Appends(self.clients, self.keys, limits)
         self.inboxes = Inboxes(self.clients, self.keys, limits)
@@ -99,6 +105,12 @@ class Worker:
         self.copier = Copier(self.appends, self._announce)
         self.committer = Committer(self.appends, self._announce, self.copier.add, settings.own_copy)
         self.acker = Acker(self.inboxes, settings.ack_delay)
+        self.marks = Marks(self.clients, self.keys)
+        self.receipter = Receipter(
+            self.marks, self.inboxes, self.appends, self.tell, settings.ack_delay * RECEIPT_DELAYS, settings.receipts
+        )
+        self.inboxes.owing = self.receipter.add
+        self.reads = Reads(self.marks, self.appends, self.tell, settings.receipts)
         self.releaser = Releaser(self.presence, self.acker)
         self.relay = Relay(self, self.inboxes, self.streams, self.hub)
         self.reader = Reader(self, self.streams, self.hub, settings.reader_block)
@@ -111,7 +123,7 @@ class Worker:
         self.notices = Notices(self, self.streams, self.watching)
         self.presence.changed = self.notices.add
         self.signals = Signals(self, self.watchers, self.blocks, self.streams, self.hub, no_groups)
-        self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat)
+        self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat, self.receipter.add)
         beating = Presence(self.clients.beat, self.keys, limits)
         self.liveness = Liveness(self, beating, settings.heartbeat, self.version)
         self.appends.least_ms = self.liveness.least_ms
@@ -134,6 +146,7 @@ class Worker:
             ("copier", self.copier.run()),
             ("announcer", self.announcer.run()),
             ("acker", self.acker.run()),
+            ("receipter", self.receipter.run()),
             ("relay", self.relay.run()),
             ("releaser", self.releaser.run()),
             ("audit", self.audit.run()),
@@ -175,6 +188,7 @@ class Worker:
         await self.hub.emptied()
         await self.acker.flush()
         await self.releaser.drained()
+        await self.receipter.drained()
         await self.copier.drained()  # the last: while a node is away it may wait for long
 
     async def stop(self) -> None:
@@ -282,6 +296,8 @@ class Worker:
         """The device's stored cursor. A session that was replaced is told to go, and given a moment to store the
         acks it has, so that its successor does not repeat what they cover.
         """
+        if claimed.owes:
+            self.receipter.add(by.user)
         if not claimed.held:
             return claimed.stored  # released, and its acks before that
         worker, session, _ = claimed.held.split("/")
@@ -307,20 +323,26 @@ class Worker:
     def _announce(self, message: Message, users: Sequence[str], results: Sequence[Appended]) -> None:
         """Tells whoever holds a recipient's sockets: oneself at once, others through their streams."""
         for user, result in zip(users, results, strict=True):
-            if result.status is not AppendStatus.APPENDED or not result.presence:
-                continue
-            assert result.cursor is not None  # appended
-            assert result.prev is not None
-            tail = message.tail(user)
-            hint = Hint(user, result.prev, result.cursor, tail if len(tail) <= CARRIED else None)
-            holders: dict[str, list[Row]] = {}
-            for device, row in result.presence:
-                holders.setdefault(row.partition("/")[0], []).append((user, device, row))
-            for worker, rows in holders.items():
-                if worker == self.id:
-                    self.hub.on_hint(Hint(user, result.prev, result.cursor, tail))
-                else:
-                    self.announcer.add(worker, hint, rows)
+            if result.status is AppendStatus.APPENDED and result.presence:
+                self._hint(user, result, message.tail(user))
+
+    def tell(self, user: str, fields: Fields, result: Appended) -> None:
+        """As `_announce`, of an entry that nobody sent: a receipt, what was read."""
+        if result.presence:
+            self._hint(user, result, tail_of(flat(fields)))
+
+    def _hint(self, user: str, result: Appended, tail: bytes) -> None:
+        assert result.cursor is not None  # appended
+        assert result.prev is not None
+        hint = Hint(user, result.prev, result.cursor, tail if len(tail) <= CARRIED else None)
+        holders: dict[str, list[Row]] = {}
+        for device, row in result.presence:
+            holders.setdefault(row.partition("/")[0], []).append((user, device, row))
+        for worker, rows in holders.items():
+            if worker == self.id:
+                self.hub.on_hint(Hint(user, result.prev, result.cursor, tail))
+            else:
+                self.announcer.add(worker, hint, rows)
 
 
 async def no_groups(group: str, asking: str) -> Sequence[str]:

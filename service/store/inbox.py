@@ -1,7 +1,7 @@
 """Inboxes: acking, reading pages and history. What puts entries in is `appends.py`."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -30,19 +30,23 @@ class AckStatus(IntEnum):
 
 
 class Inboxes:
-    """Reading users' inboxes, and moving what their devices have acked."""
+    """Reading users' inboxes, and moving what their devices have acked. `owing`: is told of users who owe receipts for
+    what they have acked.
+    """
 
     def __init__(self, clients: Clients, keys: Keys, limits: Limits) -> None:
         self._rest = clients.rest
         self._keys = keys
         self._limits = limits
+        self.owing: Callable[[str], None] = lambda _: None
 
     async def ack(self, acks: Sequence[tuple[str, str, Cursor]]) -> list[AckStatus]:
         """(user, device, cursor) each, one call for all where that is possible. Raises Unavailable: any of them may
         have moved.
         """
         limits = self._limits
-        head = (limits.history, limits.max_pending, int(limits.device_expiry * 1000))
+        expiry = int(limits.device_expiry * 1000)
+        head = (limits.history, limits.max_pending, expiry, int(limits.receipts))
         parts: dict[str, list[int]] = defaultdict(list)
         for n, (user, _, _) in enumerate(acks):
             parts[user if self._rest.many else ""].append(n)
@@ -59,7 +63,15 @@ class Inboxes:
         for part, rows in zip(parts.values(), unwrapped(await scripts.call_all(self._rest, calls)), strict=True):
             for n, row in zip(part, rows, strict=True):
                 statuses[n] = AckStatus(row[0])
+                if row[1:] == [1]:
+                    self.owing(acks[n][0])
         return statuses
+
+    async def receipted(self, made: Sequence[tuple[str, Cursor]]) -> None:
+        """(user, cursor) each: receipts are made up to there, and nothing is kept for them any more. Raises
+        Unavailable.
+        """
+        await self.ack([(user, "", upto) for user, upto in made])
 
     async def ack_position(self, user: str, device: str, cursor: Cursor) -> tuple[AckStatus, str | None]:
         """One ack that came beside the device's connection, if it has one. A position without an entry is one where an
@@ -147,12 +159,15 @@ class Inboxes:
         commands: list[tuple[Any, ...]] = []
         for user in users:
             of = self._keys.of(user)
-            commands += [("HGET", of.state, "last"), ("HGETALL", of.presence)]
+            commands += [("HMGET", of.state, "last", "best", "receipted"), ("HGETALL", of.presence)]
         rows = unwrapped(await self._rest.pipeline(commands))
-        return [
-            (Cursor.of(last) if last else START, {d.decode(): c.decode() for d, c in presence.items()})
-            for last, presence in zip(rows[::2], rows[1::2], strict=True)
-        ]
+        found = []
+        for user, (last, best, receipted), presence in zip(users, rows[::2], rows[1::2], strict=True):
+            newest = Cursor.of(last) if last else START
+            found.append((newest, {d.decode(): c.decode() for d, c in presence.items()}))
+            if best and not (receipted and Cursor.of(best) <= Cursor.of(receipted) <= newest):
+                self.owing(user)
+        return found
 
     async def stored(self, devices: Sequence[tuple[str, str]]) -> list[Cursor | None]:
         """The cursors of devices (user, device), None where one is not known; one pipeline for all. Raises

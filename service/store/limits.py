@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is kept and refused; seconds and entries, as in `service.config.Settings`."""
+    """What is kept and refused; seconds and entries, as in `service.config.Settings`. `receipts`: they are made, and
+    what was acked is kept for them.
+    """
 
     max_pending: int
     history: int
@@ -13,6 +15,7 @@ class Limits:
     device_expiry: float
     dedupe_window: float
     devices: int = 100
+    receipts: bool = False
 
     @property
     def kept(self) -> int:

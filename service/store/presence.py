@@ -1,7 +1,7 @@
 """Presence: which worker holds which device, and which workers live."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from service.core.cursor import START, Cursor
@@ -41,11 +41,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """`stored`: the device's cursor; `last`: the newest of the inbox; `held`: the row this one replaced, or ""."""
+    """`stored`: the device's cursor; `last`: the newest of the inbox; `held`: the row this one replaced, or "";
+    `owes`: whether receipts may be due for what was acked.
+    """
 
     stored: Cursor
     last: Cursor
     held: str
+    owes: bool = field(default=False, compare=False)
 
 
 Changed = Callable[[str, bool, Sequence[str]], None]
@@ -217,4 +220,4 @@ def _claimed(row: list[Any]) -> Claimed | None:
         raise Unavailable("the claim came too late")
     if row[0] == 0:
         return None
-    return Claimed(Cursor.of(row[1]), Cursor.of(row[2] or START.raw()), row[3].decode())
+    return Claimed(Cursor.of(row[1]), Cursor.of(row[2] or START.raw()), row[3].decode(), row[5] == 1)

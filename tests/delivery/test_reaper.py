@@ -105,7 +105,7 @@ async def test_a_worker_that_beats_lives_whatever_the_clocks_say(start: Start, s
 
 async def test_a_reaper_that_was_paused_reaps_nobody_for_it(sleepy: Worker, store: Any, clock: Clock) -> None:
     await ghost(sleepy, store)
-    reaper = Reaper(sleepy.presence, patience=10, tick=3)
+    reaper = Reaper(sleepy.presence, patience=10, tick=3, owing=print)
     await reaper.look("w-own")
     clock.now += 3600
     await reaper.look("w-own")
@@ -123,7 +123,7 @@ async def test_time_in_which_its_own_heartbeat_failed_counts_against_nobody(
     sleepy: Worker, store: Any, clock: Clock
 ) -> None:
     await ghost(sleepy, store)
-    reaper = Reaper(sleepy.presence, patience=10, tick=3)
+    reaper = Reaper(sleepy.presence, patience=10, tick=3, owing=print)
     for _ in range(20):
         await reaper.look("w-own")
         clock.now += 3
@@ -134,7 +134,7 @@ async def test_time_in_which_its_own_heartbeat_failed_counts_against_nobody(
 
 async def test_a_beat_seen_too_late_saves_a_worker(sleepy: Worker, store: Any, clock: Clock) -> None:
     await ghost(sleepy, store)
-    reaper = Reaper(sleepy.presence, patience=5, tick=3)
+    reaper = Reaper(sleepy.presence, patience=5, tick=3, owing=print)
     await reaper.look("w-own")
     counters = sleepy.presence.counters
 
@@ -152,7 +152,7 @@ async def test_a_beat_seen_too_late_saves_a_worker(sleepy: Worker, store: Any, c
 
 async def test_it_does_not_judge_itself(sleepy: Worker, store: Any, clock: Clock) -> None:
     await ghost(sleepy, store)
-    reaper = Reaper(sleepy.presence, patience=5, tick=3)
+    reaper = Reaper(sleepy.presence, patience=5, tick=3, owing=print)
     for _ in range(5):
         await reaper.look(GHOST)
         clock.now += 3

@@ -17,6 +17,7 @@ from service.store.inbox import Inboxes
 from service.store.keys import Keys
 from service.store.limits import Limits
 from service.store.link import Command, Wait
+from service.store.marks import Marks
 from service.store.presence import Presence
 from service.store.single import Single
 from service.store.worker_stream import WorkerStreams
@@ -48,6 +49,7 @@ class Store:
         self.raw: Any = self.admin or getattr(self.clients.rest, "redis", None)
         self.appends = Appends(self.clients, self.keys, self.limits)
         self.inboxes = Inboxes(self.clients, self.keys, self.limits)
+        self.marks = Marks(self.clients, self.keys)
         self.presence = Presence(self.clients.rest, self.keys, self.limits)
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)
 
@@ -107,8 +109,9 @@ def message(
     body: bytes = b'{"text":"hi"}',
     print: str = "p1",
     expires_in: int = 0,
+    receipts: bool = True,
 ) -> Message:
-    return Message(id, sender, to or ("bob",), body, print, expires_in, listed=len(to) > 1)
+    return Message(id, sender, to or ("bob",), body, print, expires_in, listed=len(to) > 1, receipts=receipts)
 
 
 def deletion(cursor: Cursor, target: str, id: str = "d1", *to: str, sender: str = "alice") -> Message:

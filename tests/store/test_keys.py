@@ -13,6 +13,7 @@ from service.store import scripts
 from service.store.appends import Numbered
 from service.store.blocks import Blocks
 from service.store.keys import CATALOGUE, Keys
+from service.store.marks import was_read
 from service.store.presence import Claim
 from service.store.scripts import ACK, APPEND, BEAT, CLAIM, ENLIST, PULSE, REAP, RELEASE, Script
 from service.store.watchers import Watchers
@@ -33,7 +34,7 @@ def slot(key: str | bytes) -> int:
 def of_user(keys: Keys, user: str) -> set[str]:
     named = (
         keys.inbox, keys.state, keys.cursors, keys.devices, keys.presence, keys.blocks, keys.erased, keys.groups,
-        keys.watchers,
+        keys.watchers, keys.marks,
     )  # fmt: skip
     return {build(user) for build in named} | {keys.seen(user, turn) for turn in "ab"}
 
@@ -88,6 +89,7 @@ def test_the_encoded_keys_are_those_of_the_catalogue() -> None:
     assert of.blocks == keys.blocks("bob").encode()
     assert of.erased == keys.erased("bob").encode()
     assert of.groups == keys.groups("bob").encode()
+    assert of.marks == keys.marks("bob").encode()
     assert of.watchers == keys.watchers("bob").encode()
 
 
@@ -124,6 +126,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Script, list[Any]]]:
 
 
 KEYS_PER_OP = {APPEND: 6, ACK: 4, ENLIST: 1, CLAIM: 6, RELEASE: 4, BEAT: 1, PULSE: 2, REAP: 1}
+KEYS_PER_OP |= {scripts.OWED: 3, scripts.READ: 2, scripts.SKIM: 1}
 KEYS_PER_OP |= {scripts.BLOCK: 2, scripts.WATCH: 4}
 KEYS_PER_OP |= dict.fromkeys(scripts.PUSH, 1) | {scripts.PUSH_DONE: 2}
 KEYS_PER_OP |= {scripts.GROUP_COMMIT: 6, scripts.GROUP_CHANGE: 4, scripts.GROUP_DONE: 4}
@@ -138,6 +141,9 @@ async def test_the_keys_of_every_op_of_every_script_lie_in_one_slot(
     await store.presence.register("alice", "laptop")
     await store.append([message("m1", "bob", "carol"), message("m2", "dave")], own_copy=True)
     await store.inboxes.ack([("bob", "phone", Cursor(1, 1)), ("carol", "phone", Cursor(1, 1))])
+    await store.marks.owed([("bob", None), ("carol", None)])
+    await store.marks.skim("bob")
+    await store.marks.move("bob", was_read("alice"), "m1", Cursor(1, 1))
     await store.presence.release(claim)
     await store.presence.enter("w-1")
     await store.presence.beat("w-1")
@@ -167,6 +173,7 @@ async def test_the_catalogue_says_what_is_really_there(store: Store) -> None:
     await store.presence.end_stream(Claim("bob", "phone", "w-7f3a91c2", "e-1:tab-1"), "replaced")
     await Blocks(store.clients.rest, store.keys).block("bob", "mallory")
     await Watchers(store.clients.rest, store.keys).watch("w-7f3a91c2", ["bob"], 60)
+    await store.marks.move("bob", was_read("alice"), "m1", Cursor(1, 1))
     gone = deletion(accepted(await store.send("m3")), "m3")
     await store.append([gone], own_copy=False)
     await store.appends.number([Numbered("bob", "team", 1, 1, group_fields(1))])

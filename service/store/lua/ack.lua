@@ -3,10 +3,12 @@
 -- so it may run when the server is out of it.
 --
 -- KEYS  four per op: state, inbox, cursors, devices (of one user)
--- ARGV  1 history (entries)  2 max_pending (entries)  3 device expiry (ms), then per op: device, cursor
+-- ARGV  1 history (entries)  2 max_pending (entries)  3 device expiry (ms)
+--       4 "1" where receipts are made: then what has none yet is kept for them
+--       then per op: device, cursor; device "" says that receipts are made up to there
 -- Returns one array per op:
---       {1}        the stored cursor moved
---       {2}        it was there already, or further
+--       {1, owed}  the stored cursor moved; owed is 1 where the user owes receipts (owed.lua), else 0
+--       {2, owed}  it was there already, or further
 --       {3}        beyond the newest entry: ignored
 --       {6, text}  this op failed
 
@@ -14,6 +16,7 @@ local call = redis.call
 local match, format, floor = string.match, string.format, math.floor
 
 local history, max_pending, expiry = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local receipts = ARGV[4] == '1'
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
 
@@ -45,50 +48,81 @@ local function judged(cursors, devices, last_seq)
   return low, live, high
 end
 
+-- One beyond the newest entry is of a history that was lost: receipts begin anew.
+local function owes(best, receipted, last)
+  if not receipts or not best then return 0 end
+  return (not receipted or above(best, receipted) or above(receipted, last)) and 1 or 0
+end
+
+-- Receipts hold entries back as a device does: as long as they are not too far behind.
+local function trim(state, inbox, last, floor_, receipted, trimmed)
+  local _, last_seq = parse(last)
+  local _, floor_seq = parse(floor_)
+  local _, made = parse(receipted or '0-0')
+  local keep = math.max(last_seq - floor_seq, history)
+  if receipts and last_seq - made <= max_pending then keep = math.max(keep, last_seq - made) end
+  call('HSET', state, 'trimmed', format('%.0f', math.max(tonumber(trimmed or 0), last_seq - keep)))
+  call('XTRIM', inbox, 'MAXLEN', '~', format('%.0f', keep))
+end
+
+-- Never beyond best: what this server has lost since may come again under the same numbers.
+local function made(state, inbox, upto)
+  local s = call('HMGET', state, 'last', 'best', 'receipted', 'floor', 'trimmed')
+  local last, best, receipted = s[1] or '0-0', s[2], s[3]
+  if not best or above(upto, best) then return {3} end
+  if receipted and not above(upto, receipted) and not above(receipted, last) then return {2, 0} end
+  call('HSET', state, 'receipted', upto)
+  if s[4] then trim(state, inbox, last, s[4], upto, s[5]) end
+  return {1, owes(best, upto, last)}
+end
+
 local function ack(k, device, cursor)
   local state, inbox, cursors, devices = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
-  local s = call('HMGET', state, 'last', 'best', 'floor', 'devices', 'judged', 'trimmed')
-  local last, best, low = s[1] or '0-0', s[2], s[3]
+  if device == '' then return made(state, inbox, cursor) end
+  local s = call('HMGET', state, 'last', 'best', 'floor', 'devices', 'judged', 'trimmed', 'receipted')
+  local last, best, low, receipted = s[1] or '0-0', s[2], s[3], s[7]
   if above(cursor, last) then return {3} end
   local was = call('HGET', cursors, device)
   if was and not above(cursor, was) then
     -- One that was silent for too long has its say again from now on.
     if now - tonumber(call('HGET', devices, device) or 0) > expiry then call('HDEL', state, 'judged') end
     call('HSET', devices, device, format('%.0f', now))
-    return {2}
+    return {2, owes(best, receipted, last)}
   end
   call('HSET', cursors, device, cursor)
   call('HSET', devices, device, format('%.0f', now))
-  if not best or above(cursor, best) then call('HSET', state, 'best', cursor) end
+  if not best or above(cursor, best) then
+    best = cursor
+    call('HSET', state, 'best', best)
+  end
 
   -- Only the lowest device, or one that had no say, can move the floor; unless the lowest has lost its say: it is
   -- too far behind, or has been silent for too long (looked at now and then).
   local _, last_seq = parse(last)
   local _, low_seq = parse(low or '0-0')
   local judge = last_seq - low_seq > max_pending or now - tonumber(s[5] or 0) > expiry / 100
-  if was and low and above(was, low) and not judge then return {1} end
+  if was and low and above(was, low) and not judge then return {1, owes(best, receipted, last)} end
   local floor_, live = cursor, 1
   if judge or not (s[4] == '1' and was == low) then
-    floor_, live, best = judged(cursors, devices, last_seq)
+    local high
+    floor_, live, high = judged(cursors, devices, last_seq)
     call('HSET', state, 'judged', format('%.0f', now))
-    if best then call('HSET', state, 'best', best) end
+    if high then
+      best = high
+      call('HSET', state, 'best', best)
+    end
   end
   call('HSET', state, 'devices', format('%.0f', live))
   if floor_ then
-    local _, floor_seq = parse(floor_)
-    local keep = last_seq - floor_seq
-    if keep < history then keep = history end
-    local trimmed = tonumber(s[6] or 0)
-    if last_seq - keep > trimmed then trimmed = last_seq - keep end
-    call('HSET', state, 'floor', floor_, 'trimmed', format('%.0f', trimmed))
-    call('XTRIM', inbox, 'MAXLEN', '~', format('%.0f', keep))
+    call('HSET', state, 'floor', floor_)
+    trim(state, inbox, last, floor_, receipted, s[6])
   end
-  return {1}
+  return {1, owes(best, receipted, last)}
 end
 
 local results = {}
-for op = 0, (#ARGV - 3) / 2 - 1 do
-  local fine, result = pcall(ack, op * 4 + 1, ARGV[op * 2 + 4], ARGV[op * 2 + 5])
+for op = 0, (#ARGV - 4) / 2 - 1 do
+  local fine, result = pcall(ack, op * 4 + 1, ARGV[op * 2 + 5], ARGV[op * 2 + 6])
   results[op + 1] = fine and result or {6, type(result) == 'table' and result.err or tostring(result)}
 end
 return results

@@ -7,11 +7,12 @@
 --         "register" no connection, only the device
 --       6 device expiry (ms)  7 max_pending (entries)  8 life of an inbox (s)
 --       9 deadline (ms, the server's clock)  10 devices a user may have
--- Returns {1, stored, last, held, registered, 0, rows}
+-- Returns {1, stored, last, held, registered, owed, rows}
 --           stored  the device's cursor (a new device: just before the oldest entry kept)
 --           last    the newest cursor of the inbox
 --           held    the claim this one has replaced, worker/session/attempt, or ""
 --           registered  1 where the device was new
+--           owed    1 where something was acked and has no receipts yet, else 0 (owed.lua looks)
 --           rows    where the user was offline: worker, until when (ms) it watches this user, …
 --         {0, held}  refused: a newer connection of this device holds the claim
 --         {-1}       too late: whoever asked has given up, and its device may be connected elsewhere
@@ -93,6 +94,7 @@ end
 call('HSET', state, 'last', last, 'devices', format('%.0f', live))
 if low then call('HSET', state, 'floor', low) end
 if high ~= '0-0' then call('HSET', state, 'best', high) end
+local s = call('HMGET', state, 'best', 'receipted')
 
 local came = mode ~= 'register' and call('EXISTS', presence) == 0
 if mode ~= 'register' then
@@ -102,4 +104,4 @@ end
 call('EXPIRE', inbox, retention)
 call('EXPIRE', cursors, retention * 2)
 call('EXPIRE', devices, retention * 2)
-return {1, stored, last, held, registered, 0, came and call('HGETALL', watchers) or {}}
+return {1, stored, last, held, registered, s[1] and s[1] ~= s[2] and 1 or 0, came and call('HGETALL', watchers) or {}}
