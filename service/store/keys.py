@@ -305,9 +305,6 @@ class Keys:
     def pushers(self, user: str) -> str:
         return f"{self.prefix}pushers:{{{user}}}"
 
-    def watchers(self, user: str) -> str:
-        return f"{self.prefix}watchers:{{{user}}}"
-
     def presence(self, user: str) -> str:
         return f"{self.prefix}presence:{{{user}}}"
 
