@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from scripts.lab.timing import PATIENCE, eventually_async
 from tests.clients.conformance.driver import Driver, Frame, Home
 from tests.clients.conformance.judgement import Command, Outcome, Run
+from tests.clients.scripted.inboxes import identity
 from tests.clients.scripted.rules import Identity
 
 T = TypeVar("T")
@@ -106,16 +107,29 @@ class Client:
     async def in_state(self, *states: str) -> None:
         await self.until(lambda: self.driver.state in states, f"the client is {' or '.join(states)}")
 
-    async def send(self, count: int = 1, to: str = "carol", **more: Any) -> list[str]:
+    async def send(self, count: int = 1, to: str | list[str] = "carol", **more: Any) -> list[str]:
         """Asks for so many sends; their ids."""
-        ids = []
-        for _ in range(count):
-            number = next(self.numbers)
-            asked = {"id": f"out{number}", "to": to, "body": {"n": number}, **more}
-            self.run.commands.append(Command(asked["id"], to, asked["body"]))
-            ids.append(str(asked["id"]))
-            await self.do("send", **asked)
-        return ids
+        return [await self._ask_to("send", to, to=to, **more) for _ in range(count)]
+
+    async def send_group(self, count: int = 1, group: str = "team", **more: Any) -> list[str]:
+        """As `send`."""
+        return [await self._ask_to("send_group", f"#{group}", group=group, **more) for _ in range(count)]
+
+    async def change(self, what: str, message: Frame, **more: Any) -> str:
+        """`edit`, `delete` or `react`; its id."""
+        body = {} if what == "delete" else {"body": {"changed": message["id"]}}
+        mine = message["from"] == self.user
+        to = f"#{message['group']}" if "group" in message else message["to"] if mine else message["from"]
+        return await self._ask_to(what, to, **{"message": message, **body, **more})
+
+    async def _ask_to(self, what: str, place: str | list[str], **asked: Any) -> str:
+        number = next(self.numbers)
+        fresh = {"id": f"out{number}"} | ({"body": {"n": number}} if what.startswith("send") else {})
+        asked = fresh | asked
+        kind = "message" if what.startswith("send") else what
+        self.run.commands.append(Command(asked["id"], place, asked.get("body"), kind))
+        await self.do(what, **asked)
+        return str(asked["id"])
 
     async def stored(self, ids: list[str]) -> None:
         """Until the outbox has these."""
@@ -149,7 +163,7 @@ class Client:
     # What it has done
 
     def handled(self) -> set[Identity]:
-        return {("message", message["from"], message["id"]) for message in self.home.log()}
+        return {identity(message) for message in self.home.log()}
 
     def outcomes(self) -> list[Outcome]:
         """Of all processes."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.clients.scripted.inboxes import fingerprint, identity
+from tests.clients.scripted.inboxes import LOGGED, SENT, fingerprint, identity
 
 Frame = dict[str, Any]
 Identity = tuple[str, str, str]
@@ -13,11 +13,16 @@ Identity = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Command:
-    """A `send` that the application asked for."""
+    """A send, or a change of a message, that the application asked for. `to`: a user, several, or `#group`."""
 
     id: str
-    to: str
+    to: str | list[str]
     body: Any
+    kind: str = "message"
+
+    @property
+    def places(self) -> list[str]:
+        return [self.to] if isinstance(self.to, str) else self.to
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,11 @@ class Outcome:
 @dataclass
 class Run:
     """`log`: what the application handled, in its order. `inbox`: what its inbox held, for each time that the server
-    lost its tail, and at last now; `gone`: identities of which a gap was told. `inboxes`: the recipients'. `retried`:
-    ids the application asked for again. `given_up`: those it discarded, or that wait for its word. `may_repeat`: how
-    often a process was killed just anywhere: also between a log's line and the cursor, where the last one comes again.
+    lost its tail, and at last now (`was`: what an erased message was); `gone`: identities of which a gap was told.
+    `inboxes`: what the recipients were sent, erased or not. `refused`: (id, to) where one of several did not take it.
+    `retried`: ids the application asked for again. `given_up`: those it discarded, or that wait for its word.
+    `may_repeat`: how often a process was killed just anywhere: also between a log's line and the cursor, where the last
+    one comes again.
     """
 
     user: str
@@ -44,6 +51,7 @@ class Run:
     commands: list[Command] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     inboxes: dict[str, list[Frame]] = field(default_factory=dict)
+    refused: set[tuple[str, str]] = field(default_factory=set)
     retried: set[str] = field(default_factory=set)
     given_up: set[str] = field(default_factory=set)
     may_repeat: int = 0
@@ -65,12 +73,16 @@ def received_wrongly(run: Run) -> list[str]:
     changed = [
         f"another body than in the inbox: {message}"
         for message in run.log
-        if identity(message) in known
-        and fingerprint(known[identity(message)].get("body")) != fingerprint(message.get("body"))
+        if identity(message) in known and not says_the_same(message, known[identity(message)])
     ]
-    due = {identity(frame) for frame in run.inbox[-1] if frame["type"] == "message"} - run.gone
+    due = {identity(frame) for frame in run.inbox[-1] if frame["type"] in LOGGED} - run.gone
     lost = [f"never handled: {name}" for name in sorted(due - set(logged))]
     return twice + strange + changed + lost + out_of_order(logged, run)
+
+
+def says_the_same(message: Frame, held: Frame) -> bool:
+    bodies = {fingerprint(frame.get("body")) for frame in (held, held.get("was", held))}
+    return fingerprint(message.get("body")) in bodies
 
 
 def without_repeats(logged: list[Identity], most: int) -> list[Identity]:
@@ -86,7 +98,7 @@ def without_repeats(logged: list[Identity], most: int) -> list[Identity]:
 
 def out_of_order(logged: list[Identity], run: Run) -> list[str]:
     """The log follows the inbox without holes; after a loss it goes on with what is there then."""
-    generations = [[identity(frame) for frame in held if frame["type"] == "message"] for held in run.inbox]
+    generations = [[identity(frame) for frame in held if frame["type"] in LOGGED] for held in run.inbox]
     passed = set(run.gone)
     generation, reached = 0, 0
     for name in logged:
@@ -113,9 +125,9 @@ def find(names: list[Identity], name: Identity, start: int) -> int | None:
 
 def sent_wrongly(run: Run) -> list[str]:
     found = []
-    for to in {command.to for command in run.commands} | set(run.inboxes):
-        wanted = {command.id: command for command in run.commands if command.to == to}
-        ours = [frame for frame in run.inboxes.get(to, []) if frame["type"] == "message" and frame["from"] == run.user]
+    for to in {to for command in run.commands for to in command.places} | set(run.inboxes):
+        wanted = {command.id: command for command in run.commands if to in command.places}
+        ours = [frame for frame in run.inboxes.get(to, []) if frame["type"] in SENT and frame["from"] == run.user]
         strange = [frame["id"] for frame in ours if frame["id"] not in wanted]
         found += [f"{id} in the inbox of {to}, and nobody sent it" for id in strange]
         held = [frame for frame in ours if frame["id"] in wanted]
@@ -126,16 +138,18 @@ def sent_wrongly(run: Run) -> list[str]:
 
 def bodies_changed(held: Iterable[Frame], wanted: dict[str, Command]) -> list[str]:
     return [
-        f"{frame['id']} was sent with another body: {frame['body']}"
+        f"{frame['id']} was sent with another body, or as another kind: {frame}"
         for frame in held
-        if fingerprint(frame["body"]) != fingerprint(wanted[frame["id"]].body)
+        if (fingerprint(frame.get("body")), frame["type"])
+        != (fingerprint(wanted[frame["id"]].body), wanted[frame["id"]].kind)
     ]
 
 
 def not_once(to: str, held: list[str], wanted: dict[str, Command], run: Run) -> list[str]:
     accepted = {outcome.id for outcome in run.outcomes if outcome.event == "accepted"}
     twice = [f"{id} is {count} times in the inbox of {to}" for id, count in Counter(held).items() if count > 1]
-    lost = [f"{id} was accepted, and is not in the inbox of {to}" for id in wanted if id in accepted - set(held)]
+    due = {id for id in accepted if (id, to) not in run.refused} - set(held)
+    lost = [f"{id} was accepted, and is not in the inbox of {to}" for id in wanted if id in due]
     free = run.retried | run.given_up
     order = [id for id in held if id not in free]
     right = [id for id in wanted if id in set(order)]

@@ -56,8 +56,12 @@ class Stage(Client):
         return await self.restart_after_a_kill_anywhere(self.arrived)
 
     def arrived(self) -> set[str]:
-        recipients = {command.to for command in self.run.commands}
-        return {frame["id"] for to in recipients for frame in self.server.inboxes.of(to).messages()}
+        return {frame["id"] for frames in self.inboxes().values() for frame in frames}
+
+    def inboxes(self) -> dict[str, list[dict[str, Any]]]:
+        """What everybody has who was sent something."""
+        places = {to for command in self.run.commands for to in command.places}
+        return {to: self.server.inboxes.held(to) for to in places}
 
     # What happens
 
@@ -80,7 +84,7 @@ class Stage(Client):
         return [
             identity(entry.frame)
             for entry in self.inbox.entries
-            if entry.frame["type"] == "message" and entry.gone is None and identity(entry.frame) not in handled
+            if entry.is_logged and entry.gone is None and identity(entry.frame) not in handled
         ]
 
     # The verdict
@@ -99,10 +103,9 @@ class Stage(Client):
 
     def verdict(self) -> list[str]:
         generations = [*self.inbox.generations, self.inbox.entries]
-        self.run.log = [{"type": "message", **message} for message in self.home.log()]
-        self.run.inbox = [[entry.frame for entry in held] for held in generations]
+        self.run.log = self.home.log()
+        self.run.inbox = [[{**entry.frame, "was": entry.was or entry.frame} for entry in held] for held in generations]
         self.run.gone |= {identity(entry.frame) for held in generations for entry in held if entry.gone}
         self.run.outcomes = self.outcomes()
-        recipients = {command.to for command in self.run.commands}
-        self.run.inboxes = {to: self.server.inboxes.of(to).messages() for to in recipients}
+        self.run.inboxes = self.inboxes()
         return [*self.server.breaches, *violations(self.run)]

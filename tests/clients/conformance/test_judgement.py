@@ -59,7 +59,15 @@ PLANTED: dict[str, tuple[Callable[[Run], Run], str]] = {
     ),
     "sent with another body": (
         lambda run: replace(run, inboxes={**run.inboxes, "dora": [message("z", "bob", 4)]}),
-        "with another body",
+        "with another body, or",
+    ),
+    "an edit sent as a message": (
+        lambda run: replace(run, commands=[*run.commands[:2], Command("z", "dora", 3, "edit")]),
+        "as another kind",
+    ),
+    "a receipt lost": (
+        lambda run: replace(run, inbox=[[*run.inbox[0], {"type": "receipt", "by": "carol", "id": "delivered:x"}]]),
+        "never handled: ('receipt', 'carol', 'delivered:x')",
     ),
     "never told": (lambda run: replace(run, outcomes=run.outcomes[1:]), "x never ended"),
     "told twice": (lambda run: replace(run, outcomes=run.outcomes * 2), "told 2 times"),
@@ -79,6 +87,22 @@ def test_a_planted_fault_is_found(planted: str) -> None:
 def test_what_a_gap_has_told_of_may_be_missing() -> None:
     run = fine()
     assert violations(replace(run, log=run.log[1:], gone={("message", "alice", "a")})) == []
+
+
+def test_an_erased_message_counts_as_handled_before_or_after() -> None:
+    run = fine()
+    erased = {"type": "deleted", "from": "alice", "id": "b", "was": message("b")}
+    held = [run.inbox[0][0], erased, run.inbox[0][2]]
+    assert violations(replace(run, inbox=[held])) == []
+    assert violations(replace(run, inbox=[held], log=held)) == []
+    assert "another body" in violations(replace(run, inbox=[held], log=[held[0], message("b", body=9), held[2]]))[0]
+
+
+def test_one_of_several_recipients_may_refuse() -> None:
+    run = fine()
+    both = replace(run, commands=[*run.commands[:2], Command("z", ["dora", "erin"], 3)])
+    assert violations(both) == ["z was accepted, and is not in the inbox of erin"]
+    assert violations(replace(both, refused={("z", "erin")})) == []
 
 
 def test_another_process_may_tell_again() -> None:

@@ -16,6 +16,7 @@ from scripts.lab.timing import PATIENCE, eventually_async
 from tests.clients.conformance.client import Client
 from tests.clients.conformance.driver import KINDS
 from tests.clients.conformance.judgement import violations
+from tests.clients.scripted.inboxes import LOGGED, identity
 
 PATIENT = {"ping-interval": None, "patience": None, "try-timeout": None, "backoff-first": 0.05, "backoff-most": 0.3}
 """Options: the service's own intervals, and tries that come soon."""
@@ -83,14 +84,14 @@ class Conversation:
         for one in self.people:
 
             async def all_is_handled(one: Person = one) -> bool:
-                return {(frame["type"], frame["from"], frame["id"]) for frame in one.held()} <= one.handled()
+                return {identity(frame) for frame in one.held() if frame["type"] in LOGGED} <= one.handled()
 
             await eventually_async(all_is_handled, f"{one.kind}: all is handled")
 
     def verdict(self) -> list[str]:
         found = []
         for one, other in itertools.permutations(self.people):
-            one.run.log = [{"type": "message", **message} for message in one.home.log()]
+            one.run.log = one.home.log()
             one.run.inbox = [one.held()]
             one.run.outcomes = one.outcomes()
             one.run.inboxes = {other.user: other.held()}

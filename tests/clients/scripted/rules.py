@@ -8,23 +8,36 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.clients.scripted.inboxes import Entry, Inbox, fingerprint, identity
+from tests.clients.scripted.inboxes import LOGGED, Entry, Inbox, fingerprint, identity
 from tests.support.cursors import START, Cursor
 
 Frame = dict[str, Any]
 Identity = tuple[str, str, str]
 
 MOST_UNANSWERED = 64
+MOST_WATCHED = 200
+SMALL_BODY = 1024
+ITEMS = frozenset({"send", "edit", "delete", "react"})
+"""What is answered by `accepted` or `error` with its id, and kept in one order."""
 STAY_AWAY = range(4500, 5000)
 FIELDS: dict[str, tuple[set[str], set[str]]] = {  # type: (always there, sometimes there)
     "hello": ({"device"}, {"token", "cursor", "window", "attempt"}),
-    "send": ({"id", "to", "body"}, {"expires_in"}),
+    "send": ({"id", "body"}, {"to", "group", "expires_in", "receipts"}),
+    "edit": ({"id", "target", "body"}, {"to", "group", "target_from"}),
+    "delete": ({"id", "target"}, {"to", "group", "target_from"}),
+    "react": ({"id", "target", "body"}, {"to", "group", "target_from"}),
+    "read": ({"upto"}, {"from", "group"}),
+    "signal": ({"body"}, {"to", "group"}),
+    "watch": ({"users"}, set()),
+    "unwatch": ({"users"}, set()),
     "skip": ({"id"}, set()),
     "ack": ({"cursor"}, set()),
-    "history": ({"ref"}, {"before", "limit", "with"}),
+    "history": ({"ref"}, {"before", "after", "limit", "with", "group"}),
     "auth": ({"token"}, set()),
     "ping": (set(), {"ref"}),
 }
+ONE_OF = {**dict.fromkeys((*ITEMS, "signal"), ("to", "group")), "read": ("from", "group")}
+NOT_BOTH = (("before", "after"), ("with", "group"))
 
 
 class ClientAtFaultError(AssertionError):
@@ -38,11 +51,12 @@ def require(fine: bool, rule: str, frame: object) -> None:
 
 @dataclass
 class Send:
-    """One message as the server has heard of it. `rank`: its place among all of this device."""
+    """One item as the server has heard of it. `rank`: its place among all of this device. `rest`: kind and target."""
 
     rank: int
     to: Any
     body: str
+    rest: list[Any]
     done: bool = False  # answered for good; it may come again whenever it is asked for
     sent_at: int = 0  # of all frames on this connection; 0: not on this one
     answered_at: int = 0
@@ -60,6 +74,7 @@ class Installation:
     token: str | None = None  # of the last hello
     sends: dict[str, Send] = field(default_factory=dict)
     received: set[Identity] = field(default_factory=set)
+    reads: dict[str, Cursor | int] = field(default_factory=dict)  # how far it said
     hellos: int = 0
 
     def comes(self, frame: Frame) -> None:
@@ -82,12 +97,12 @@ class Installation:
             self.sends[id].done = True
 
     def undone(self, entries: list[Entry], upto: Cursor) -> list[Entry]:
-        """Messages up to a cursor that are not in the application's log, though they came, or could have come."""
+        """Entries up to a cursor that are not in the application's log, though they came, or could have come."""
         handled = self.handled()
         return [
             entry
             for entry in entries
-            if entry.cursor <= upto and entry.frame["type"] == "message" and identity(entry.frame) not in handled
+            if entry.cursor <= upto and entry.is_logged and identity(entry.frame) not in handled
         ]
 
 
@@ -104,6 +119,8 @@ class Rules:
         self.acked = START
         self.on_the_way: list[str] = []
         self.unavailable: set[str] = set()  # ids the server said so of
+        self.is_live = False
+        self.watched: set[str] = set()
         self._ticks = 0
 
     # The client's frames
@@ -115,9 +132,12 @@ class Rules:
         names = set(frame) - {"type"}
         require(always <= names, f"{sorted(always - names)} missing", frame)
         require(names <= always | sometimes, f"{sorted(names - always - sometimes)} not in the protocol", frame)
+        one_of = ONE_OF.get(str(kind), ())
+        require(not one_of or sum(name in frame for name in one_of) == 1, f"not exactly one of {one_of}", frame)
+        require(not any(names >= set(pair) for pair in NOT_BOTH), "two that exclude each other", frame)
         require((kind == "hello") == (self.hello is None), "hello first, and once", frame)
         require(kind == "hello" or self.welcomed, "before welcome", frame)
-        handler = getattr(self, f"_{kind}", None)
+        handler = self._item if kind in ITEMS else getattr(self, f"_{kind}", None)
         if handler is not None:
             handler(frame)
 
@@ -157,17 +177,23 @@ class Rules:
         assert self.device is not None
         handled = self.device.handled()
         for place, entry in self.sent.items():
-            missing = place <= cursor and entry["type"] == "message" and identity(entry) not in handled
+            missing = place <= cursor and entry["type"] in LOGGED and identity(entry) not in handled
             require(not missing, f"acks {cursor} before it is handled", entry)
 
-    def _send(self, frame: Frame) -> None:
-        id = frame["id"]
+    def _item(self, frame: Frame) -> None:
+        id, to = frame["id"], [frame.get("to"), frame.get("group")]
+        rest = [frame.get(name) for name in ("type", "target", "target_from", "receipts")]
         assert self.device is not None
         sends = self.device.sends
         require(id not in self.on_the_way, "the same id twice at a time", frame)
-        send = sends.setdefault(id, Send(len(sends), frame["to"], fingerprint(frame["body"])))
-        require(send.to == frame["to"], f"another recipient than the first time ({send.to})", frame)
-        require(send.body == fingerprint(frame["body"]), f"another body than the first time ({send.body})", frame)
+        send = sends.setdefault(id, Send(len(sends), to, fingerprint(frame.get("body")), rest))
+        require(send.to == to, f"another recipient than the first time ({send.to})", frame)
+        require(send.body == fingerprint(frame.get("body")), f"another body than the first time ({send.body})", frame)
+        require(send.rest == rest, f"another kind or target than the first time ({send.rest})", frame)
+        own = frame.get("target_from") in {None, self.device.inbox.user}
+        require(own or frame["type"] == "react", "changes what another wrote", frame)
+        small = frame["type"] != "react" or len(fingerprint(frame["body"]).encode()) <= SMALL_BODY
+        require(small, "too large for a reaction", frame)
         if not send.done:
             self._judge_order(id, send, frame)
         send.done, send.sent_at = False, self._tick()
@@ -186,6 +212,34 @@ class Rules:
             if one.rank < send.rank and not one.done and name not in self.on_the_way:
                 require(one.sent_at > send.answered_at, f"{id} overtakes {name}", frame)
 
+    def _read(self, frame: Frame) -> None:
+        """Of what came to this device, and never less far than it said before."""
+        assert self.device is not None
+        group, upto = frame.get("group"), frame["upto"]
+        require(type(upto) is (str if group is None else int), "upto is of the other kind", frame)
+        if group is None:
+            entry = self.device.inbox.of_message(frame["from"], upto)
+            require(entry is not None, "reads what never came", frame)
+            assert entry is not None
+            place: Any = entry.cursor
+        else:
+            place = upto
+        key = str(frame.get("from") or f"#{group}")
+        require(key not in self.device.reads or place >= self.device.reads[key], "reads less than before", frame)
+        self.device.reads[key] = place
+
+    def _signal(self, frame: Frame) -> None:
+        require(self.is_live, "a signal while not live", frame)
+        require(len(fingerprint(frame["body"]).encode()) <= SMALL_BODY, "too large for a signal", frame)
+
+    def _watch(self, frame: Frame) -> None:
+        self.watched |= set(frame["users"])
+        require(bool(frame["users"]) and len(self.watched) <= MOST_WATCHED, "watches too many, or nobody", frame)
+
+    def _unwatch(self, frame: Frame) -> None:
+        require(set(frame["users"]) <= self.watched, "unwatches whom it does not watch", frame)
+        self.watched -= set(frame["users"])
+
     def _skip(self, frame: Frame) -> None:
         require(frame["id"] in self.unavailable, "skips what did not fail as unavailable", frame)
         assert self.device is not None
@@ -200,6 +254,8 @@ class Rules:
                 self.welcomed, self.start = True, Cursor.parse(frame["cursor"])
                 if self.device is not None:
                     self.device.stays_away = None
+            case "live":
+                self.is_live = True
             case "gap" if frame["reason"] == "rewound":
                 self.void |= set(self.sent)
                 self.sent.clear()
@@ -207,7 +263,7 @@ class Rules:
                 self.sent[self.start] = frame
             case "accepted" | "error" if "id" in frame:
                 self._answered(frame)
-            case _ if "cursor" in frame and frame["type"] != "live":
+            case _ if "cursor" in frame:
                 self.sent[Cursor.parse(frame["cursor"])] = frame
                 if self.device is not None and frame["type"] != "gap":
                     self.device.received.add(identity(frame))

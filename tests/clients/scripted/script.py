@@ -21,7 +21,8 @@ class What(StrEnum):
     ENTRY = "entry"
     LIVE = "live"
     ACK = "ack"
-    SEND = "send"  # AFTER: appended, and `accepted` not written yet
+    SEND = "send"  # edits, deletions and reactions, too; AFTER: appended, and `accepted` not written yet
+    READ = "read"  # AFTER: the `read` entry is in the inbox, and not written yet
     ACCEPTED = "accepted"
 
 
@@ -66,11 +67,15 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Refuse:
-    """This send and the next `span - 1` are answered with an error, `times` times each."""
+    """This send and the next `span - 1` are answered with an error, `times` times each.
+
+    `retry_after`: seconds, told with it.
+    """
 
     code: str = "unavailable"
     times: int = 1
     span: int = 1
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True)

@@ -142,15 +142,53 @@ class ScriptedServer:
     # What happens to the inboxes
 
     def accept(self, sender: str, frame: Frame) -> Frame:
-        answer = self.inboxes.send(sender, frame["id"], frame["to"], frame["body"])
+        answer = self.inboxes.accept(sender, frame)
         self.wake()
         return answer
+
+    def read(self, user: str, frame: Frame) -> None:
+        self.inboxes.read(user, frame)
+        self.wake()
+
+    def gather(self, group: str, *members: str) -> None:
+        """Makes a group and tells its members."""
+        self.inboxes.gather(group, *members)
+        self.wake()
+
+    def send(self, sender: str, **frame: Any) -> Frame:
+        """As if somebody had sent it: `type`, `id`, `to` or `group`, and so on."""
+        return self.accept(sender, frame)
 
     def deliver(self, user: str, *frames: Frame) -> list[Cursor]:
         """Puts entries into an inbox; messages need `id`, `from` and `body`."""
         cursors = [self.inboxes.put(user, {"type": "message", "to": user, **frame}) for frame in frames]
         self.wake()
         return cursors
+
+    # Who is online
+
+    def is_online(self, user: str) -> bool:
+        return any(session.user == user for session in self.open)
+
+    def presence(self, user: str) -> Frame:
+        online = self.is_online(user)
+        return {
+            "type": "presence",
+            "user": user,
+            "status": "online" if online else "offline",
+            "last_seen": self.inboxes.ms if online else None,
+        }
+
+    async def signal(self, sender: Session, asked: Frame) -> None:
+        """To whoever is online now; kept nowhere."""
+        to = asked.get("to", [])
+        names = self.inboxes.groups[asked["group"]].members if "group" in asked else [to] if isinstance(to, str) else to
+        for session in self.open:
+            if session.user in names and session.user != sender.user:
+                where = {"group": asked["group"]} if "group" in asked else {"to": session.user}
+                frame = {"type": "signal", "from": sender.user, **where, "body": asked["body"], "ts": self.inboxes.ms}
+                await session.write(frame)
+                await session.flush()
 
     def wake(self) -> None:
         for session in self.sessions:
@@ -164,18 +202,6 @@ class ScriptedServer:
             if session.user == user:
                 with contextlib.suppress(EndedError, ConnectionClosed):
                     await session.rewound()
-
-    def page(self, inbox: Any, asked: Frame) -> Frame:
-        """The answer to `history`."""
-        before, limit = asked.get("before"), asked.get("limit", 50)
-        found = [
-            {**entry.frame, "replay": True}
-            for entry in reversed(inbox.entries)
-            if entry.gone is None
-            and (before is None or entry.cursor < Cursor.parse(before))
-            and ("with" not in asked or asked["with"] in {entry.frame.get("from"), entry.frame.get("to")})
-        ]
-        return {"type": "history", "ref": asked["ref"], "entries": found[:limit], "more": len(found) > limit}
 
     def cut(self, *, rst: bool = False) -> None:
         """Every open connection."""

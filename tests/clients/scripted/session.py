@@ -13,8 +13,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame as WebSocketFrame
 from websockets.frames import Opcode
 
-from tests.clients.scripted.inboxes import Entry, Frame, Inbox, RefusedError
-from tests.clients.scripted.rules import MOST_UNANSWERED, ClientAtFaultError, Installation, Rules
+from tests.clients.scripted.inboxes import SENT, Entry, Frame, Inbox, RefusedError
+from tests.clients.scripted.rules import ITEMS, MOST_UNANSWERED, ClientAtFaultError, Installation, Rules
 from tests.clients.scripted.script import (
     WRITTEN,
     Action,
@@ -97,7 +97,7 @@ class Session:
         with contextlib.suppress(ConnectionClosed):
             async for data in self.connection:
                 for frame in frames_of(data):
-                    self.unanswered += frame.get("type") == "send"
+                    self.unanswered += frame.get("type") in ITEMS
                     if self.unanswered > MOST_UNANSWERED:
                         self.server.breach(f"{self.user}/{self.device}: more than {MOST_UNANSWERED} unanswered sends")
                     self._arrived.put_nowait(frame)
@@ -106,8 +106,9 @@ class Session:
     async def _take(self, frame: Frame) -> None:
         self.server.heard(self, frame)
         self.rules.received(frame)
-        handler = {"hello": self._hello, "send": self._send, "ack": self._ack}.get(frame["type"], self._rest)
-        await handler(frame)
+        handlers = {"hello": self._hello, "ack": self._ack, "read": self._note}
+        handlers |= dict.fromkeys(ITEMS, self._send)
+        await handlers.get(frame["type"], self._rest)(frame)
 
     async def _rest(self, frame: Frame) -> None:
         match frame["type"]:
@@ -118,7 +119,20 @@ class Session:
             case "auth":
                 await self._auth(frame["token"])
             case "history":
-                await self.write(self.server.page(self.inbox, frame))
+                await self.write(page(self.inbox, frame))
+            case "watch":
+                for user in frame["users"]:
+                    await self.write(self.server.presence(user))
+            case "signal":
+                await self.server.signal(self, frame)
+
+    async def _note(self, frame: Frame) -> None:
+        await self.moment(When.BEFORE, What.READ)
+        try:
+            self.server.read(self.inbox.user, frame)
+        except RefusedError as refused:
+            await self.write(error(refused.code, field="upto"))
+        await self.moment(When.AFTER, What.READ)
 
     async def _auth(self, token: str) -> None:
         if self.server.accepts(token):
@@ -229,8 +243,9 @@ class Session:
 
     async def _send(self, frame: Frame) -> None:
         await self.moment(When.BEFORE, What.SEND, frame)
-        if code := self._refusal(frame["id"]):
-            await self.write(error(code, id=frame["id"]))
+        if refusal := self._refusal(frame["id"]):
+            more = {} if refusal.retry_after is None else {"retry_after": refusal.retry_after}
+            await self.write(error(refusal.code, id=frame["id"], **more))
             return
         assert self.user is not None
         try:
@@ -240,7 +255,7 @@ class Session:
         await self.moment(When.AFTER, What.SEND)
         await self.write(answer, What.ACCEPTED)
 
-    def _refusal(self, id: str) -> str | None:
+    def _refusal(self, id: str) -> Refuse | None:
         """Why this send is refused; None if it is not. After an `unavailable` nothing may pass the failed one."""
         planned, left = self._refusals.get(id, (None, 0))
         if planned is None and self._span is not None:
@@ -248,12 +263,12 @@ class Session:
             left = planned.times
             self._span = (planned, rest - 1) if rest > 1 else None
         if self._failed and id != self._failed[0]:
-            return "out_of_order"
+            return Refuse("out_of_order")
         if planned is not None and left > 0:
             self._refusals[id] = (planned, left - 1)
             if planned.code in REFUSED_IN_ORDER and id not in self._failed:
                 self._failed.append(id)
-            return planned.code
+            return planned
         if id in self._failed:
             self._failed.remove(id)
         return None
@@ -379,6 +394,28 @@ def frames_of(data: str | bytes) -> list[Frame]:
     except ValueError:
         found = [{"not JSON": str(data)}]
     return [frame if isinstance(frame, dict) else {"no object": frame} for frame in found]
+
+
+def page(inbox: Inbox, asked: Frame) -> Frame:
+    """The answer to `history`."""
+    limit, backwards = asked.get("limit", 50), "after" not in asked
+    entries = [entry for entry in inbox.entries if entry.gone is None and is_asked_for(entry, asked)]
+    found = [{**entry.frame, "replay": True} for entry in (reversed(entries) if backwards else entries)]
+    return {"type": "history", "ref": asked["ref"], "entries": found[:limit], "more": len(found) > limit}
+
+
+def is_asked_for(entry: Entry, asked: Frame) -> bool:
+    frame = entry.frame
+    if "before" in asked and entry.cursor >= Cursor.parse(asked["before"]):
+        return False
+    if "after" in asked and entry.cursor <= Cursor.parse(asked["after"]):
+        return False
+    if "with" in asked:
+        names = {frame.get("from"), *([frame["to"]] if isinstance(frame.get("to"), str) else frame.get("to") or [])}
+        return asked["with"] in names and frame["type"] in {*SENT, "deleted"}
+    return "group" not in asked or (
+        asked["group"] == frame.get("group") and frame["type"] in {*SENT, "deleted", "group"}
+    )
 
 
 def rewound(after: Cursor, cursor: Cursor) -> Frame:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.clients.scripted.inboxes import RefusedError
 from tests.clients.scripted.script import (
     WRITTEN,
     Action,
@@ -23,6 +24,7 @@ from tests.clients.scripted.script import (
     When,
 )
 from tests.clients.scripted.server import ScriptedServer
+from tests.clients.scripted.session import page
 from tests.support.device import Device
 from tests.support.wire import Wire
 
@@ -198,6 +200,9 @@ async def test_more_unanswered_sends_than_allowed_are_caught(server: ScriptedSer
 HELLO: Frame = {"type": "hello", "device": "phone", "attempt": 5}
 SEND: Frame = {"type": "send", "id": "a", "to": "carol", "body": 1}
 
+EDIT: Frame = {"type": "edit", "id": "e", "target": "a", "to": "carol", "body": 2}
+LIVE: Frame = {"type": "watch", "users": ["carol"]}
+
 SINS: dict[str, tuple[list[Frame], str]] = {
     "no hello first": ([SEND], "hello first"),
     "hello twice": ([HELLO, HELLO], "hello first, and once"),
@@ -211,6 +216,23 @@ SINS: dict[str, tuple[list[Frame], str]] = {
     "another body": ([HELLO, SEND, {**SEND, "body": 2}], "another body"),
     "another recipient": ([HELLO, SEND, {**SEND, "to": "dora"}], "another recipient"),
     "skip for nothing": ([HELLO, SEND, {"type": "skip", "id": "a"}], "skips what did not fail"),
+    "to nobody": ([HELLO, {"type": "send", "id": "a", "body": 1}], "not exactly one of"),
+    "to a user and a group": ([HELLO, {**SEND, "group": "team"}], "not exactly one of"),
+    "another target": ([HELLO, SEND, EDIT, {**EDIT, "target": "b"}], "another kind or target"),
+    "an edit of another's": ([HELLO, {**EDIT, "target_from": "carol"}], "changes what another wrote"),
+    "a large reaction": ([HELLO, {**EDIT, "type": "react", "body": "x" * 1025}], "too large for a reaction"),
+    "reads what never came": ([HELLO, {"type": "read", "from": "alice", "upto": "m9"}], "reads what never came"),
+    "reads less": (
+        [HELLO, {"type": "read", "group": "g", "upto": 2}, {"type": "read", "group": "g", "upto": 1}],
+        "reads less than before",
+    ),
+    "a large signal": ([HELLO, {"type": "signal", "to": "carol", "body": "x" * 1025}], "too large for a signal"),
+    "watches too many": ([HELLO, {"type": "watch", "users": [f"u{n}" for n in range(201)]}], "watches too many"),
+    "unwatches others": ([HELLO, LIVE, {"type": "unwatch", "users": ["dora"]}], "unwatches whom"),
+    "history both ways": (
+        [HELLO, {"type": "history", "ref": "r", "before": "1-1", "after": "1-1"}],
+        "two that exclude each other",
+    ),
 }
 
 
@@ -219,6 +241,8 @@ async def test_a_client_at_fault_is_caught(server: ScriptedServer, sin: str) -> 
     [first] = fill(server, 1)
     frames, said = SINS[sin]
     wire = await Wire.open(f"{server.url.replace('http', 'ws')}/v1/ws?user=bob")
+    server.gather("g", "bob", "alice")
+    server.inboxes.tell_group("g", "renamed", "bob", "bob", name="G")
     for place, frame in enumerate(frames):
         await wire.send(frame | ({"cursor": first} if frame.get("cursor") == "FIRST" else {}))
         if frame is HELLO and place == 0 and len(frames) > 1:
@@ -227,6 +251,90 @@ async def test_a_client_at_fault_is_caught(server: ScriptedServer, sin: str) -> 
             await wire.next("accepted")
     assert await wire.ended() == 4500
     assert said in server.breaches[0]
+
+
+async def test_a_signal_before_live_is_caught(server: ScriptedServer) -> None:
+    server.play(Fault(When.BEFORE, What.LIVE, Delay(0.1)))
+    wire = await Wire.open(f"{server.url.replace('http', 'ws')}/v1/ws?user=bob")
+    await wire.send(HELLO, {"type": "signal", "to": "carol", "body": 1})
+    assert await wire.ended() == 4500
+    assert "a signal while not live" in server.breaches[0]
+
+
+async def live(server: ScriptedServer, user: str) -> Wire:
+    """Whatever it is handed counts as handled."""
+    phone = server.installation(user, "phone")
+    phone.handled = lambda: phone.received
+    wire = await Wire.open(f"{server.url.replace('http', 'ws')}/v1/ws?user={user}")
+    await wire.send(HELLO)
+    await wire.next("live")
+    return wire
+
+
+async def test_a_group_numbers_what_its_members_say_and_refuses_others(server: ScriptedServer) -> None:
+    server.gather("team", "alice", "bob")
+    server.inboxes.refusing["bob"] = "inbox_full"
+    wire = await live(server, "alice")
+    send = {"type": "send", "id": "a", "group": "team", "body": 1}
+    for duplicate in (False, True):
+        await wire.send(send)
+        answer = await wire.next("accepted")
+        assert (answer["group"], answer["seq"], answer["members"], answer["refused"]) == ("team", 2, 2, 1)
+        assert answer["duplicate"] is duplicate
+    await wire.send({**send, "id": "b", "group": "other"})
+    assert (await wire.next("error"))["code"] == "no_such_group"
+    await wire.close()
+    assert [entry.frame["seq"] for entry in server.inboxes.of("alice").entries] == [1, 2]
+    assert [entry.frame["type"] for entry in server.inboxes.of("bob").entries] == ["group"]
+    assert server.breaches == []
+
+
+async def test_a_deleted_message_is_erased_and_told(server: ScriptedServer) -> None:
+    server.send("alice", type="send", id="a", to="bob", body="oops")
+    server.send("alice", type="delete", id="d", to="bob", target="a")
+    erased, told = (entry.frame for entry in server.inboxes.of("bob").entries)
+    assert (erased["type"], erased["id"], "body" in erased) == ("deleted", "a", False)
+    assert (told["type"], told["target"], told["target_from"]) == ("delete", "a", "alice")
+    assert server.inboxes.of("bob").messages()[0]["body"] == "oops"
+    with pytest.raises(RefusedError, match="no_such_message"):
+        server.send("alice", type="edit", id="e", to="bob", target="z", body=1)
+
+
+async def test_a_read_is_answered_by_an_entry_once(server: ScriptedServer) -> None:
+    wire = await live(server, "bob")
+    fill(server, 2)
+    for upto in ("m1", "m1", "m2"):
+        await wire.send({"type": "read", "from": "alice", "upto": upto})
+    for upto in ("m1", "m2"):
+        entry = await wire.next("read")
+        assert (entry["id"], entry["upto"], entry["from"]) == (f"read:{upto}", upto, "alice")
+    await wire.close()
+    assert server.breaches == []
+
+
+async def test_signals_reach_who_is_online_and_presence_is_told(server: ScriptedServer) -> None:
+    one, other = await live(server, "alice"), await live(server, "bob")
+    await one.send({"type": "watch", "users": ["bob", "carol"]}, {"type": "signal", "to": "bob", "body": 1})
+    assert [(await one.next("presence"))["status"] for _ in range(2)] == ["online", "offline"]
+    signal = await other.next("signal")
+    assert (signal["from"], signal["to"], signal["body"]) == ("alice", "bob", 1)
+    assert server.inboxes.of("bob").entries == []
+    for wire in (one, other):
+        await wire.close()
+
+
+async def test_history_goes_both_ways_and_by_conversation(server: ScriptedServer) -> None:
+    cursors = fill(server, 3)
+    server.deliver("bob", {"type": "receipt", "id": "r", "by": "alice"}, {"id": "x", "from": "carol", "body": 1})
+    inbox = server.inboxes.of("bob")
+
+    def ids(**asked: Any) -> list[str]:
+        return [entry["id"] for entry in page(inbox, {"ref": "q", **asked})["entries"]]
+
+    assert ids(limit=2) == ["x", "r"]
+    assert ids(after=cursors[0], limit=3) == ["m2", "m3", "r"]
+    assert ids(**{"with": "alice"}, before=cursors[2]) == ["m2", "m1"]
+    assert ids(group="team") == []
 
 
 async def test_an_attempt_that_is_not_raised_is_caught(server: ScriptedServer) -> None:
