@@ -38,6 +38,7 @@ from service.store.address import parse
 from service.store.appends import Appends
 from service.store.blocks import Blocks
 from service.store.client import Clients
+from service.store.history import Histories
 from service.store.inbox import Inboxes
 from service.store.keys import Keys
 from service.store.limits import Limits
@@ -98,6 +99,7 @@ class Worker:
         )  # fmt: skip
         self.appends = Appends(self.clients, self.keys, limits)
         self.inboxes = Inboxes(self.clients, self.keys, limits)
+        self.histories = Histories(self.clients, self.keys)
         self.presence = Presence(self.clients.rest, self.keys, limits)
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)
         self.hub = Hub()

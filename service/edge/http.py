@@ -10,7 +10,7 @@ from starlette.responses import Response
 from service.core.cursor import Cursor
 from service.core.entries import frame
 from service.core.errors import ClientError
-from service.core.frames import CursorText, Name, Send, Strict, validate
+from service.core.frames import CursorText, History, Name, Send, Strict, validate
 from service.core.identity import Identity
 from service.core.sending import Message, Outcome, message_of
 from service.delivery.poll import poll
@@ -35,6 +35,7 @@ from service.edge.openapi import (
 )
 from service.edge.problems import problem, problem_response
 from service.edge.rates import Rates
+from service.store.history import Asked
 from service.store.inbox import AckStatus
 
 router = APIRouter()
@@ -156,19 +157,25 @@ async def ack_inbox(request: Request, asking: Asking) -> Response:
 @router.get(
     "/v1/inbox/history",
     tags=["receiving"],
-    responses=answer(200, "frames, newest first", fields({"entries": ENTRIES, "more": FLAG}))
+    responses=answer(200, "frames in the order asked for", fields({"entries": ENTRIES, "more": FLAG}))
     | problems(*ASKING, "invalid_field"),
 )
 async def read_history(
     request: Request,
     asking: Asking,
     before: Annotated[str | None, Query(json_schema_extra=A_CURSOR)] = None,
+    after: Annotated[str | None, Query(json_schema_extra=A_CURSOR)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     peer: Annotated[str | None, Query(alias="with", pattern=r"^[A-Za-z0-9._\-@:+]{1,128}$")] = None,
+    group: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9._\-@:+]{1,128}$")] = None,
 ) -> Response:
-    """One page of one's own inbox, newest first, before a cursor; `with` one user or all."""
+    """One page of one's own inbox: newest first, before a cursor; or oldest first, after one. `with` one user, of one
+    `group`, or everything.
+    """
     worker = worker_of(request)
-    entries, more = await worker.inboxes.history(asking.user, cursor_of(before, "before"), limit, peer, worker.now_ms())
+    cursors = {"before": before, "after": after, "limit": limit}
+    asked = validate(History, {"type": "history", "ref": "", **cursors, "with": peer, "group": group})
+    entries, more = await worker.histories.read(asking.user, Asked.of(asked), worker.now_ms())
     frames = [frame(entry.tail, entry.cursor, replay=True) for entry in entries if isinstance(entry.tail, bytes)]
     return _raw(b'{"entries":[' + b",".join(frames) + (b'],"more":true}' if more else b'],"more":false}'))
 

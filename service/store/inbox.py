@@ -1,23 +1,20 @@
-"""Inboxes: acking, reading pages and history. What puts entries in is `appends.py`."""
+"""Inboxes: acking and reading pages. What puts entries in is `appends.py`; older pages are read by `history.py`."""
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
 from service.core.cursor import START, Cursor
-from service.core.entries import Entry, Missing, read_entry
+from service.core.entries import Entry, read_entry
+from service.core.erased import read_row, read_rows
 from service.core.page import Page
 from service.store import scripts
 from service.store.client import Clients
 from service.store.keys import Keys
 from service.store.limits import Limits
 from service.store.link import unwrapped
-
-HISTORY_CHUNK = 100
-"""Entries read at a time while a history is filtered."""
-HISTORY_BYTES = 512 << 10
-"""What one page of history holds at most, unless a single entry is larger."""
 
 
 class AckStatus(IntEnum):
@@ -95,9 +92,16 @@ class Inboxes:
             return AckStatus.BEYOND_LAST, None
         if cursor != newest:
             lower, upper = (Cursor.of(rows[0][0]) if rows else None for rows in (below, above))
-            if cursor != lower and not (lower.seq if lower else -1) < cursor.seq < (upper or newest).seq:
-                return AckStatus.NOT_NEWER, holder
+            if cursor != lower:
+                missing = (lower.seq if lower else -1) < cursor.seq < (upper or newest).seq
+                if not missing or await self._another_was_there(keys.erased, cursor):
+                    return AckStatus.NOT_NEWER, holder
         return (await self.ack([(user, device, cursor)]))[0], holder
+
+    async def _another_was_there(self, erased: bytes, cursor: Cursor) -> bool:
+        """Whether what was deleted at this number had another cursor."""
+        rows = await self._rest.run("ZRANGEBYSCORE", erased, cursor.seq, cursor.seq)
+        return any((row := read_row(raw)) is not None and row.cursor != cursor for raw in rows)
 
     async def page(self, user: str, device: str, after: Cursor, count: int, now_ms: int) -> Page:
         """Up to `count` entries beyond `after`, and whether `after` is still there. Raises Unavailable."""
@@ -108,46 +112,29 @@ class Inboxes:
             )
         )
         found = bool(rows) and Cursor.of(rows[0][0]) == after
-        before, stored = None, None
-        if not found and after != START:
-            before, stored = await self._around(keys.inbox, keys.cursors, device, after)
         entries = _entries(rows[1:] if found else rows, now_ms)
         newest = Cursor.of(last) if last else (entries[-1].cursor if entries else START)
-        return Page(after, entries, newest, found, len(rows) <= count, before, stored)
+        page = Page(after, entries, newest, found, len(rows) <= count)
+        return await self._filled(user, device, page, count) if page.holed else page
 
-    async def _around(
-        self, inbox: bytes, cursors: bytes, device: str, after: Cursor
-    ) -> tuple[Cursor | None, Cursor | None]:
-        below, stored = unwrapped(
-            await self._rest.pipeline([("XREVRANGE", inbox, after.raw(), "-", "COUNT", 1), ("HGET", cursors, device)])
-        )
-        return (Cursor.of(below[0][0]) if below else None), (Cursor.of(stored) if stored else None)
-
-    async def history(
-        self, user: str, before: Cursor | None, limit: int, peer: str | None, now_ms: int
-    ) -> tuple[list[Entry], bool]:
-        """Newest first: up to `limit` entries older than `before`, of the conversation with `peer` or of all;
-        and whether there are more. Raises Unavailable.
-        """
-        inbox = self._keys.of(user).inbox
-        kept: list[Entry] = []
-        size = 0
-        if before == START:
-            return [], False
-        upper = f"({before}" if before else "+"
-        while True:
-            rows = await self._rest.run("XREVRANGE", inbox, upper, "-", "COUNT", HISTORY_CHUNK)
-            for id, fields in rows:
-                entry = read_entry(Cursor.of(id), fields, now_ms)
-                if isinstance(entry.tail, Missing) or (peer is not None and not _with(fields, user, peer)):
-                    continue
-                if len(kept) == limit or (kept and size + entry.size > HISTORY_BYTES):
-                    return kept, True
-                kept.append(entry)
-                size += entry.size
-            if len(rows) < HISTORY_CHUNK:
-                return kept, False
-            upper = "(" + rows[-1][0].decode()
+    async def _filled(self, user: str, device: str, page: Page, count: int) -> Page:
+        """One more look: at what was deleted there and, where the entry at `after` is gone, at what lies around it."""
+        keys, after, most = self._keys.of(user), page.after, count + 2
+        commands: list[tuple[Any, ...]] = [("ZRANGEBYSCORE", keys.erased, after.seq, page.upto, "LIMIT", 0, most)]
+        if not page.found and after != START:
+            commands += [
+                ("XREVRANGE", keys.inbox, after.raw(), "-", "COUNT", 1),
+                ("HGET", keys.cursors, device),
+            ]
+        rows, *around = unwrapped(await self._rest.pipeline(commands))
+        if around:
+            below, stored = around
+            page = dataclasses.replace(
+                page,
+                before=Cursor.of(below[0][0]) if below else None,
+                stored=Cursor.of(stored) if stored else None,
+            )
+        return page.filled([row.entry for row in read_rows(rows)], count, whole=len(rows) < most)
 
     async def last(self, user: str) -> Cursor:
         """The newest cursor. Raises Unavailable."""
@@ -189,15 +176,10 @@ class Inboxes:
                 ("EXPIRE", of.inbox, kept),
                 ("EXPIRE", of.cursors, kept * 2),
                 ("EXPIRE", of.devices, kept * 2),
+                ("EXPIRE", of.erased, kept * 2),
             ]
         unwrapped(await self._rest.pipeline(commands))
 
 
 def _entries(rows: list[Any], now_ms: int) -> list[Entry]:
     return [read_entry(Cursor.of(id), fields, now_ms) for id, fields in rows]
-
-
-def _with(fields: dict[bytes, bytes], user: str, peer: str) -> bool:
-    """Whether a message belongs to the conversation of `user` with `peer`."""
-    sender, to = fields[b"from"].decode(), fields[b"to"].decode().split(",")
-    return sender == peer if sender != user else peer in to

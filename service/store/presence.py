@@ -97,7 +97,7 @@ class Presence:
         of, limits = self._keys.of(claim.user), self._limits
         return (
             scripts.CLAIM,
-            (of.state, of.inbox, of.cursors, of.devices, of.presence, of.watchers),
+            (of.state, of.inbox, of.cursors, of.devices, of.presence, of.watchers, of.erased),
             (
                 claim.device,
                 claim.worker,

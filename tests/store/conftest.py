@@ -13,6 +13,7 @@ from service.core.errors import Unavailable
 from service.core.sending import Appended, Message
 from service.store.appends import Appends, Attempt
 from service.store.client import Clients
+from service.store.history import Histories
 from service.store.inbox import Inboxes
 from service.store.keys import Keys
 from service.store.limits import Limits
@@ -49,6 +50,7 @@ class Store:
         self.raw: Any = self.admin or getattr(self.clients.rest, "redis", None)
         self.appends = Appends(self.clients, self.keys, self.limits)
         self.inboxes = Inboxes(self.clients, self.keys, self.limits)
+        self.histories = Histories(self.clients, self.keys)
         self.marks = Marks(self.clients, self.keys)
         self.presence = Presence(self.clients.rest, self.keys, self.limits)
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)

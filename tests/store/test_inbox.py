@@ -1,13 +1,12 @@
-"""Pages, history, heads and touches: what is read of an inbox."""
+"""Pages, heads and touches: what is read of an inbox."""
 
 import pytest
 
 from service.core.cursor import START, Cursor
 from service.core.entries import Missing
 from service.core.page import Gap, Page
-from service.store import inbox as module
 from service.store.presence import Claim
-from tests.store.conftest import Store, message
+from tests.store.conftest import Store
 
 
 async def page(store: Store, after: Cursor, count: int = 10, now_ms: int = 0) -> Page:
@@ -103,90 +102,6 @@ async def test_without_a_state_the_newest_entry_read_is_the_newest(store: Store)
     assert (await page(store, START)).last == cursors[2]
 
 
-# History.
-
-
-async def ids(store: Store, before: Cursor | None = None, limit: int = 10, peer: str | None = None) -> list[str]:
-    entries, _ = await store.inboxes.history("bob", before, limit, peer, now_ms=0)
-    tails = [entry.tail for entry in entries]
-    return [tail.split(b'"id":"')[1].split(b'"')[0].decode() for tail in tails if isinstance(tail, bytes)]
-
-
-async def test_history_goes_back_from_the_newest(store: Store) -> None:
-    await store.fill(4)
-    assert await ids(store) == ["f3", "f2", "f1", "f0"]
-
-
-async def test_history_goes_on_before_a_cursor(store: Store) -> None:
-    cursors = await store.fill(4)
-    assert await ids(store, before=cursors[2]) == ["f1", "f0"]
-    assert await ids(store, before=cursors[0]) == []
-    assert await ids(store, before=START) == []
-
-
-@pytest.mark.parametrize(("limit", "more"), ((3, True), (4, False), (5, False)))
-async def test_history_says_whether_there_is_more(store: Store, limit: int, more: bool) -> None:
-    await store.fill(4)
-    entries, told = await store.inboxes.history("bob", None, limit, None, now_ms=0)
-    assert (len(entries), told) == (min(limit, 4), more)
-
-
-async def test_history_of_an_inbox_never_used_is_empty(store: Store) -> None:
-    assert await store.inboxes.history("bob", None, 10, None, now_ms=0) == ([], False)
-
-
-async def test_history_with_a_peer_is_the_conversation_of_the_two(store: Store) -> None:
-    await store.presence.register("bob", "phone")
-    batch = [
-        message("from-alice", "bob", sender="alice"),
-        message("from-carol", "bob", sender="carol"),
-        message("to-alice", "alice", sender="bob"),
-        message("to-carol", "carol", sender="bob"),
-        message("to-both", "alice", "carol", sender="bob"),
-        message("alices-to-both", "bob", "carol", sender="alice"),
-        message("to-self", "bob", sender="bob"),
-    ]
-    await store.append(batch, own_copy=True)
-    assert await ids(store, peer="alice") == ["alices-to-both", "to-both", "to-alice", "from-alice"]
-    assert await ids(store, peer="carol") == ["to-both", "to-carol", "from-carol"]
-    assert await ids(store, peer="bob") == ["to-self"]
-    assert await ids(store, peer="ali") == []
-
-
-async def test_more_of_a_conversation_means_more_of_that_conversation(store: Store) -> None:
-    await store.append([message("a1"), message("c1", sender="carol"), message("a2")], own_copy=False)
-    _, more = await store.inboxes.history("bob", None, 2, "alice", now_ms=0)
-    assert not more
-    _, more = await store.inboxes.history("bob", None, 1, "alice", now_ms=0)
-    assert more
-
-
-async def test_a_conversation_is_found_however_far_back(store: Store) -> None:
-    await store.send("old", sender="carol")
-    await store.fill(2 * module.HISTORY_CHUNK + 3)
-    assert await ids(store, peer="carol") == ["old"]
-
-
-async def test_expired_and_foreign_entries_are_left_out_of_history(store: Store) -> None:
-    await store.send("brief", expires_in=60)
-    [cursor] = await store.fill(1)
-    await store.do("XADD", store.keys.inbox("bob"), f"{cursor.ms}-3", "note", "hello")
-    entries, more = await store.inboxes.history("bob", None, 10, None, cursor.ms + 61_000)
-    assert [entry.cursor for entry in entries] == [cursor]
-    assert not more
-
-
-async def test_a_page_of_history_is_bounded_in_bytes_but_never_empty(store: Store) -> None:
-    body = b'"' + b"x" * (module.HISTORY_BYTES // 3) + b'"'
-    for n in range(5):
-        await store.send(f"m{n}", body=body)
-    entries, more = await store.inboxes.history("bob", None, 10, None, now_ms=0)
-    assert (len(entries), more) == (2, True)
-    await store.send("huge", body=b'"' + b"x" * (2 * module.HISTORY_BYTES) + b'"')
-    entries, more = await store.inboxes.history("bob", None, 10, None, now_ms=0)
-    assert (len(entries), more) == (1, True)
-
-
 # Heads and touches.
 
 
@@ -211,7 +126,8 @@ async def test_heads_are_newest_cursors_and_presence_in_the_order_asked(store: S
 async def test_a_touch_shows_the_device_and_keeps_what_is_kept_for_it(store: Store) -> None:
     await store.fill(1)
     await store.presence.register("bob", "phone")
-    kept = (store.keys.inbox("bob"), store.keys.cursors("bob"), store.keys.devices("bob"))
+    await store.do("ZADD", store.keys.erased("bob"), 1, "row")
+    kept = tuple(getattr(store.keys, key)("bob") for key in ("inbox", "cursors", "devices", "erased"))
     for key in kept:
         await store.do("EXPIRE", key, 5)
     await store.inboxes.touch([("bob", "phone")], now_ms=1234)

@@ -56,6 +56,7 @@ local function erase(k, row)
   call('XDEL', KEYS[k + 1], cursor)
   call('ZADD', KEYS[k + 5], match(cursor, '%-(%d+)$'), row)
   call('ZREMRANGEBYSCORE', KEYS[k + 5], '-inf', call('HGET', KEYS[k], 'trimmed') or '0')
+  call('EXPIRE', KEYS[k + 5], retention * 2)
 end
 
 -- The next number of a member: numbers below are repeats, for ever; those above must wait for it.

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- claim: a device is connected here now. Registers the device when it is new.
 --
--- KEYS  state, inbox, cursors, devices, presence, watchers (of one user)
+-- KEYS  state, inbox, cursors, devices, presence, watchers, erased (of one user)
 -- ARGV  1 device  2 worker  3 session  4 attempt ("0": the device keeps none)
 --       5 mode: "new" the device has just connected; "again" a session renews what it lost;
 --         "register" no connection, only the device
@@ -21,7 +21,7 @@
 local call = redis.call
 local match, format, floor = string.match, string.format, math.floor
 
-local state, inbox, cursors, devices, presence, watchers = unpack(KEYS)
+local state, inbox, cursors, devices, presence, watchers, erased = unpack(KEYS)
 local device, worker, session, attempt, mode = unpack(ARGV, 1, 5)
 local expiry, max_pending, retention = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local time = call('TIME')
@@ -61,6 +61,9 @@ if not stored then
   if oldest[1] then
     local ms, seq = match(oldest[1][1], '^(%d+)%-(%d+)$')
     stored = seq == '1' and '0-0' or format('%s-%.0f', ms, tonumber(seq) - 1)
+    -- Where a message was deleted just before: its own cursor, or the device would seem to come from a lost history.
+    local row = call('ZRANGEBYSCORE', erased, tonumber(seq) - 1, tonumber(seq) - 1)[1]
+    if row then stored = match(row, '^%S+') end
   end
   call('HSET', cursors, device, stored)
 end
@@ -104,4 +107,5 @@ end
 call('EXPIRE', inbox, retention)
 call('EXPIRE', cursors, retention * 2)
 call('EXPIRE', devices, retention * 2)
+call('EXPIRE', erased, retention * 2)
 return {1, stored, last, held, registered, s[1] and s[1] ~= s[2] and 1 or 0, came and call('HGETALL', watchers) or {}}
