@@ -21,7 +21,6 @@ from service.core.session import Read, Session
 from service.delivery.committer import Done
 from service.delivery.peer import Peer
 from service.store.history import Asked
-from service.store.history import Asked
 from service.store.presence import Claim, Claimed
 from service.telemetry import DEVICES_REFUSED, ENTRIES_SENT, REPLACED, REPLAYED_PAGES, USERS_CROWDED
 
