@@ -51,7 +51,9 @@ RECIPIENTS = list_of(
 ACCEPTED = {"id": TEXT, "from": NAME, "ts": COUNT, "duplicate": FLAG, "durability": TEXT, "recipients": RECIPIENTS}
 SENDING = (*ASKING, *BODY, "rate_limited")
 A_KEY = {"name": "Idempotency-Key", "in": "header", "description": "the id, where the body has none", "schema": TEXT}
-AN_ITEMS = ("forbidden", "too_large", "invalid_field", "id_reused", "internal", "unavailable", "inbox_full")
+AN_ITEMS = (
+    "forbidden", "refused", "too_large", "invalid_field", "id_reused", "internal", "unavailable", "inbox_full",
+)  # fmt: skip
 A_PROBLEM = {"anyOf": [problem_schema((code,), recipients=RECIPIENTS) for code in AN_ITEMS]}
 A_CURSOR = {"pattern": CURSOR["pattern"]}
 
@@ -76,7 +78,7 @@ class AckBody(Strict):
     openapi_extra=described(Send, "One message.") | {"parameters": [A_KEY]},
     responses=answer(202, "in the inbox of every recipient listed with a cursor", fields(ACCEPTED))
     | answer(200, "this id was accepted before", fields(ACCEPTED))
-    | problems(*SENDING, "id_reused", "inbox_full", recipients=RECIPIENTS),
+    | problems(*SENDING, "refused", "id_reused", "inbox_full", recipients=RECIPIENTS),
 )
 async def send_message(request: Request, asking: AskingToSend) -> Response:
     """Accepts a message into every recipient's inbox: 202 the first time, 200 for a repeat of the same id."""

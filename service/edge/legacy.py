@@ -238,7 +238,7 @@ def _message(worker: Worker, sender: str, recipient: str, text: str) -> Message:
     dependencies=[Depends(POSTING)],
     openapi_extra=described(CreateChat, "One text."),
     responses=answer(200, "sent", TOLD)
-    | refusals(TOLD, *ASKING, *BODY, "forbidden", "rate_limited", "inbox_full", "internal"),
+    | refusals(TOLD, *ASKING, *BODY, "forbidden", "refused", "rate_limited", "inbox_full", "internal"),
 )
 async def create_chat(request: Request) -> Response:
     """Sends a text. The answer's shape is the older service's, failures included."""

@@ -28,6 +28,8 @@ FIELDS: dict[str, tuple[set[str], set[str]]] = {  # type: (always there, sometim
     "pong": (set(), {"ref"}),
     "error": ({"code", "message", "retryable"}, {"id", "ref", "field", "retry_after", "recipients"}),
     "closing": ({"reason", "reconnect_after_ms"}, set()),
+    "signal": ({"from", "body", "ts"}, {"to", "group"}),
+    "presence": ({"user", "status", "last_seen"}, set()),
 }
 GAP_REASONS = {"trimmed", "expired", "deleted", "rewound"}
 
@@ -163,6 +165,16 @@ class Rules:
     def _pong(self, frame: Frame, _: int) -> None:
         self.pings -= 1
         require(self.pings >= 0, "a pong nobody asked for", frame)
+
+    def _signal(self, frame: Frame, _: int) -> None:
+        require(("to" in frame) != ("group" in frame), "to or group", frame)
+        require(frame.get("to", self.user) == self.user, "somebody else's signal", frame)
+        require(frame["from"] != self.user, "one's own signal", frame)
+        require(type(frame["ts"]) is int, "ts", frame)
+
+    def _presence(self, frame: Frame, _: int) -> None:
+        require(frame["status"] in {"online", "offline"}, "status", frame)
+        require(frame["last_seen"] is None or type(frame["last_seen"]) is int, "last_seen", frame)
 
     def _closing(self, frame: Frame, _: int) -> None:
         after = frame["reconnect_after_ms"]
