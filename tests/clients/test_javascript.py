@@ -11,9 +11,10 @@ from scripts.tools import NO_NODE, Node, node
 from tests.clients import javascript
 
 ROOT = Path(__file__).parents[2]
-BUNDLE = ROOT / "service" / "web" / "sdk" / "inboxd.mjs"
-MOST_BYTES = 10 * 1024
-"""Of the bundle, compressed as servers do it."""
+SDK = ROOT / "service" / "web" / "sdk"
+BUNDLES = ("inboxd.mjs", "inboxd-http.mjs")
+MOST_BYTES = {"inboxd.mjs": 11 * 1024, "inboxd-http.mjs": 1536}
+"""Of each bundle, compressed as servers do it. What an application must load is the first."""
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +41,20 @@ def test_its_unit_tests_pass(built: Node) -> None:
     assert int(passed[1]) > len(files)
 
 
-def test_the_committed_bundle_is_what_the_sources_build(built: Node) -> None:
-    fresh = (javascript.prepare(built) / "dist" / "inboxd.mjs").read_bytes()
-    assert BUNDLE.read_bytes() == fresh, "`npm run build` in clients/js, and commit"
+@pytest.mark.parametrize("name", BUNDLES)
+def test_the_committed_bundle_is_what_the_sources_build(built: Node, name: str) -> None:
+    fresh = (javascript.prepare(built) / "dist" / name).read_bytes()
+    assert (SDK / name).read_bytes() == fresh, "`npm run build` in clients/js, and commit"
 
 
-def test_the_bundle_is_small_and_needs_nothing() -> None:
-    text = BUNDLE.read_bytes()
-    assert len(gzip.compress(text, 9, mtime=0)) <= MOST_BYTES
-    assert re.search(rb"^import\b|\bimport\(|\brequire\(", text, re.MULTILINE) is None
+@pytest.mark.parametrize("name", BUNDLES)
+def test_the_bundle_is_small_and_needs_nothing(name: str) -> None:
+    """The second takes the class of its errors from the first."""
+    text = (SDK / name).read_bytes()
+    assert len(gzip.compress(text, 9, mtime=0)) <= MOST_BYTES[name]
+    wanted = re.findall(rb"^import\b[^;]*|\bimport\(|\brequire\(|\bfrom ?\"[^\"]*\"", text, re.MULTILINE)
+    assert len(wanted) == (name != "inboxd.mjs")
+    assert all(re.fullmatch(rb'import\{InboxError as \w+\}from"./inboxd.mjs"', found) for found in wanted)
     banner, code, end = text.decode().split("\n")
     assert re.fullmatch(r"/\* inboxd-client \S+, Apache-2\.0; .*clients/js.* \*/", banner)
     assert code
@@ -62,7 +68,7 @@ def test_the_examples_hold_under_strict_types(built: Node) -> None:
 def test_the_package_is_one_that_tools_can_read(built: Node) -> None:
     assert "All good" in said(built, "node_modules/publint/src/cli.js", "--strict")
     attw = said(built, "node_modules/@arethetypeswrong/cli/dist/index.js", "--pack", ".", "--profile", "esm-only")
-    assert attw.count("🟢 (ESM)") == len(("inboxd-client", "react", "node"))
+    assert attw.count("🟢 (ESM)") == len(("inboxd-client", "http", "react", "node"))
 
 
 def test_the_package_needs_nothing_at_run_time() -> None:

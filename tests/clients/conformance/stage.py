@@ -92,9 +92,9 @@ class Stage(Client):
     async def settled(self) -> None:
         """Waits until all is handled, acked and answered and the script is played; then judges everything so far."""
         await self.live()
-        await self.until(lambda: not self.unhandled(), "all is handled")
-        await self.until(lambda: self.inbox.stored(DEVICE) >= self.inbox.last, "the newest ack has come")
         await self.until(lambda: not self.unended(), "every send has ended")
+        await self.until(lambda: not self.unhandled(), "all is handled")  # what it sent to a group comes back
+        await self.until(lambda: self.inbox.stored(DEVICE) >= self.inbox.last, "the newest ack has come")
         await self.live()
         assert not self.server.script.left, f"faults that never happened: {self.server.script.left}"
         wrong = self.verdict()

@@ -165,7 +165,7 @@ class Inboxes:
         """What was sent to a user, or to `#group`."""
         if place.startswith("#"):
             return [frame for frame in self.groups[place[1:]].log if frame["type"] in SENT]
-        return self.of(place).sent()
+        return [frame for frame in self.of(place).sent() if "group" not in frame]
 
     # What somebody sends: messages, edits, deletions, reactions
 

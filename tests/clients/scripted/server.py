@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from types import TracebackType
@@ -25,10 +26,10 @@ T = TypeVar("T")
 
 
 class ScriptedServer:
-    """`breaches`: what clients did against the rules. `log`: (direction, session number, frame) of all connections.
-
-    `tokens`: those that are accepted; None while nobody needs one. `welcome` and `extra`: fields of `welcome`, and of
-    every frame. `down`: every handshake is cut, as if nobody listened.
+    """`breaches`: what clients did against the rules. `log`: (direction, session number, frame) of all connections;
+    `times`: what came, with the second since 1970. `tokens`: those that are accepted; None while nobody needs one.
+    `welcome` and `extra`: fields of `welcome`, and of every frame. `down`: every handshake is cut, as if nobody
+    listened.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,7 @@ class ScriptedServer:
         self.script = Script()
         self.breaches: list[str] = []
         self.log: list[tuple[str, int, Frame]] = []
+        self.times: list[tuple[float, Frame]] = []
         self.sessions: list[Session] = []
         self.handshakes = 0
         self.tokens: set[str] | None = None
@@ -220,6 +222,7 @@ class ScriptedServer:
 
     def heard(self, session: Session, frame: Frame) -> None:
         self.log.append(("<", self.sessions.index(session), frame))
+        self.times.append((time.time(), frame))
         self.changed()
 
     def said(self, session: Session, frame: Frame) -> None:
