@@ -9,7 +9,7 @@ import { FileStorage } from "./dist/node.mjs";
 
 const text = { type: "string" };
 const names = ["url", "user", "device", "state", "log", "token-file", "ping-interval", "patience", "try-timeout", "ack-delay", "backoff-first",
-  "backoff-most", "steady", "window"];
+  "backoff-most", "steady", "window", "max-outbox"];
 const { values: given } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, text])) });
 const ms = (name) => given[name] && { [name.replace(/-(.)/g, (_, c) => c.toUpperCase())]: Number(given[name]) * 1000 };
 
@@ -48,6 +48,7 @@ const network = new Network();
 const client = new InboxClient({
   url: given.url, user: given.user, device: given.device, storage: new DeadlyStorage(given.state), WebSocket, network,
   ...(given["token-file"] && { getToken: readToken }), ...(given.window && { window: Number(given.window) }),
+  ...(given["max-outbox"] && { maxOutbox: Number(given["max-outbox"]) }),
   ...ms("ping-interval"), ...ms("patience"), ...ms("try-timeout"), ...ms("ack-delay"),
   ...ms("backoff-first"), ...ms("backoff-most"), ...ms("steady"),
 });
@@ -68,8 +69,8 @@ async function handle(message) {
   say({ event: "handled", cursor: message.cursor, id: message.id, from: message.from });
 }
 
-client.on("message", handle);
-for (const type of ["gap", "receipt", "presence", "signal", "broadcast", "accepted", "failed", "stale", "storage", "welcome"]) {
+for (const type of ["message", "receipt", "read", "edit", "delete", "react", "group", "deleted"]) client.on(type, handle);
+for (const type of ["gap", "presence", "signal", "broadcast", "accepted", "failed", "stale", "storage", "welcome"]) {
   client.on(type, (event) => say({ ...event, event: type }));
 }
 client.on("state", ({ previous: _, ...change }) => say({ event: "state", ...change }));
