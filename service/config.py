@@ -25,6 +25,7 @@ READY_FD = "INBOXD_READY_FD"
 TOKEN = "INBOXD_TOKEN"  # noqa: S105 - the name of the variable in which the commands find a token
 
 DURABILITY = re.compile(r"auto|appended|fsynced|replicated:[1-9]\d?")
+WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{30,86}={0,2}")
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -111,6 +112,7 @@ class Settings(BaseSettings):
     max_frame: int = Field(default=1_048_576, ge=1)  # bytes of one WebSocket frame
     max_batch_bytes: int = Field(default=16_777_216, ge=1)  # bytes of one HTTP batch
     max_pending: int = Field(default=10_000, ge=1)  # entries an inbox holds that no live device has acked
+    max_group: int = Field(default=1000, ge=1)  # members: what is sent to them costs as many appends
 
     # Who may take how much: per worker process, counted without asking the store.
     rate: float = Field(default=50.0, gt=0, allow_inf_nan=False)  # messages a second of one user; a person types one
@@ -129,6 +131,18 @@ class Settings(BaseSettings):
     dedupe_window: Duration = 86400.0  # message ids are known for one to two of these
     own_copy: bool = True  # the sender's own copy, so that all its devices show both sides
     receipts: bool = True  # senders see what became of what they sent; costs an append for each burst of acks
+
+    # Push, for whoever is not there to ack.
+    push_url: str | None = Field(default=None, repr=False)  # may hold a password
+    push_secret: str | None = Field(default=None, repr=False)  # several, with spaces: while one takes another's place
+    push_format: Literal["webhook", "matrix"] = "webhook"  # for an application's backend; for a gateway that exists
+    push_after: Duration = 10.0  # longer than a device takes that only changes its network
+    push_private: bool = False  # a URL into one's own network is more often a mistake, or made by somebody else
+    push_timeout: Duration = 10.0  # of one try, with everything; a receiver should queue, not work
+    push_backoff: Duration = 5.0  # after the first failure; doubles
+    push_backoff_most: Duration = 600.0  # what a user waits for at most when the receiver is back
+    push_interval: Duration = 1.0  # what a push may be late: so often every worker asks who is due
+    push_sweep: Duration = 3600.0  # one round over all users; it finds what no append will
 
     # Liveness of workers and connections.
     heartbeat: Duration = 3.0
@@ -216,6 +230,41 @@ class Settings(BaseSettings):
                     "(INBOXD_AUTH=off) whoever can reach it could read every inbox. Listen on 127.0.0.1, ::1 or "
                     "localhost, or have tokens checked (INBOXD_AUTH=jwt)"
                 )
+        return self
+
+    @field_validator("push_secret")
+    @classmethod
+    def _signing_secrets(cls, secrets: str | None) -> str | None:
+        for secret in (secrets or "").split():
+            if not WEBHOOK_SECRET.fullmatch(secret) or len(secret) % 4 != 2:
+                raise ValueError(
+                    "a secret is whsec_ and 24 to 64 bytes in base64: "
+                    "python -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\""
+                )
+        return secrets
+
+    @model_validator(mode="after")
+    def _pushes(self) -> Self:
+        """What is told leaves the machine: signed, and not in the clear."""
+        if self.push_url is None:
+            if self.push_secret is not None:
+                raise ValueError("INBOXD_PUSH_SECRET signs what goes to INBOXD_PUSH_URL, which is not set")
+            return self
+        scheme, _, rest = self.push_url.partition("://")
+        if scheme not in {"http", "https"} or not re.match(r"[^/?#\s]", rest) or re.search(r"[#\s]", rest):
+            raise ValueError("INBOXD_PUSH_URL is no URL: it begins with https://, names a host, and has no # in it")
+        if scheme == "http" and not self.push_private:
+            raise ValueError(
+                "INBOXD_PUSH_URL must begin with https://, since it leaves this machine. For a receiver in your own "
+                "network set INBOXD_PUSH_PRIVATE=on"
+            )
+        if self.push_secret is None and self.push_format == "webhook":
+            raise ValueError(
+                "INBOXD_PUSH_SECRET is missing: without it the receiver behind INBOXD_PUSH_URL could not tell whether "
+                "it is this service that asks. It is whsec_ and base64, and the receiver has the same"
+            )
+        if self.push_backoff_most < self.push_backoff:
+            raise ValueError("INBOXD_PUSH_BACKOFF_MOST must not be shorter than INBOXD_PUSH_BACKOFF")
         return self
 
     @model_validator(mode="after")

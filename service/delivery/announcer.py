@@ -4,13 +4,15 @@ One XADD per worker and flight, whatever gathered meanwhile.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from service.core.errors import Unavailable
 from service.store.presence import Presence
 from service.store.worker_stream import Field, Hint, WorkerStreams, hint_field
 from service.telemetry import HINTS_DROPPED, HINTS_SENT, STALE_CLAIMS
 
+SHARING = 300
+"""Recipients one field names at most: about 50 KiB where all have the longest names."""
 MOST_WAITING = 10_000
 """Hints waiting per worker; beyond, they are dropped and counted: the audit finds the entries."""
 ENTRY_BYTES = 64 << 10
@@ -28,11 +30,19 @@ class Announcer:
 
     def add(self, worker: str, hint: Hint, rows: list[Row]) -> None:
         """One hint for one worker. `rows`: the claims that led there."""
+        self._add(worker, hint_field(hint), rows)
+
+    def add_shared(self, worker: str, hints: Sequence[Hint], rows: list[Row]) -> None:
+        """One entry that has come into several inboxes: one field names them all, or a few where they are many."""
+        for at in range(0, len(hints), SHARING):
+            self._add(worker, hint_field(*hints[at : at + SHARING]), rows if at == 0 else [])
+
+    def _add(self, worker: str, field: Field, rows: list[Row]) -> None:
         fields, claims = self._waiting.setdefault(worker, ([], set()))
         if len(fields) >= MOST_WAITING:
             HINTS_DROPPED.inc()
             return
-        fields.append(hint_field(hint))
+        fields.append(field)
         claims.update(rows)
         self._wake.set()
 

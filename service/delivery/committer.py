@@ -69,7 +69,7 @@ class Committer:
 
     def submit(self, message: Message, done: Done, lane: Lane | None = None) -> None:
         """`done` is called once, later or at once. Never blocks, never queues without bound."""
-        if self._refuses():
+        if self.refuses():
             SENDS_UNAVAILABLE.inc()
             if lane is not None:
                 lane.fail(message.id)
@@ -89,7 +89,8 @@ class Committer:
     def _crowded(self) -> bool:
         return len(self._queue) * 2 > MOST_QUEUED or self._queued_bytes * 2 > MOST_QUEUED_BYTES
 
-    def _refuses(self) -> bool:
+    def refuses(self) -> bool:
+        """Whether sends are answered `unavailable` at once."""
         full = len(self._queue) >= MOST_QUEUED or self._queued_bytes >= MOST_QUEUED_BYTES
         return self.down or self.barred or self.closing or full
 

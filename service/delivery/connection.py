@@ -14,11 +14,13 @@ from service.core.cursor import Cursor
 from service.core.entries import frame
 from service.core.errors import ClientError, Fault, Unavailable
 from service.core.frames import Hello, History, error_frame, history_frame
+from service.core.groups import GroupResult, group_outcome
 from service.core.lane import Lane
 from service.core.page import Page
-from service.core.sending import OUT_OF_ORDER, Appended, Message, outcome
+from service.core.sending import OUT_OF_ORDER, Appended, Message, Outcome, outcome
 from service.core.session import Read, Session
 from service.delivery.committer import Done
+from service.delivery.fanout import Done as DoneInGroup
 from service.delivery.peer import Peer
 from service.store.history import Asked
 from service.store.presence import Claim, Claimed
@@ -49,6 +51,7 @@ class Connection:
         self._opened = asyncio.Event()
         self._lane = Lane()
         self._sends = 0
+        self._where: str | None = None  # the group they go to; None: users
         self._fewer = asyncio.Event()
         self._out: list[bytes] = []
         self._flushing = False
@@ -221,22 +224,30 @@ class Connection:
         if cursor != self._stored:
             self.on_acked(cursor)
 
-    async def ready_to_send(self) -> None:
-        """Back-pressure: waits while too many sends of this connection are on their way."""
-        while self._sends >= MOST_SENDS and not self.closed.is_set():
+    async def ready_to_send(self, group: str | None = None) -> None:
+        """Back-pressure: waits while too many sends of this connection are on their way. And order: what goes to users
+        and to groups goes different ways, so all of it is answered before it changes from one to the other.
+        """
+        while (self._sends >= MOST_SENDS or (self._sends and group != self._where)) and not self.closed.is_set():
             self._fewer.clear()
             await self._fewer.wait()
+        self._where = group
         await self._worker.committer.room()
 
-    def submit(self, message: Message) -> None:
-        """Sends a message; `accepted` or `error` follows. Not once the socket is closing: nobody could be told."""
+    def submit(self, message: Message, group: str | None = None) -> None:
+        """Sends a message to its recipients, or to a group; `accepted` or `error` follows. Not once the socket is
+        closing: nobody could be told.
+        """
         if self.closed.is_set():
             return
         if not self._lane.admits(message.id):
-            self._answer(message, OUT_OF_ORDER)
+            self._told(message, Outcome(OUT_OF_ORDER.status, {}, OUT_OF_ORDER))
             return
         self._sends += 1
-        self._worker.committer.submit(message, self._done(message), self._lane)
+        if group is None:
+            self._worker.committer.submit(message, self._done(message), self._lane)
+        else:
+            self._worker.fanout.submit(group, message, self._done_in(group, message), self._lane)
 
     def submit_unordered(self, message: Message, told: Done) -> None:
         """As `submit`, for a client that cannot repeat a send: what follows one that failed is not refused."""
@@ -245,8 +256,7 @@ class Connection:
         self._sends += 1
 
         def done(results: Sequence[Appended] | Fault) -> None:
-            self._sends -= 1
-            self._fewer.set()
+            self._answered()
             told(results)
 
         self._worker.committer.submit(message, done)
@@ -283,19 +293,28 @@ class Connection:
 
     def _done(self, message: Message) -> Done:
         def done(results: Sequence[Appended] | Fault) -> None:
-            self._sends -= 1
-            self._fewer.set()
-            self._answer(message, results)
+            self._answered()
+            if isinstance(results, Fault):
+                self._told(message, Outcome(results.status, {}, results))
+            else:
+                self._told(message, outcome(message, results, self._worker.durability))
 
         return done
 
-    def _answer(self, message: Message, results: Sequence[Appended] | Fault) -> None:
+    def _done_in(self, group: str, message: Message) -> DoneInGroup:
+        def done(result: GroupResult | Fault) -> None:
+            self._answered()
+            self._told(message, group_outcome(message, group, result, self._worker.durability))
+
+        return done
+
+    def _answered(self) -> None:
+        self._sends -= 1
+        self._fewer.set()
+
+    def _told(self, message: Message, told: Outcome) -> None:
         if self.closed.is_set():
             return
-        if isinstance(results, Fault):
-            self.tell(error_frame(results, id=message.id))
-            return
-        told = outcome(message, results, self._worker.durability)
         if told.fault is not None:
             self.tell(error_frame(told.fault, id=message.id, **told.content))
         else:

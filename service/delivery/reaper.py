@@ -28,6 +28,7 @@ class Reaper:
         self._suspects = Suspects(patience, tick)
         self._cleaned: dict[str, float] = {}  # dead worker → when this one cleaned up after it
         self._beat = asyncio.Event()
+        self.cleaned: Callable[[], None] = lambda: None
 
     def beaten(self, beating: bool) -> None:
         """A heartbeat of one's own succeeded; or failed: nobody is judged for the time that passes."""
@@ -65,6 +66,7 @@ class Reaper:
             await self._release_all(worker)
             self._cleaned[worker] = now
             REAPED.inc()
+            self.cleaned()
         elif now - since > SWEEP_AFTER:
             await self._release_all(worker)  # what it noted before it knew that it was dead
             await self._presence.sweep(worker)

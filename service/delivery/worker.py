@@ -22,15 +22,19 @@ from service.delivery.claims import Releaser
 from service.delivery.committer import Committer
 from service.delivery.connection import Connection
 from service.delivery.copier import Copier
+from service.delivery.fanout import RUNNERS, Fanout
+from service.delivery.finisher import Finisher
 from service.delivery.hub import Hub
 from service.delivery.liveness import Liveness
 from service.delivery.notices import Notices
+from service.delivery.pushing import Pushing
 from service.delivery.reader import Reader
 from service.delivery.reads import Reads
 from service.delivery.reaper import Reaper
 from service.delivery.receipter import Receipter
 from service.delivery.relay import Relay
 from service.delivery.signals import Signals
+from service.delivery.spread import Spread
 from service.delivery.tasks import Tasks
 from service.delivery.watching import Watching
 from service.store import durability, preflight
@@ -38,6 +42,9 @@ from service.store.address import parse
 from service.store.appends import Appends
 from service.store.blocks import Blocks
 from service.store.client import Clients
+from service.store.conversations import Conversations
+from service.store.fates import Fates
+from service.store.groups import Groups
 from service.store.history import Histories
 from service.store.inbox import Inboxes
 from service.store.keys import Keys
@@ -112,6 +119,8 @@ class Worker:
             self.marks, self.inboxes, self.appends, self.tell, settings.ack_delay * RECEIPT_DELAYS, settings.receipts
         )
         self.inboxes.owing = self.receipter.add
+        self.fates = Fates(self.clients, self.keys, self.marks)
+        self.conversations = Conversations(self.clients, self.keys, self.marks)
         self.reads = Reads(self.marks, self.appends, self.tell, settings.receipts)
         self.releaser = Releaser(self.presence, self.acker)
         self.relay = Relay(self, self.inboxes, self.streams, self.hub)
@@ -124,12 +133,23 @@ class Worker:
         self.watching = Watching(self, self.watchers, self.blocks, settle, interval)
         self.notices = Notices(self, self.streams, self.watching)
         self.presence.changed = self.notices.add
-        self.signals = Signals(self, self.watchers, self.blocks, self.streams, self.hub, no_groups)
+        self.signals = Signals(self, self.watchers, self.blocks, self.streams, self.hub, self._members_for)
         self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat, self.receipter.add)
         beating = Presence(self.clients.beat, self.keys, limits)
         self.liveness = Liveness(self, beating, settings.heartbeat, self.version)
         self.appends.least_ms = self.liveness.least_ms
+        self._meet_groups(limits)
+        self.pushing = Pushing(settings, self.appends, self.clients.rest, self.keys, self.now_ms, lambda: self.id)
         self.tasks = Tasks(on_death)
+
+    def _meet_groups(self, limits: Limits) -> None:
+        settings = self.settings
+        self.groups = Groups(self.clients, self.keys, limits, settings.max_group)
+        self.groups.least_ms = self.liveness.least_ms
+        spread = Spread(self.groups, self.appends, self.tell_group)
+        self.fanout = Fanout(self.groups, spread, self.committer.refuses, self.now_ms, self.claim_deadline)
+        self.finisher = Finisher(self.groups, self.fanout, self.now_ms, settings.audit_interval, settings.dead_after)
+        self.reaper.cleaned = self.finisher.wake
 
     # Life.
 
@@ -158,6 +178,9 @@ class Worker:
             ("signals", self.signals.run()),
             ("reaper", self.reaper.run(lambda: self.id)),
             ("liveness", self.liveness.run()),
+            *self.pushing.tasks(),
+            *((f"fan-out {number}", self.fanout.run()) for number in range(1, RUNNERS + 1)),
+            ("finisher", self.finisher.run()),
         ):
             self.tasks.start(name, work)
 
@@ -171,6 +194,7 @@ class Worker:
         drain time-out: what is left over then, the reaper does.
         """
         self.draining = self.committer.closing = True
+        self.pushing.close()
         READY.set(0)
         subscribers = list(self.hub.all())
         for subscriber in subscribers:
@@ -185,11 +209,13 @@ class Worker:
 
     async def _leave(self) -> None:
         await self.committer.drained()
+        await self.fanout.drained()
         for subscriber in list(self.hub.all()):
             subscriber.end(1012, "the worker is restarting")
         await self.hub.emptied()
         await self.acker.flush()
         await self.releaser.drained()
+        await self.pushing.drained()
         await self.receipter.drained()
         await self.copier.drained()  # the last: while a node is away it may wait for long
 
@@ -252,6 +278,7 @@ class Worker:
         self._clocks_apart = durability.clocks_apart(servers)
         level = preflight.judged(servers, self.settings)
         self.durability, self.appends.wait = level.name, level.wait
+        self.groups.wait = level.wait
         self.committer.barred = durability.barred(servers, asked)
         return " ".join(f"{address}={facts.history}" for address, facts in found.items())
 
@@ -333,6 +360,31 @@ class Worker:
         if result.presence:
             self._hint(user, result, tail_of(flat(fields)))
 
+    def tell_group(self, fields: Fields, rows: Sequence[tuple[str, Appended]]) -> None:
+        """As `tell`, of an entry that has come into several inboxes: it is told once to each worker."""
+        tail = tail_of(flat(fields))
+        carried = tail if len(tail) <= CARRIED else None
+        hints: dict[str, tuple[list[Hint], list[Row]]] = {}
+        for user, result in rows:
+            assert result.cursor is not None  # appended
+            assert result.prev is not None
+            for holder in {row.partition("/")[0] for _, row in result.presence}:
+                if holder == self.id:
+                    self.hub.on_hint(Hint(user, result.prev, result.cursor, tail))
+                    continue
+                of_worker, claims = hints.setdefault(holder, ([], []))
+                of_worker.append(Hint(user, result.prev, result.cursor, carried))
+                claims += ((user, device, row) for device, row in result.presence if row.startswith(f"{holder}/"))
+        for holder, (of_worker, claims) in hints.items():
+            self.announcer.add_shared(holder, of_worker, claims)
+
+    async def _members_for(self, group: str, asking: str) -> Sequence[str]:
+        """Raises Unavailable, ClientError `no_such_group`."""
+        members = await self.groups.members_of(group)
+        if asking not in members:
+            raise ClientError("no_such_group", f"you are in no group {group}", "group")
+        return members
+
     def _hint(self, user: str, result: Appended, tail: bytes) -> None:
         assert result.cursor is not None  # appended
         assert result.prev is not None
@@ -345,10 +397,6 @@ class Worker:
                 self.hub.on_hint(Hint(user, result.prev, result.cursor, tail))
             else:
                 self.announcer.add(worker, hint, rows)
-
-
-async def no_groups(group: str, asking: str) -> Sequence[str]:
-    raise ClientError("no_such_group", f"you are in no group {group}", "group")
 
 
 def new_identity() -> str:

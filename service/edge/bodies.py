@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -13,6 +14,7 @@ from service.core import strict_json
 from service.core.cursor import Cursor
 from service.core.errors import ClientError, Fault
 from service.core.frames import validate
+from service.core.groups import GroupResult, group_outcome
 from service.core.lane import Lane
 from service.core.sending import OUT_OF_ORDER, UNAVAILABLE, Appended, Message, Outcome, outcome
 from service.delivery.worker import Worker
@@ -71,33 +73,54 @@ def new_id() -> str:
     return str(uuid7())
 
 
-async def commit(worker: Worker, message: Message) -> Outcome:
+Addressed = tuple[Message, str | None]
+"""Something sent, and the group it goes to; None: to the users it names."""
+
+
+async def commit(worker: Worker, message: Message, group: str | None = None) -> Outcome:
     """Sends one message and waits for what became of it."""
-    return (await commit_all(worker, [message]))[0]
+    return (await commit_all(worker, [(message, group)]))[0]
 
 
-async def commit_all(worker: Worker, messages: Sequence[Message]) -> list[Outcome]:
-    """In order; after one with an unknown outcome the later ones are not tried."""
-    loop, lane = asyncio.get_running_loop(), Lane()
-    answers: list[asyncio.Future[Outcome]] = []
-    for message in messages:
-        answer: asyncio.Future[Outcome] = loop.create_future()
-        answers.append(answer)
+async def commit_all(worker: Worker, messages: Sequence[Addressed]) -> list[Outcome]:
+    """In order, over users and groups; after one with an unknown outcome the later ones are not tried."""
+    lane = Lane()
+    told: list[Outcome] = []
+    for group, run in groupby(messages, key=lambda one: one[1]):
+        if lane.failed:
+            told += [Outcome(UNAVAILABLE.status, {}, UNAVAILABLE) for _ in run]
+            continue
+        answers = [_submit(worker, lane, message, group) for message, _ in run]
+        told += [await answer for answer in answers]
+    return told
 
-        def done(
-            results: Sequence[Appended] | Fault,
-            message: Message = message,
-            answer: asyncio.Future[Outcome] = answer,
-        ) -> None:
-            if not answer.done():  # its request may have been cancelled
-                answer.set_result(_outcome(worker, message, results))
 
-        worker.committer.submit(message, done, lane)
-    return [await answer for answer in answers]
+def _submit(worker: Worker, lane: Lane, message: Message, group: str | None) -> asyncio.Future[Outcome]:
+    answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def told(outcome: Outcome) -> None:
+        if not answer.done():  # its request may have been cancelled
+            answer.set_result(outcome)
+
+    if group is None:
+        worker.committer.submit(message, lambda results: told(_outcome(worker, message, results)), lane)
+    else:
+        worker.fanout.submit(group, message, lambda result: told(_outcome_in(worker, message, group, result)), lane)
+    return answer
 
 
 def _outcome(worker: Worker, message: Message, results: Sequence[Appended] | Fault) -> Outcome:
     if isinstance(results, Fault):
-        fault = UNAVAILABLE if results is OUT_OF_ORDER else results
+        fault = _known(results)
         return Outcome(fault.status, {}, fault)
     return outcome(message, results, worker.durability)
+
+
+def _outcome_in(worker: Worker, message: Message, group: str, result: GroupResult | Fault) -> Outcome:
+    result = _known(result) if isinstance(result, Fault) else result
+    return group_outcome(message, group, result, worker.durability)
+
+
+def _known(fault: Fault) -> Fault:
+    """Order is the business of connections."""
+    return UNAVAILABLE if fault is OUT_OF_ORDER else fault

@@ -12,11 +12,11 @@ from service.core.entries import frame
 from service.core.errors import ClientError
 from service.core.frames import CursorText, History, Name, Send, Strict, validate
 from service.core.identity import Identity
-from service.core.sending import Message, Outcome, message_of
+from service.core.sending import Outcome, message_of
 from service.delivery.poll import poll
 from service.delivery.worker import Worker
 from service.edge.auth import Asking, AskingToSend, sender_of
-from service.edge.bodies import commit, commit_all, cursor_of, new_id, read_json, read_model, worker_of
+from service.edge.bodies import Addressed, commit, commit_all, cursor_of, new_id, read_json, read_model, worker_of
 from service.edge.openapi import (
     ASKING,
     BODY,
@@ -85,8 +85,8 @@ async def send_message(request: Request, asking: AskingToSend) -> Response:
     worker = worker_of(request)
     rates_of(request).admit(request, asking)
     send = await read_model(request, Send, worker.settings.max_frame)
-    message = _message(worker, asking, send, request.headers.get("idempotency-key"))
-    told = await commit(worker, message)
+    message, group = _message(worker, asking, send, request.headers.get("idempotency-key"))
+    told = await commit(worker, message, group)
     if told.fault is not None:
         return problem_response(told.fault, **told.content)
     return _json(told.content, told.status)
@@ -188,7 +188,7 @@ def rates_of(request: Request) -> Rates:
     return rates
 
 
-def _batch(worker: Worker, asking: Identity, content: Any) -> tuple[list[Message], list[dict[str, Any] | None]]:
+def _batch(worker: Worker, asking: Identity, content: Any) -> tuple[list[Addressed], list[dict[str, Any] | None]]:
     """Its messages; and for each item a problem, or None. What the text weighed as objects (twenty times as much, at
     worst) is gone when this returns. Raises ClientError.
     """
@@ -196,7 +196,7 @@ def _batch(worker: Worker, asking: Identity, content: Any) -> tuple[list[Message
     if len(items) > MOST_IN_BATCH:
         raise ClientError("invalid_field", f"messages: at most {MOST_IN_BATCH} in one batch", "messages")
     results: list[dict[str, Any] | None] = []
-    messages: list[Message] = []
+    messages: list[Addressed] = []
     for item in items:
         try:
             messages.append(_message(worker, asking, validate(Send, item), None))
@@ -206,7 +206,7 @@ def _batch(worker: Worker, asking: Identity, content: Any) -> tuple[list[Message
     return messages, results
 
 
-def _message(worker: Worker, asking: Identity, send: Send, key: str | None) -> Message:
+def _message(worker: Worker, asking: Identity, send: Send, key: str | None) -> Addressed:
     """Raises ClientError."""
     if key is not None:
         key = key.strip('"')  # the draft's form is a quoted string; a bare one is meant the same
@@ -214,7 +214,8 @@ def _message(worker: Worker, asking: Identity, send: Send, key: str | None) -> M
             raise ClientError("invalid_field", "id and Idempotency-Key differ", "id")
         send = validate(Send, {**send.model_dump(by_alias=True, exclude_none=True, exclude={"body"}),
                                "id": key, "body": send.body})  # fmt: skip
-    return message_of(send, sender_of(asking, send.sender), send.id or new_id(), worker.settings.max_body)
+    message = message_of(send, sender_of(asking, send.sender), send.id or new_id(), worker.settings.max_body)
+    return message, send.group
 
 
 def _result(told: Outcome) -> dict[str, Any]:

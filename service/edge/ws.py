@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.core import strict_json
 from service.core.cursor import Cursor
-from service.core.errors import ClientError, Fault
+from service.core.errors import ClientError, Fault, Unavailable
 from service.core.frames import (
     Ack,
     Auth,
@@ -18,6 +18,7 @@ from service.core.frames import (
     Hello,
     History,
     Ping,
+    Read,
     SendFrame,
     Signal,
     Skip,
@@ -232,6 +233,8 @@ class Conversation:
             case History():
                 await connection.history(frame)
                 await self._socket.drained()
+            case Read():
+                await self._read(connection, frame)
             case Signal() | Watch() | Unwatch():
                 await self._aside(connection, frame)
             case Auth():
@@ -254,12 +257,20 @@ class Conversation:
             case Unwatch():
                 self._worker.watching.unwatch(connection, frame.users)
 
+    async def _read(self, connection: Connection, frame: Read) -> None:
+        """The answer is the `read` entry. Raises ClientError."""
+        await self._rested()
+        try:
+            await self._worker.reads.take(connection.claim.user, frame)
+        except Unavailable:
+            raise ClientError("unavailable", "the store cannot be reached; say it again", "upto") from None
+
     async def _send(self, connection: Connection, frame: SendFrame) -> None:
         await self._rested()
         sender = sender_of(self._identity, frame.sender)
         message = message_of(frame, sender, frame.id, self._worker.settings.max_body)
-        await connection.ready_to_send()
-        connection.submit(message)
+        await connection.ready_to_send(frame.group)
+        connection.submit(message, frame.group)
 
     async def _rested(self) -> None:
         """Draws one message from the user's rate."""

@@ -81,7 +81,7 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "chat:marks:{bob}",
         "hash",
         "`delivered/user/<peer>`, `read/user/<peer>` → `<id> <cursor> <ms>`; `delivered/group/<group>`, "
-        "`read/group/<group>` → `<number> <cursor> <ms>`: how far bob has got, and read, what they sent, and since when",
+        "`read/group/<group>` → `<number> <cursor> <ms>`: how far bob has got, and read, what they sent; since when",
         "owed, read",
         "for good",
     ),
@@ -134,8 +134,8 @@ CATALOGUE: tuple[KeyDoc, ...] = (
     KeyDoc(
         "chat:group:{team}:log",
         "stream",
-        "what was sent and who came and went, under `<number>-0`; the fields of the entries, with `ts`, `expires` (ms), "
-        "and of a deletion `erases`",
+        "what was sent and who came and went, under `<number>-0`; the fields of the entries, with `ts`, `expires` "
+        "(ms), and of a deletion `erases`",
         "group_commit, group_change, group_done",
         "history, and what a fan-out needs; until deleted",
     ),
@@ -157,8 +157,8 @@ CATALOGUE: tuple[KeyDoc, ...] = (
     KeyDoc(
         "chat:fanout:{0}",
         "zset",
-        "index, in 16 parts: group → until when (ms) something may be committed in it; who has nothing open is taken out "
-        "after that",
+        "index, in 16 parts: group → until when (ms) something may be committed in it; who has nothing open is "
+        "taken out after that",
         "whoever commits, group_forget",
         "minutes",
     ),

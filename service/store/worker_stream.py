@@ -40,9 +40,11 @@ Event = Hint | Control
 Field = tuple[str, bytes | str]
 
 
-def hint_field(hint: Hint) -> Field:
-    """`user/prev/cursor` and the entry's frame without its position (empty: read the inbox)."""
-    return f"{hint.user}/{hint.prev}/{hint.cursor}", hint.tail or b""
+def hint_field(hint: Hint, *others: Hint) -> Field:
+    """`user/prev/cursor` and the entry's frame without its position (empty: read the inbox). `others`: of the same
+    entry in further inboxes.
+    """
+    return " ".join(f"{one.user}/{one.prev}/{one.cursor}" for one in (hint, *others)), hint.tail or b""
 
 
 def read_field(name: bytes, value: bytes) -> list[Event]:

@@ -1,0 +1,170 @@
+"""The spread: a group's numbered entries into the inboxes of all that were members, each member's in order.
+
+Anybody may do it, twice and at once: a member takes only its next number. Who is behind gets what it lacks from the
+log.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from service.core.entries import Fields
+from service.core.errors import Unavailable
+from service.core.groups import LogEntry, Members, chunked, first_of, gets, run_of
+from service.core.sending import Appended, AppendStatus
+from service.store.appends import CALL_OPS, Appends, Numbered
+from service.store.groups import LOG_PAGE, Groups
+from service.telemetry import GROUP_BEHIND, GROUP_REFUSED
+
+log = logging.getLogger("inboxd.spread")
+
+PART_BYTES = 1 << 20
+"""Of bodies in one call, give or take one entry."""
+
+Tell = Callable[[Fields, Sequence[tuple[str, Appended]]], None]
+"""An entry, and the inboxes it has just come into."""
+
+
+@dataclass(slots=True)
+class Given:
+    """What became of entries: number → members that did not take it (full); numbers of which somebody's copy is not
+    known to be in.
+    """
+
+    refused: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    unknown: set[int] = field(default_factory=set)
+
+
+class Spread:
+    """`tell` hears of everything that was appended."""
+
+    def __init__(self, groups: Groups, appends: Appends, tell: Tell) -> None:
+        self._groups = groups
+        self._appends = appends
+        self._tell = tell
+
+    async def give(self, group: str, members: Members, entries: Sequence[LogEntry]) -> Given:
+        """Entries in the order of their numbers. Never raises Unavailable: it says what is not known."""
+        given = Given()
+        for part in chunked(entries, sorted(members), members, CALL_OPS, PART_BYTES):
+            await self._part(group, members, part, given)
+        for entry in entries:
+            if entry.erases is not None:
+                await self._erase(group, members, entry, given)
+        return given
+
+    async def logged(self, group: str, members: Members, numbers: Sequence[int]) -> Given:
+        """As `give`, for numbers that are open, as the log has them. What is not there any more was deleted."""
+        given = Given()
+        wanted, low = set(numbers), min(numbers, default=1)
+        while wanted:
+            try:
+                page = await self._groups.log(group, low, max(wanted))
+            except Unavailable:
+                given.unknown |= {number for number in wanted if number >= low}
+                break
+            more = await self.give(group, members, [entry for entry in page if entry.number in wanted])
+            given.unknown |= more.unknown
+            for number, users in more.refused.items():
+                given.refused[number] |= users
+            if len(page) < LOG_PAGE:
+                break
+            low = page[-1].number + 1
+        return given
+
+    async def _part(self, group: str, members: Members, part: Sequence[tuple[str, LogEntry]], given: Given) -> None:
+        ops = [Numbered(user, group, entry.number, first_of(members[user]), entry.fields) for user, entry in part]
+        owed: dict[str, list[int]] = defaultdict(list)
+        for op in ops:
+            owed[op.user].append(op.number)
+        behind: dict[str, int] = {}
+        for op, result in zip(ops, await self._number(ops), strict=True):
+            if isinstance(result, Unavailable):
+                given.unknown.add(op.number)
+            elif result.status is AppendStatus.BEHIND:
+                behind.setdefault(op.user, result.number)
+            elif result.status not in _IN:
+                self._refused(given, op, result)
+        if behind:
+            GROUP_BEHIND.inc(len(behind))
+            await self._catch_up(group, members, behind, owed, given)
+
+    async def _catch_up(
+        self, group: str, members: Members, behind: dict[str, int], owed: dict[str, list[int]], given: Given
+    ) -> None:
+        """Members that lack something: it comes from the log, up to what they are owed. `behind`: user → the first."""
+        while behind:
+            high = max(owed[user][-1] for user in behind)
+            try:
+                page = await self._groups.log(group, min(behind.values()), high)
+            except Unavailable:
+                break
+            top = page[-1].number if len(page) == LOG_PAGE else high
+            entries = {entry.number: entry for entry in page}
+            ops: list[Numbered] = []
+            ahead: dict[str, int] = {}
+            for user, expected in behind.items():
+                # What lies in front of a run is no business of this member, or was deleted: it is passed over.
+                run = [n for n in run_of(members[user], expected, entries) if n <= owed[user][-1]]
+                ops += (Numbered(user, group, n, run[0], entries[n].fields) for n in run)
+                ahead[user] = run[-1] + 1 if run else max(expected, top + 1)
+            behind = await self._round(ops, ahead, owed, given)
+        for user in behind:
+            given.unknown.update(owed[user])
+
+    async def _round(
+        self, ops: Sequence[Numbered], ahead: dict[str, int], owed: dict[str, list[int]], given: Given
+    ) -> dict[str, int]:
+        """Who lacks something still, and from which number on. `ahead`: where each stands if all goes well."""
+        for op, result in zip(ops, await self._number(ops), strict=True):
+            if op.user not in ahead:
+                continue
+            if isinstance(result, Unavailable) or result.status is AppendStatus.BEHIND:
+                given.unknown.update(owed[op.user])  # behind what it had before: its inbox was lost
+                del ahead[op.user]
+            elif result.status not in _IN:
+                self._refused(given, op, result)
+                if result.status is AppendStatus.FAILED:
+                    for number in owed[op.user]:
+                        given.refused[number].add(op.user)
+                    del ahead[op.user]
+        return {user: number for user, number in ahead.items() if number <= owed[user][-1]}
+
+    async def _number(self, ops: Sequence[Numbered]) -> Sequence[Appended | Unavailable]:
+        try:
+            results = await self._appends.number(ops) if ops else []
+        except Unavailable as error:
+            return [error] * len(ops)
+        told: dict[int, tuple[Fields, list[tuple[str, Appended]]]] = {}
+        for op, result in zip(ops, results, strict=True):
+            if not isinstance(result, Unavailable) and result.status is AppendStatus.APPENDED:
+                told.setdefault(op.number, (op.fields, []))[1].append((op.user, result))
+        for number in sorted(told):
+            self._tell(*told[number])
+        return results
+
+    def _refused(self, given: Given, op: Numbered, result: Appended) -> None:
+        GROUP_REFUSED.inc()
+        given.refused[op.number].add(op.user)
+        if result.status is AppendStatus.FAILED:
+            log.error("the inbox of %s cannot be written to: it misses number %d of a group", op.user, op.number)
+
+    async def _erase(self, group: str, members: Members, entry: LogEntry, given: Given) -> None:
+        """After the deletion itself is in: what it erases cannot come any more."""
+        assert entry.erases is not None  # looked at by the caller
+        fields = {_text(name): _text(value) for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True)}
+        users = [user for user, stays in members.items() if gets(stays, entry.erases.number)]
+        for at in range(0, len(users), CALL_OPS):
+            part = users[at : at + CALL_OPS]
+            try:
+                await self._groups.erase(group, part, entry.erases, fields["target"], fields["target_from"])
+            except Unavailable:
+                given.unknown.add(entry.number)
+
+
+_IN = (AppendStatus.APPENDED, AppendStatus.DUPLICATE)
+
+
+def _text(part: str | bytes) -> str:
+    return part if isinstance(part, str) else part.decode()
