@@ -234,3 +234,44 @@ def test_a_password_is_shown_nowhere() -> None:
 def test_unknown_variables_are_found() -> None:
     environ = {"INBOXD_PROT": "1", "INBOXD_PORT": "1", "inboxd_host": "x", "INBOXD_READY_FD": "7", "HOME": "/"}
     assert unknown_variables(environ) == ["INBOXD_PROT"]
+
+
+SECRET = "whsec_" + "c2VjcmV0IG9mIGEgdGVzdCwgMzIgYnl0ZXMgbG9uZy4="
+HOOK = "https://backend.example/hooks/inboxd?as=bob"
+
+
+def test_push_is_off_until_there_is_a_url() -> None:
+    assert Settings().push_url is None
+    settings = Settings(push_url=HOOK, push_secret=f"{SECRET} {SECRET}")
+    assert (settings.push_after, settings.push_format) == (10, "webhook")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    (
+        ({"push_url": HOOK}, "INBOXD_PUSH_SECRET is missing"),
+        ({"push_secret": SECRET}, "INBOXD_PUSH_URL, which is not set"),
+        ({"push_url": HOOK, "push_secret": "swordfish"}, "whsec_ and 24 to 64 bytes"),
+        ({"push_url": HOOK, "push_secret": SECRET + "="}, "whsec_ and 24 to 64 bytes"),
+        ({"push_url": HOOK, "push_secret": f"{SECRET} whsec_c2hvcnQ="}, "whsec_ and 24 to 64 bytes"),
+        ({"push_url": "http://backend.example/", "push_secret": SECRET}, "must begin with https://"),
+        ({"push_url": "ftp://backend.example/", "push_secret": SECRET}, "is no URL"),
+        ({"push_url": "https:///hooks", "push_secret": SECRET}, "is no URL"),
+        ({"push_url": "https://a.example/ b", "push_secret": SECRET}, "is no URL"),
+        ({"push_url": "https://a.example/#b", "push_secret": SECRET}, "is no URL"),
+        ({"push_url": HOOK, "push_secret": SECRET, "push_format": "smoke"}, "INBOXD_PUSH_FORMAT"),
+        ({"push_url": HOOK, "push_secret": SECRET, "push_backoff": 700}, "INBOXD_PUSH_BACKOFF_MOST"),
+    ),
+)
+def test_push_that_could_not_be_believed_or_would_leak_is_refused(settings: dict[str, object], says: str) -> None:
+    text = refusal(**settings)
+    assert says in text
+    assert "swordfish" not in text
+
+
+def test_ones_own_network_is_named_without_tls_only_on_purpose() -> None:
+    assert Settings(push_url="http://10.0.0.7/", push_secret=SECRET, push_private=True).push_private
+
+
+def test_a_matrix_gateway_checks_no_signature_and_so_needs_no_secret() -> None:
+    assert Settings(push_url=HOOK, push_format="matrix").push_secret is None

@@ -18,6 +18,7 @@ from service.core.sending import Appended, AppendStatus, Message
 from service.delivery.acker import Acker
 from service.delivery.announcer import Announcer, Row
 from service.delivery.audit import Audit
+from service.delivery.changes import Changes
 from service.delivery.claims import Releaser
 from service.delivery.committer import Committer
 from service.delivery.connection import Connection
@@ -49,6 +50,7 @@ from service.store.history import Histories
 from service.store.inbox import Inboxes
 from service.store.keys import Keys
 from service.store.limits import Limits
+from service.store.locate import Locator
 from service.store.marks import Marks
 from service.store.presence import Claim, Claimed, Presence
 from service.store.watchers import Watchers
@@ -107,6 +109,7 @@ class Worker:
         self.appends = Appends(self.clients, self.keys, limits)
         self.inboxes = Inboxes(self.clients, self.keys, limits)
         self.histories = Histories(self.clients, self.keys)
+        self.changes = Changes(Locator(self.clients, self.keys), self.now_ms)
         self.presence = Presence(self.clients.rest, self.keys, limits)
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)
         self.hub = Hub()

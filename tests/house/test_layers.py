@@ -42,7 +42,7 @@ BELONGS_TO = {
     "prometheus_client": {"telemetry", "worker_slot"},
     "typer": {"ops", "cli"},
     "rich": {"ops"},
-    "httpx2": {"ops", "edge"},  # key sets of tokens
+    "httpx2": {"ops", "edge", "delivery"},  # key sets of tokens; push
     "jwt": {"edge", "ops"},
     "cryptography": {"edge"},
 }
