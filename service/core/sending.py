@@ -123,7 +123,7 @@ def fingerprint(body: Any) -> str:
 
 
 class AppendStatus(IntEnum):
-    """What `append.lua` says of one op."""
+    """What `append.lua` says of one op; the last one is said before it is asked."""
 
     APPENDED = 1
     DUPLICATE = 2
@@ -133,6 +133,7 @@ class AppendStatus(IntEnum):
     FAILED = 6
     BEHIND = 7
     REFUSED = 8
+    UNKNOWN = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ _REFUSALS = {
     AppendStatus.FULL: Fault("inbox_full", "too many entries wait there unacked; nothing was dropped"),
     AppendStatus.REFUSED: Fault("refused", "the recipient has blocked this sender"),
     AppendStatus.FAILED: Fault("internal", "this recipient's inbox cannot be written to"),
+    AppendStatus.UNKNOWN: Fault("no_such_message", "the message to be changed is not known there", "target"),
 }
 OUT_OF_ORDER = Fault("out_of_order", "an earlier send of this connection failed: repeat that one first, or skip it")
 UNAVAILABLE = Fault("unavailable", "the store cannot be reached or refuses writes; send it again with the same id")

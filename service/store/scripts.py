@@ -28,6 +28,7 @@ def load(name: str) -> Script:
 
 APPEND, ACK = load("append"), load("ack")
 OWED, READ, SKIM = load("owed"), load("read"), load("skim")
+LOCATE = load("locate")
 ENLIST, CLAIM, RELEASE = load("enlist"), load("claim"), load("release")
 BEAT, PULSE, REAP = load("beat"), load("pulse"), load("reap")
 BLOCK, WATCH = load("block"), load("watch")
@@ -37,7 +38,7 @@ PUSH = (PUSH_REMIND, PUSH_LEASE, PUSH_LOOK, PUSH_TOLD, PUSH_DONE, PUSH_REJECT)
 GROUP_COMMIT, GROUP_CHANGE, GROUP_DONE = load("group_commit"), load("group_change"), load("group_done")
 GROUP_ERASE, GROUP_FORGET = load("group_erase"), load("group_forget")
 GROUPS = (GROUP_COMMIT, GROUP_CHANGE, GROUP_DONE, GROUP_ERASE, GROUP_FORGET)
-ALL = (*GROUPS, APPEND, ACK, OWED, READ, SKIM, ENLIST, CLAIM, RELEASE, BEAT, PULSE, REAP, BLOCK, WATCH, *PUSH)
+ALL = (*GROUPS, APPEND, ACK, LOCATE, OWED, READ, SKIM, ENLIST, CLAIM, RELEASE, BEAT, PULSE, REAP, BLOCK, WATCH, *PUSH)
 
 
 Call = tuple[Script, Sequence[Any], Sequence[Any]]
