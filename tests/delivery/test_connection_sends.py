@@ -64,7 +64,7 @@ async def test_after_a_failure_everything_else_is_out_of_order_until_the_failed_
     worker: Worker, store: Any
 ) -> None:
     alice = await connect(worker, "alice")
-    trouble = troubled(worker.inboxes, "append")
+    trouble = troubled(worker.appends, "append")
     trouble.gate.clear()
     alice.say(mine("m1"))
     await until(lambda: trouble.calls == 1, "the first call")
@@ -94,7 +94,7 @@ async def test_a_failed_send_that_did_arrive_is_a_duplicate_when_it_comes_again_
     worker: Worker, store: Any
 ) -> None:
     alice = await connect(worker, "alice")
-    trouble = troubled(worker.inboxes, "append")
+    trouble = troubled(worker.appends, "append")
     trouble.after = 1
     alice.say(mine("m1"))
     assert await answered(alice, 1) == {"m1": "unavailable"}
@@ -112,7 +112,7 @@ async def test_a_failed_send_that_did_arrive_is_a_duplicate_when_it_comes_again_
 
 async def test_a_failed_send_may_be_given_up(worker: Worker, store: Any) -> None:
     alice = await connect(worker, "alice")
-    trouble = troubled(worker.inboxes, "append")
+    trouble = troubled(worker.appends, "append")
     trouble.before = 1
     alice.say(mine("m1"))
     assert await answered(alice, 1) == {"m1": "unavailable"}
@@ -125,7 +125,7 @@ async def test_a_failed_send_may_be_given_up(worker: Worker, store: Any) -> None
 
 async def test_one_connections_failure_does_not_hold_up_another(worker: Worker, store: Any) -> None:
     alice, carol = await connect(worker, "alice"), await connect(worker, "carol")
-    trouble = troubled(worker.inboxes, "append")
+    trouble = troubled(worker.appends, "append")
     trouble.before = 1
     alice.say(mine("m1"))
     assert await answered(alice, 1) == {"m1": "unavailable"}
@@ -139,7 +139,7 @@ async def test_one_connections_failure_does_not_hold_up_another(worker: Worker, 
 
 async def test_sends_beyond_1024_on_their_way_wait_until_some_have_their_answer(worker: Worker) -> None:
     alice = await connect(worker, "alice")
-    trouble = troubled(worker.inboxes, "append")
+    trouble = troubled(worker.appends, "append")
     trouble.gate.clear()
     for n in range(module.MOST_SENDS - 1):
         alice.say(mine(f"m{n}"))
@@ -156,7 +156,7 @@ async def test_sends_beyond_1024_on_their_way_wait_until_some_have_their_answer(
 
 async def test_whoever_waits_for_room_is_let_go_when_the_socket_is_lost(worker: Worker, store: Any) -> None:
     alice = await connect(worker, "alice")
-    trouble = troubled(worker.inboxes, "append")
+    trouble = troubled(worker.appends, "append")
     trouble.gate.clear()
     for n in range(module.MOST_SENDS):
         alice.say(mine(f"m{n}"))
@@ -178,7 +178,7 @@ async def test_a_crowded_committer_makes_connections_wait(start: Start, monkeypa
     monkeypatch.setattr(committer, "MOST_QUEUED", 20)
     worker = await start()
     alice, carol = await connect(worker, "alice"), await connect(worker, "carol")
-    trouble = troubled(worker.inboxes, "append")
+    trouble = troubled(worker.appends, "append")
     trouble.gate.clear()
     alice.say(mine("first"))
     await until(lambda: trouble.calls == 1, "the first call")

@@ -230,7 +230,7 @@ async def test_draining_says_goodbye_stores_acks_and_gives_claims_back(start: St
 async def test_sends_on_their_way_have_their_answer_before_a_drain_closes(start: Start, store: Any) -> None:
     worker = await start()
     alice = await connect(worker, "alice")
-    trouble = troubled(worker.inboxes, "append")
+    trouble = troubled(worker.appends, "append")
     trouble.gate.clear()
     for n in range(10):
         alice.say(a_message(f"m{n}"))
