@@ -1,6 +1,7 @@
 /** The beginning: who is there, what is stored, the client; then the page. */
 
 import { InboxClient } from "/sdk/inboxd.mjs";
+import { InboxHttp } from "/sdk/inboxd-http.mjs";
 import { html, render, useState } from "./vendor/htm/standalone.mjs";
 import { Chat } from "./chat.mjs";
 import { Login } from "./login.mjs";
@@ -15,8 +16,9 @@ async function sessionOf({ user, device }, auth) {
   const network = new Network(channel);
   const store = await openStore(scope);
   const getToken = auth === "jwt" ? () => who.tokenOf(user) : undefined;
-  const client = new InboxClient({ url: location.origin, user, device, network, ...(getToken && { getToken }) });
-  const session = new Session({ user, device, client, store, network, channel });
+  const asking = { url: location.origin, user, ...(getToken && { getToken }) };
+  const client = new InboxClient({ ...asking, device, network });
+  const session = new Session({ user, device, client, http: new InboxHttp(asking), store, network, channel });
   await session.start();
   return session;
 }

@@ -5,10 +5,11 @@ import { Composer } from "./composer.mjs";
 import { ConnectionBar } from "./connection.mjs";
 import { Conversations } from "./conversations.mjs";
 import { peerOf, show } from "./hash.mjs";
+import { Heading } from "./heading.mjs";
 import { Log } from "./log.mjs";
 import { TokenForm } from "./login.mjs";
-import { titleOf, unreadOf } from "./model.mjs";
-import { count, hueOf, initials, visible } from "./text.mjs";
+import { nameOf, titleOf, unreadOf } from "./rows.mjs";
+import { count, visible } from "./text.mjs";
 
 export function Chat({ session, auth, onLeave, onToken }) {
   const [, redraw] = useState(0);
@@ -38,7 +39,7 @@ export function Chat({ session, auth, onLeave, onToken }) {
     ${needsToken && html`<${TokenForm} user=${session.user} onToken=${onToken} />`}
     <main class="both">
       <${Conversations} session=${session} open=${conversation?.peer} onOpen=${show} />
-      <section class="main" aria-label=${row ? `Conversation with ${row.peer}` : "No conversation"}>
+      <section class="main" aria-label=${row ? `Conversation with ${visible(nameOf(row))}` : "No conversation"}>
         ${row ? html`<${Open} key=${row.peer} session=${session} conversation=${conversation} row=${row} />` : html`<${Welcome} />`}
       </section>
     </main>
@@ -59,13 +60,7 @@ const narrow = () => matchMedia("(max-width: 46rem)").matches;
 
 function Open({ session, conversation, row }) {
   return html`
-    <header class="heading">
-      <button type="button" class="quiet back" data-testid="back" onClick=${() => show(null)}>
-        <span aria-hidden="true">←</span><span class="unseen">Back to the conversations</span>
-      </button>
-      <span class="face hue-${hueOf(row.peer)}" aria-hidden="true">${initials(row.peer)}</span>
-      <h2><bdi>${row.peer}</bdi></h2>
-    </header>
+    <${Heading} session=${session} row=${row} />
     <${Log} session=${session} conversation=${conversation} row=${row} />
     <${Composer} key=${session.view.restored} session=${session} row=${row} />`;
 }

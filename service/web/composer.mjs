@@ -1,7 +1,8 @@
 /** Where one writes. Enter sends, Shift+Enter begins a line; what is unsent is kept for each conversation. */
 
 import { html, useEffect, useRef, useState } from "./vendor/htm/standalone.mjs";
-import { isGroup } from "./model.mjs";
+import { mayWrite, nameOf } from "./rows.mjs";
+import { visible } from "./text.mjs";
 
 export function Composer({ session, row }) {
   const [text, setText] = useState(row.draft);
@@ -11,11 +12,13 @@ export function Composer({ session, row }) {
     if (matchMedia("(hover: hover)").matches) field.current?.focus({ preventScroll: true });
   }, []);
 
-  if (isGroup(row.peer)) return html`<p class="note">Groups can only be read here.</p>`;
+  if (!mayWrite(row)) return html`<p class="note" data-testid="left">You are not in this group any more.</p>`;
+  const name = visible(nameOf(row));
 
   const write = (text) => {
     setText(text);
     session.draft(row.peer, text);
+    if (text !== "") session.people.write(row.peer);
   };
   const send = (event) => {
     event.preventDefault();
@@ -23,6 +26,7 @@ export function Composer({ session, row }) {
     if (value.trim() === "") return;
     setText("");
     session.send(row.peer, value);
+    session.people.sent(row.peer);
     field.current.focus();
   };
   const onKeyDown = (event) => {
@@ -30,9 +34,9 @@ export function Composer({ session, row }) {
   };
 
   return html`<form class="composer" onSubmit=${send}>
-    <label class="unseen" for="composer">Message to ${row.peer}</label>
+    <label class="unseen" for="composer">Message to ${name}</label>
     <textarea id="composer" rows="1" dir="auto" autocomplete="off" enterkeyhint="send" data-testid="composer"
-      placeholder="Message ${row.peer}" value=${text} ref=${field}
+      placeholder="Message ${name}" value=${text} ref=${field}
       onInput=${(event) => write(event.target.value)} onKeyDown=${onKeyDown}></textarea>
     <button class="primary send" type="submit" data-testid="send" disabled=${text.trim() === ""}>
       <span>Send</span>

@@ -1,6 +1,6 @@
 /** The open conversation: the records that are loaded, in order, and how to get older ones. */
 
-import { compare, improves, placed } from "./model.mjs";
+import { compare, isLine, joined, placed } from "./model.mjs";
 
 const PAGE = 50;
 const SETTLE = 150; // ms until what was put in front is drawn
@@ -18,6 +18,10 @@ export class Conversation {
   dry = false;
   /** Where the unread ones began when it was opened: a place, or null. */
   newAfter = null;
+  /** The lowest line that was drawn in view: an identity; null before anything was. */
+  seen = null;
+  /** What was read is being stored. */
+  reading = false;
 
   #session;
 
@@ -52,16 +56,23 @@ export class Conversation {
 
   /** Records that were stored; those of other conversations are passed over. */
   add(records) {
-    const own = records.filter((one) => one.peer === this.peer);
-    if (own.length === 0) return;
     const known = new Map(this.records.map((one) => [one.identity, one]));
-    for (const one of own) if (improves(one, known.get(one.identity))) known.set(one.identity, one);
+    const own = records.filter((one) => one.peer === this.peer && (isLine(one) || known.has(one.identity)));
+    if (own.length === 0) return;
+    for (const one of own) known.set(one.identity, joined(known.get(one.identity), one));
     const all = [...known.values()].sort((one, other) => compare(placed(one), placed(other)));
     if (this.atEnd && all.length > MOST) {
       this.atStart = false;
       all.splice(0, all.length - MOST);
     }
     this.#set(all);
+  }
+
+  /** The newest message of another that is in view; undefined for none. */
+  newestInView() {
+    if (this.seen == null) return undefined;
+    const at = this.atEnd ? this.records.length - 1 : this.records.findIndex((one) => one.identity === this.seen);
+    return this.records.findLast((one, index) => index <= at && !one.mine && one.kind !== "event");
   }
 
   /** One page of older ones, from the server where it can be asked, and from the store. */

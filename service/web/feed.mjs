@@ -2,9 +2,13 @@
  * `changed` says that it is another.
  */
 
-import { compare, markedRead, placed, placeOf, receipted, recordsOf, recordsOfAccepted } from "./model.mjs";
+import {
+  LOGGED, compare, furthest, identityOf, isChange, isLine, placeOf, placed, reached, recordsOf, recordsOfAccepted, refOf,
+} from "./model.mjs";
+import { owing, readTo, receipted } from "./rows.mjs";
 
 const TIDY = 16; // ms; what comes in one go is drawn in one go
+const counts = (one) => one.kind !== "event" && !one.mine && !one.erased; // as unread
 
 export class Feed extends EventTarget {
   view = {
@@ -14,14 +18,15 @@ export class Feed extends EventTarget {
   /** The conversation that is open, or null. */
   conversation = null;
   #timer = null;
+  #offs = [];
 
   /** `channel`: a BroadcastChannel of this device's tabs, or null. */
   constructor({ user, device, client, store, network, channel }) {
     super();
     Object.assign(this, { user, device, client, store, network, channel });
-    channel?.addEventListener("message", ({ data }) => data?.changed && this.#reload(data.changed));
-    network.addEventListener("change", () => this.show({ off: network.off }));
-    document.addEventListener("visibilitychange", () => this.readOpen());
+    this.#hear(channel, "message", ({ data }) => data?.changed && this.#reload(data.changed));
+    this.#hear(network, "change", () => this.show({ off: network.off }));
+    this.#hear(document, "visibilitychange", () => document.visibilityState === "visible" && this.readOpen());
     this.#listen();
   }
 
@@ -31,37 +36,48 @@ export class Feed extends EventTarget {
     await this.outboxChanged();
   }
 
+  /** Calls `handler` for the client's events of a type, until the end. */
+  on(type, handler) {
+    this.#offs.push(this.client.on(type, handler));
+  }
+
+  /** Nothing is heard any more: whoever is here next may be another. */
+  deafen() {
+    for (const off of this.#offs.splice(0)) off?.();
+    clearTimeout(this.#timer);
+  }
+
+  #hear(target, type, handler) {
+    target?.addEventListener(type, handler);
+    this.#offs.push(() => target?.removeEventListener(type, handler));
+  }
+
   #listen() {
-    const on = (type, handler) => this.client.on(type, handler);
-    on("state", (change) => this.show({ connection: change }));
-    on("storage", (storage) => this.show({ storage }));
-    on("welcome", () => this.show({ caught: { count: 0, until: null, done: false } }));
-    on("live", (live) => this.#live(live));
-    on("message", (message) => this.#message(message));
-    on("gap", (gap) => this.#gap(gap));
-    on("receipt", (receipt) => this.#receipt(receipt));
-    on("read", (read) => this.#readElsewhere(read));
-    on("accepted", (answer) => this.#accepted(answer));
-    on("outbox", () => this.outboxChanged());
-    on("stale", () => this.outboxChanged());
-    on("failed", () => this.outboxChanged());
-    on("leader", () => this.show({}));
-    on("error", (error) => this.show({ trouble: error }));
+    this.on("state", (change) => this.show({ connection: change }));
+    this.on("storage", (storage) => this.show({ storage }));
+    this.on("welcome", () => this.show({ caught: { count: 0, until: null, done: false } }));
+    this.on("live", (live) => this.#live(live));
+    for (const type of LOGGED) this.on(type, (entry) => this.#entry(entry));
+    this.on("gap", (gap) => this.#gap(gap));
+    this.on("receipt", (receipt) => this.#receipt(receipt));
+    this.on("read", (read) => this.#readElsewhere(read));
+    this.on("accepted", (answer) => this.#accepted(answer));
+    for (const type of ["outbox", "stale", "failed"]) this.on(type, () => this.outboxChanged());
+    this.on("leader", () => this.show({}));
+    this.on("error", (error) => this.show({ trouble: error }));
   }
 
-  // The cursor moves on when this has finished: so it finishes when the message is stored.
-  async #message(message) {
-    const records = recordsOf(message, this.user);
-    const rows = await this.store.put(records, { counts: true });
-    this.#caughtUp(message);
-    this.take(records, rows);
-    this.readOpen();
+  // The cursor moves on when this has finished: so it finishes when the entry is stored.
+  async #entry(entry) {
+    const stored = await this.store.put(recordsOf(entry, this.user), { counts: true });
+    this.#caughtUp(entry);
+    this.take(stored);
   }
 
-  #caughtUp(message) {
+  #caughtUp(entry) {
     const { caught } = this.view;
-    if (caught == null || !message.replay || message.from === this.user) return;
-    if (caught.until != null && compare(placeOf(message.cursor), placeOf(caught.until)) > 0) return;
+    if (caught == null || !entry.replay || entry.type !== "message" || entry.from === this.user) return;
+    if (caught.until != null && compare(placeOf(entry.cursor), placeOf(caught.until)) > 0) return;
     this.show({ caught: { ...caught, count: caught.count + 1 } });
   }
 
@@ -78,28 +94,38 @@ export class Feed extends EventTarget {
     this.announce("*");
   }
 
+  // Of a message that is not stored yet it is noted: its acceptance may be on its way.
   async #receipt({ by, target, kind }) {
-    const record = await this.store.record(by, `message/${this.user}/${target}`);
-    if (record == null) return;
-    const row = await this.store.change(by, (row) => receipted(row, kind, placed(record)));
-    this.take([], [row]);
+    if (kind !== "delivered" && kind !== "read") return;
+    const identity = identityOf(this.user, target);
+    const told = (row, record) => (isLine(record) ? receipted(row, kind, placed(record)) : owing(row, kind, identity));
+    this.take({ rows: [await this.store.change(by, told, identity)] });
   }
 
-  async #readElsewhere({ from, upto }) {
-    const record = from && (await this.store.record(from, `message/${from}/${upto}`));
-    if (!record) return;
-    const left = (await this.store.after(from, placed(record))).filter((one) => !one.mine).length;
-    const row = await this.store.change(from, (row) => ({ ...row, unread: left, read: placed(record) }));
-    this.take([], [row]);
+  async #readElsewhere({ from, group, upto }) {
+    this.take({ rows: [await (group != null ? this.#readGroup(`#${group}`, upto) : this.#readOne(from, upto))] });
+  }
+
+  async #readOne(peer, upto) {
+    const identity = identityOf(peer, upto);
+    const record = await this.store.record(peer, identity);
+    if (!isLine(record)) return this.store.change(peer, (row) => owing(row, "own", identity));
+    return this.readUpTo(peer, placed(record));
+  }
+
+  async #readGroup(peer, upto) {
+    const later = await this.store.after(peer, (await this.store.row(peer)).read);
+    const last = later.findLast((one) => one.n <= upto);
+    if (last) await this.readUpTo(peer, placed(last));
+    return this.store.change(peer, (row) => ({ ...row, readN: Math.max(row.readN, upto) }));
   }
 
   async #accepted({ id, acceptance }) {
     const item = this.view.outbox.find((one) => one.id === id);
     if (item == null) return; // its own copy will come
     const records = recordsOfAccepted(item, acceptance, this.user);
-    this.conversation?.add(records);
-    this.show({});
-    this.take(records, await this.store.put(records, { counts: false }));
+    if (!isChange(item)) this.conversation?.add(records);
+    this.take(await this.store.put(records, { counts: false }));
   }
 
   async outboxChanged() {
@@ -109,19 +135,34 @@ export class Feed extends EventTarget {
   // For whoever is built on this
 
   /** Shows what was stored, here and in the other tabs. */
-  take(records, rows) {
+  take({ records = [], rows }) {
     for (const row of rows) this.view.rows.set(row.peer, row);
     this.conversation?.add(records);
     this.show({});
     for (const row of rows) this.announce(row.peer);
   }
 
-  /** The open conversation is read where its end is in view. */
+  /** Stores that a conversation is read up to a place; resolves with its row. */
+  async readUpTo(peer, place) {
+    const left = (await this.store.after(peer, place)).filter(counts).length;
+    return this.store.change(peer, (row) => readTo({ ...row, told: furthest(row.told, place) }, place, left));
+  }
+
+  /** What is in view of the open conversation is read: the newest of it is said to be. */
   async readOpen() {
     const { conversation } = this;
     const row = conversation && this.view.rows.get(conversation.peer);
-    if (!row?.unread || document.visibilityState !== "visible" || !conversation.atEnd) return;
-    this.take([], [await this.store.change(row.peer, markedRead)]);
+    const newest = conversation?.newestInView();
+    if (!row || !newest || conversation.reading || document.visibilityState !== "visible") return;
+    if (reached(placed(newest), row.told) && !(row.unread > 0 && conversation.atEnd)) return;
+    conversation.reading = true;
+    try {
+      await this.client.read(refOf(newest, this.user)).catch(() => {}); // its storage fails: that is told elsewhere
+      this.take({ rows: [await this.readUpTo(row.peer, placed(newest))] });
+    } finally {
+      conversation.reading = false;
+    }
+    await this.readOpen(); // more may have come
   }
 
   announce(peer) {

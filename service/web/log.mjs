@@ -1,13 +1,17 @@
 /** A conversation's log: keeps its place while older messages come in above, and its end in view while new ones do. */
 
 import { html, useEffect, useLayoutEffect, useRef } from "./vendor/htm/standalone.mjs";
-import { logItems } from "./model.mjs";
+import { may } from "./actions.mjs";
+import { logItems } from "./items.mjs";
 import { Message } from "./message.mjs";
-import { day, gapText } from "./text.mjs";
+import { isGroup } from "./model.mjs";
+import { nameOf } from "./rows.mjs";
+import { day, eventText, gapText, visible } from "./text.mjs";
 
 const SLACK = 4; // px; positions are rounded
 const NEAR_END = 64;
 const NEAR_START = 400;
+const IN_VIEW = 16; // px of a line that must be seen
 
 export function Log({ session, conversation, row }) {
   const { view, user } = session;
@@ -20,7 +24,16 @@ export function Log({ session, conversation, row }) {
 
   const old = conversation.loading || view.connection.state === "replaying"; // no news: not read out
 
-  useLayoutEffect(() => restore(box.current, place.current));
+  const last = items.findLast(may);
+
+  const look = () => {
+    conversation.seen = lowest(box.current) ?? conversation.seen;
+    session.readOpen();
+  };
+  useLayoutEffect(() => {
+    restore(box.current, place.current);
+    look();
+  });
   useEffect(() => {
     const resized = new ResizeObserver(() => restore(box.current, place.current)); // a phone's keyboard came up
     resized.observe(box.current);
@@ -34,7 +47,7 @@ export function Log({ session, conversation, row }) {
     const { atEnd } = conversation;
     remember(box.current, place.current);
     conversation.atEnd = below(box.current) < NEAR_END;
-    if (conversation.atEnd) session.readOpen();
+    look();
     if (box.current.scrollTop < NEAR_START) session.older();
     if (conversation.atEnd !== atEnd) session.show({});
   };
@@ -44,11 +57,12 @@ export function Log({ session, conversation, row }) {
 
   return html`<div class="log-frame">
     <div class="log" role="log" aria-live=${old ? "off" : "polite"} aria-relevant="additions"
-      aria-busy=${String(old)} aria-label="Messages with ${row.peer}" tabindex="0"
-      data-testid="log" ref=${box} onScroll=${onScroll}>
+      aria-busy=${String(old)} aria-label="Messages with ${visible(nameOf(row))}" tabindex="0"
+      data-testid="log" ref=${box} onScroll=${onScroll} onKeyDown=${neighbour}>
       <ol>
         <${Top} conversation=${conversation} empty=${items.length === 0} />
-        ${items.map((item) => html`<${Item} key=${item.key} item=${item} session=${session} />`)}
+        ${items.map((item) => html`<${Item} key=${item.key} item=${item} session=${session} named=${isGroup(row.peer)}
+          stop=${item === last} />`)}
       </ol>
     </div>
     ${!conversation.atEnd && html`<button class="to-end" type="button" onClick=${toEnd}>
@@ -64,13 +78,34 @@ function Top({ conversation, empty }) {
   return html`<li class="note top">${said}</li>`;
 }
 
-function Item({ item, session }) {
+function Item({ item, session, named, stop }) {
   if (item.kind === "day") {
     return html`<li class="day" data-testid="day"><time datetime=${new Date(item.at).toISOString()}>${day(item.at)}</time></li>`;
   }
   if (item.kind === "new") return html`<li class="new" data-testid="new"><span>New</span></li>`;
   if (item.kind === "gap") return html`<li class="gap" data-testid="gap" data-reason=${item.gap.reason}>${gapText(item.gap)}</li>`;
-  return html`<${Message} item=${item} session=${session} />`;
+  if (item.kind === "event") {
+    return html`<li class="event" data-testid="event" data-event=${item.event} data-identity=${item.identity}>
+      ${eventText(item, session.user)}
+    </li>`;
+  }
+  return html`<${Message} item=${item} session=${session} named=${named} stop=${stop} />`;
+}
+
+// From one message's actions to the next one's. Elsewhere the keys scroll.
+function neighbour(event) {
+  const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+  if (step == null || !event.target.matches(".opener")) return;
+  const all = [...event.currentTarget.querySelectorAll(".opener")];
+  all[all.indexOf(event.target) + step]?.focus();
+  event.preventDefault();
+}
+
+/** The lowest line that is in view: its identity. */
+function lowest(box) {
+  const { bottom } = box.getBoundingClientRect();
+  const lines = [...box.querySelectorAll("[data-identity]")];
+  return lines.findLast((one) => one.getBoundingClientRect().top + IN_VIEW <= bottom)?.dataset.identity;
 }
 
 const below = (box) => box.scrollHeight - box.scrollTop - box.clientHeight;

@@ -1,6 +1,7 @@
 /** The same as the store in `store.mjs`, where a browser keeps nothing: all of it goes with the page. */
 
-import { advance, blankRow, compare, kept, placed } from "./model.mjs";
+import { compare, isLine, kept, placed } from "./model.mjs";
+import { advance, blankRow } from "./rows.mjs";
 
 export class MemoryStore {
   durable = false;
@@ -14,23 +15,23 @@ export class MemoryStore {
   }
 
   async put(records, { counts }) {
-    const changed = new Map();
+    const [stored, changed] = [[], new Set()];
     for (const record of records) {
-      const known = await this.record(record.peer, record.identity);
+      const { peer, identity } = record;
+      const known = this.#of(peer).get(identity);
       const found = kept(record, known, counts);
       if (found == null) continue;
-      this.#of(record.peer).set(record.identity, found.record);
-      const row = changed.get(record.peer) ?? (await this.row(record.peer));
-      changed.set(record.peer, advance(row, found.record, found.fresh));
+      this.#of(peer).set(identity, found.record);
+      stored.push(found.record);
+      this.#rows.set(peer, advance(this.#row(peer), found.record, found.fresh, known));
+      changed.add(peer);
     }
-    for (const row of changed.values()) this.#rows.set(row.peer, row);
-    return [...changed.values()];
+    return { records: stored, rows: [...changed].map((peer) => this.#row(peer)) };
   }
 
-  async change(peer, change) {
-    const row = change(await this.row(peer));
-    this.#rows.set(peer, row);
-    return row;
+  async change(peer, change, identity = null) {
+    this.#rows.set(peer, change(this.#row(peer), this.#of(peer).get(identity)));
+    return this.#row(peer);
   }
 
   async rows() {
@@ -38,7 +39,7 @@ export class MemoryStore {
   }
 
   async row(peer) {
-    return this.#rows.get(peer) ?? blankRow(peer);
+    return this.#row(peer);
   }
 
   async record(peer, identity) {
@@ -62,12 +63,16 @@ export class MemoryStore {
     return [...this.#gaps.values()].sort((one, other) => compare(one.place, other.place));
   }
 
+  #row(peer) {
+    return this.#rows.get(peer) ?? blankRow(peer);
+  }
+
   #of(peer) {
     if (!this.#records.has(peer)) this.#records.set(peer, new Map());
     return this.#records.get(peer);
   }
 
   #sorted(peer) {
-    return [...this.#of(peer).values()].sort((one, other) => compare(placed(one), placed(other)));
+    return [...this.#of(peer).values()].filter(isLine).sort((one, other) => compare(placed(one), placed(other)));
   }
 }

@@ -1,6 +1,9 @@
-/** What is shown, made of what is stored: pure functions. A record is one message as one conversation holds it:
- * {peer, identity, id, from, mine, body, ts, ms, seq}; (ms, seq) is its place in the inbox. A row is a conversation:
- * {peer, last, unread, read, delivered, seen, draft}, with places as [ms, seq] or null.
+/** What is stored, made of what comes: pure functions. A record is one line of one conversation's log:
+ * {peer, identity, kind: "message" | "event", id, from, mine, body, ts, ms, seq, n}; (ms, seq) is its place in the inbox, n its
+ * number in a group. What was done to a message is part of its record: {edit, erased, reacts}. That may come first: until the
+ * message does, the record has no place, and is no line.
+ *
+ * Two records of one identity are joined; in whichever order, however often, the same comes of it.
  */
 
 export const NAME = /^[A-Za-z0-9._\-@:+]{1,128}$/;
@@ -10,142 +13,126 @@ export const PROVISIONAL = Number.MAX_SAFE_INTEGER;
 export const placeOf = (cursor) => cursor.split("-").map(Number);
 export const placed = (record) => [record.ms, record.seq];
 export const compare = (one, other) => one[0] - other[0] || one[1] - other[1];
-const reached = (place, mark) => mark != null && compare(place, mark) <= 0;
-const furthest = (one, other) => (one == null || compare(one, other) < 0 ? other : one);
+export const reached = (place, mark) => mark != null && compare(place, mark) <= 0;
+export const furthest = (one, other) => (one == null || (other != null && compare(one, other) < 0) ? other : one);
 
 export const identityOf = (from, id) => `message/${from}/${id}`;
 export const isGroup = (peer) => peer.startsWith("#");
-const listed = (to) => (Array.isArray(to) ? to : [to]);
+export const groupOf = (peer) => peer.slice(1);
+export const listed = (to) => (to == null ? [] : Array.isArray(to) ? to : [to]);
 
-/** The conversations a message belongs to: several, when it went to several. */
-export function peersOf(message, me) {
-  if (message.group != null) return [`#${message.group}`];
-  return message.from === me ? listed(message.to) : [message.from];
+/** The kinds of entries that a conversation's log is made of. */
+export const LOGGED = ["message", "deleted", "edit", "delete", "react", "group"];
+
+/** The conversations an entry (or an item of the outbox) belongs to: several, when it went to several. */
+export function peersOf(entry, me) {
+  if (entry.group != null) return [`#${entry.group}`];
+  return (entry.from ?? me) === me ? listed(entry.to) : [entry.from];
 }
 
-/** The records of a `message` frame. */
-export function recordsOf(message, me) {
-  const [ms, seq] = placeOf(message.cursor);
-  return peersOf(message, me).map((peer) => record(peer, message, me, message.ts ?? ms, ms, seq));
+/** The records of an entry of one of the kinds above. */
+export function recordsOf(entry, me) {
+  const [ms, seq] = placeOf(entry.cursor);
+  const place = { ms, seq, ts: entry.ts ?? ms };
+  return peersOf(entry, me).map((peer) => ({ peer, ...recordOf(entry, me, place) }));
 }
 
-/** The records of one's own message that was accepted just now: it stands where its own copy will. */
+function recordOf(entry, me, place) {
+  if (entry.type === "group") return eventOf(entry, me, place);
+  if (entry.type === "message") return messageOf(entry, me, place);
+  if (entry.type === "deleted") return { ...messageOf(entry, me, place), body: null, erased: true };
+  return changeOf(entry, place);
+}
+
+function messageOf({ id, from, to, body, seq: n }, me, place) {
+  const more = { ...(n != null && { n }), ...(Array.isArray(to) && from === me && { to }) };
+  return { identity: identityOf(from, id), kind: "message", id, from, mine: from === me, body, ...place, ...more };
+}
+
+function eventOf({ id, group, event, user, by, name, seq: n }, me, place) {
+  const about = { event, user, self: user === me, ...(name != null && { name }) };
+  return { identity: `group/${group}/${id}`, kind: "event", id, from: by, mine: by === me, ...about, ...place, n };
+}
+
+/** What was done to the message `target`; without a place of its own in the log. */
+function changeOf({ type, id, from, target, target_from: author, body }, { ms, seq, ts }) {
+  const identity = identityOf(author ?? from, target);
+  const change = { id, at: [ms, seq], ts, body };
+  if (type === "delete") return { identity, erased: true };
+  if (type === "edit") return { identity, edit: change };
+  return { identity, reacts: { [from]: change } };
+}
+
+/** The records of what is one's own and was accepted just now; `item`: of the outbox. A message stands where its own copy
+ * will; a change counts less than any of the same moment, until its own copy comes.
+ */
 export function recordsOfAccepted(item, acceptance, me) {
-  const message = { id: item.id, from: me, body: item.body };
-  return listed(item.to)
-    .filter((peer) => (acceptance.recipients ?? []).some((one) => one.to === peer && one.error == null))
-    .map((peer) => record(peer, message, me, acceptance.ts, acceptance.ts, PROVISIONAL));
+  const { ts } = acceptance;
+  const entry = { ...item, type: isChange(item) ? item.type : "message", from: me, seq: acceptance.seq };
+  const place = { ts, ms: ts, seq: entry.type === "message" ? PROVISIONAL : -1 };
+  const took = (peer) => isGroup(peer) || (acceptance.recipients ?? []).some((one) => one.to === peer && one.error == null);
+  return peersOf(entry, me).filter(took).map((peer) => ({ peer, ...recordOf(entry, me, place) }));
 }
 
-function record(peer, message, me, ts, ms, seq) {
-  const { id, from, body } = message;
-  return { peer, identity: identityOf(from, id), id, from, mine: from === me, body, ts, ms, seq };
+/** A record's message, as the client wants it named. */
+export function refOf({ peer, id, from, to, ms, seq, n }, me) {
+  const where = isGroup(peer) ? { group: groupOf(peer), seq: n } : { to: to ?? (from === me ? peer : me) };
+  return { type: "message", id, from, ...where, ...(seq !== PROVISIONAL && { cursor: `${ms}-${seq}` }) };
 }
 
-/** Whether `record` says more than the stored one of the same identity. */
-export const improves = (record, known) => known == null || (known.seq === PROVISIONAL && record.seq !== PROVISIONAL);
+/** Whether a record stands in the log: not only what was done to a message that is not here. */
+export const isLine = (record) => record?.ms != null;
+
+/** Whether `record` says more of the line itself than the stored one of the same identity. */
+export const improves = (record, known) =>
+  isLine(record) && (!isLine(known) || (known.seq === PROVISIONAL && record.seq !== PROVISIONAL));
+
+/** Two records of one identity as one; `known` itself where the other says nothing new. */
+export function joined(known, record) {
+  if (known == null) return cleaned(record);
+  const better = improves(record, known);
+  const erased = Boolean(known.erased || record.erased);
+  const edit = newer(known.edit, record.edit);
+  const reacts = joinedReacts(known.reacts, record.reacts);
+  const same = erased ? Boolean(known.erased) : edit === known.edit && reacts === known.reacts;
+  if (!better && same) return known;
+  return cleaned({ ...known, ...(better && record), edit, reacts, erased });
+}
+
+// Nothing of what was deleted stays in the store.
+function cleaned({ edit, reacts, erased, ...record }) {
+  if (erased) return { ...record, ...("body" in record && { body: null }), erased: true };
+  return { ...record, ...(edit && { edit }), ...(reacts && { reacts }) };
+}
+
+const newer = (one, other) => (other == null || (one != null && compare(one.at, other.at) >= 0) ? one : other);
+
+function joinedReacts(known = {}, more = {}) {
+  const changed = Object.entries(more).filter(([user, one]) => newer(known[user], one) !== known[user]);
+  if (changed.length > 0) return { ...known, ...Object.fromEntries(changed) };
+  return Object.keys(known).length > 0 ? known : undefined;
+}
 
 /** What to store of a record where `known` is stored: {record, fresh}, or null for nothing. `counts`: it was delivered
  * just now; `fresh`: for the first time, though history may have brought it before, or another tab have taken it.
  */
 export function kept(record, known, counts) {
-  const fresh = counts && !known?.counted;
-  if (!fresh && !improves(record, known)) return null;
-  const better = improves(record, known) ? record : known;
-  return { record: { ...better, counted: counts || (known?.counted ?? false) }, fresh };
+  const counted = counts && isLine(record) && record.kind === "message";
+  const fresh = counted && !known?.counted;
+  const better = joined(known, record);
+  if (!fresh && better === known) return null;
+  return { record: { ...better, counted: counted || (known?.counted ?? false) }, fresh };
 }
 
-export const blankRow = (peer) => ({
-  peer, last: null, unread: 0, read: null, delivered: null, seen: null, draft: "",
-});
+/** What a message says now: its newest edit, or what it began with. */
+export const bodyOf = (record) => (record.edit ? record.edit.body : record.body);
 
-/** The row after a record. `fresh`: it was delivered just now, so it is unread; one from history is not. */
-export function advance(row, record, fresh) {
-  const newest = row.last == null || row.last.identity === record.identity || compare(placed(row.last), placed(record)) < 0;
-  const next = newest ? { ...row, last: record } : { ...row };
-  // Whoever answers has read what was before; on whichever device.
-  if (record.mine) return newest ? markedRead(next) : next;
-  if (fresh && !reached(placed(record), row.read)) next.unread += 1;
-  return next;
+/** The outbox's changes of messages, as records of a conversation: newer than whatever is stored. */
+export function waitingChanges(outbox, peer, me) {
+  return outbox
+    .filter((item) => isChange(item) && item.state !== "failed" && peersOf({ ...item, from: me }, me).includes(peer))
+    .map((item) => ({ peer, ...recordOf({ ...item, from: me }, me, { ms: Infinity, seq: item.order, ts: item.createdAt }) }));
 }
 
-export function markedRead(row) {
-  return row.last == null ? row : { ...row, unread: 0, read: furthest(row.read, placed(row.last)) };
-}
-
-/** The row after a receipt (`delivered` or `read`) up to the record at `place`. */
-export function receipted(row, kind, place) {
-  const delivered = furthest(row.delivered, place);
-  return kind === "read" ? { ...row, delivered, seen: furthest(row.seen, place) } : { ...row, delivered };
-}
-
-/** The last message to a conversation that is not accepted yet; undefined where none waits. */
-export const lastWaiting = (outbox, peer) => outbox.findLast((item) => listed(item.to).includes(peer));
-
-/** Conversations, the one with the newest message first; those without one at the end, by name. */
-export function sortedRows(rows, outbox = []) {
-  const age = (row) => Math.max(row.last?.ts ?? 0, lastWaiting(outbox, row.peer)?.createdAt ?? 0);
-  return [...rows].sort((one, other) => age(other) - age(one) || (one.peer < other.peer ? -1 : 1));
-}
-
-export const unreadOf = (rows) => rows.reduce((sum, row) => sum + row.unread, 0);
-export const titleOf = (unread) => (unread > 0 ? `(${unread}) inboxd` : "inboxd");
-
-/** What a conversation's log shows, from top to bottom. `records` are ascending; `outbox` is in its order.
- *
- * Items: {kind: "day", at}, {kind: "gap", gap}, {kind: "new"}, {kind: "message", …}. Each has a `key`.
- */
-export function logItems({ me, row, records, outbox, gaps, newAfter = null, atStart = false }) {
-  const known = new Set(records.map((one) => one.identity));
-  const messages = [
-    ...records.map((one) => shown(one, row)),
-    ...outbox.filter((item) => listed(item.to).includes(row.peer))
-      .map((item) => waiting(item, me)).filter((one) => !known.has(one.identity)),
-  ];
-  const from = records.length > 0 && !atStart ? placed(records[0]) : [0, 0];
-  const lost = gaps.filter((gap) => compare(gap.place, from) >= 0);
-  const items = [];
-  for (const one of messages) {
-    while (lost.length > 0 && compare(lost[0].place, one.place) < 0) pushGap(items, lost.shift());
-    divide(items, one, newAfter);
-    items.push(one);
-  }
-  lost.forEach((gap) => pushGap(items, gap));
-  return items;
-}
-
-function pushGap(items, gap) {
-  items.push({ kind: "gap", key: `gap/${gap.place.join("-")}/${gap.reason}`, gap });
-}
-
-function divide(items, message, newAfter) {
-  const before = items.findLast((one) => one.kind === "message");
-  const today = items.findLast((one) => one.kind === "day");
-  const day = new Date(message.ts).setHours(0, 0, 0, 0);
-  // Never backwards: what waits may be older than what came since.
-  if (today == null || day > today.day) items.push({ kind: "day", key: `day/${day}`, day, at: message.ts });
-  const begins = newAfter != null && !message.mine && compare(message.place, newAfter) > 0;
-  const divided = begins && !items.some((one) => one.kind === "new");
-  if (divided) items.push({ kind: "new", key: "new" });
-  const near = items.at(-1) === before && message.ts - before.ts < 5 * 60_000;
-  message.follows = near && before.from === message.from;
-}
-
-function shown(one, row) {
-  const place = placed(one);
-  const state = !one.mine ? "received" : reached(place, row.delivered) ? "delivered" : "accepted";
-  return {
-    kind: "message", key: one.identity, identity: one.identity, id: one.id, from: one.from, mine: one.mine,
-    body: one.body, ts: one.ts, place, state, seen: one.mine && reached(place, row.seen), error: null,
-  };
-}
-
-function waiting(item, me) {
-  const state = item.state === "failed" || item.state === "stale" ? item.state : "queued";
-  const identity = identityOf(me, item.id);
-  return {
-    kind: "message", key: identity, identity, id: item.id, from: me, mine: true, body: item.body,
-    ts: item.createdAt, place: [Infinity, item.order], state, sending: item.state === "sent", seen: false,
-    error: item.error ?? null,
-  };
-}
+/** Whether an item of the outbox is an edit, a deletion or a reaction. */
+export const isChange = (item) => item.type === "edit" || item.type === "delete" || item.type === "react";

@@ -3,20 +3,27 @@
 export class Network extends EventTarget {
   #off = false;
   #channel;
+  #ended = new AbortController();
 
   /** `channel`: a BroadcastChannel of this device's tabs. */
   constructor(channel) {
     super();
     this.#channel = channel;
-    for (const type of ["online", "offline"]) addEventListener(type, () => this.#tell());
+    const { signal } = this.#ended;
+    for (const type of ["online", "offline"]) addEventListener(type, () => this.#tell(), { signal });
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible" && this.onLine) this.dispatchEvent(new Event("visible"));
-    });
+    }, { signal });
     channel?.addEventListener("message", ({ data }) => {
       if (typeof data?.off === "boolean") this.#switch(data.off);
       if (data?.asks === "off" && this.#off) channel.postMessage({ off: true });
     });
     channel?.postMessage({ asks: "off" });
+  }
+
+  /** Hears nothing any more. */
+  close() {
+    this.#ended.abort();
   }
 
   get onLine() {

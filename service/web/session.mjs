@@ -2,14 +2,21 @@
 
 import { Conversation } from "./conversation.mjs";
 import { Feed } from "./feed.mjs";
-import { blankRow, isGroup, recordsOf } from "./model.mjs";
+import { Groups } from "./groups.mjs";
+import { LOGGED, bodyOf, groupOf, isGroup, recordsOf, refOf } from "./model.mjs";
+import { People } from "./people.mjs";
+import { blankRow } from "./rows.mjs";
 
 export class Session extends Feed {
   #mended = new Set(); // conversations that were compared with the server's history
 
+  /** `http`: an InboxHttp. The rest as `Feed` has it. */
   constructor(parts) {
     super(parts);
-    this.client.on("live", () => this.#mend());
+    this.http = parts.http;
+    this.people = new People(this);
+    this.groups = new Groups(this);
+    this.on("live", () => this.#mend());
   }
 
   async start() {
@@ -22,8 +29,11 @@ export class Session extends Feed {
   }
 
   async end() {
-    this.conversation = null;
+    this.leave();
+    this.deafen();
+    this.groups.end();
     await this.client.close();
+    this.network.close?.();
     this.channel?.close();
   }
 
@@ -33,14 +43,17 @@ export class Session extends Feed {
     this.view.rows.set(peer, row);
     const conversation = (this.conversation = new Conversation(this, row));
     this.show({});
+    this.people.look(peer);
+    this.groups.look(peer);
     await conversation.load();
     this.show({});
-    await this.readOpen();
     await this.#mend();
   }
 
   leave() {
     this.conversation = null;
+    this.people.look(null);
+    this.groups.look(null);
     this.show({});
   }
 
@@ -52,7 +65,8 @@ export class Session extends Feed {
 
   /** Resolves when it is in the outbox; that it was accepted is told by events. */
   send(peer, text) {
-    this.client.send(peer, { text }).catch((error) => this.#refused(error, peer, text));
+    const sent = isGroup(peer) ? this.client.sendToGroup(groupOf(peer), { text }) : this.client.send(peer, { text });
+    sent.catch((error) => this.#refused(error, peer, text));
     return this.#sent(peer, text);
   }
 
@@ -72,6 +86,33 @@ export class Session extends Feed {
     this.show({});
   }
 
+  /** One's own message says another text; what else was in it stays. */
+  edit(identity, text) {
+    this.#change(identity, (record, ref) => this.client.edit(ref, { ...bodyOf(record), text }));
+  }
+
+  /** One's own message is erased, everywhere. */
+  remove(identity) {
+    this.#change(identity, (record, ref) => this.client.delete(ref));
+  }
+
+  /** One reaction each: the same once more takes it back. `given`: what one has given so far. */
+  react(identity, emoji, given) {
+    this.#change(identity, (record, ref) => this.client.react(ref, emoji === given ? null : { emoji }));
+  }
+
+  #change(identity, change) {
+    const record = this.conversation?.records.find((one) => one.identity === identity);
+    if (record) change(record, refOf(record, this.user)).catch((error) => this.#unchanged(error));
+  }
+
+  // What is in the outbox is shown where it belongs.
+  async #unchanged(error) {
+    await this.outboxChanged();
+    if (error?.code === "discarded" || this.view.outbox.some((item) => item.id === error?.id)) return;
+    this.show({ trouble: error });
+  }
+
   retry(id) {
     this.client.retry(id).catch(() => this.outboxChanged());
   }
@@ -86,11 +127,12 @@ export class Session extends Feed {
 
   /** Brings stored entries of `history` into the store; resolves with whether the server has older ones. */
   async history(peer, before, limit) {
-    if (this.view.connection.state !== "live" || (peer && isGroup(peer))) return { known: false, more: true };
-    const query = { limit, ...(peer && { with: peer }), ...(before && { before }) };
-    const { entries, more } = await this.client.history(query);
-    const records = entries.filter((one) => one.type === "message").flatMap((one) => recordsOf(one, this.user));
-    this.take(peer ? [] : records, await this.store.put(records, { counts: false }));
+    if (this.view.connection.state !== "live") return { known: false, more: true };
+    const where = peer && (isGroup(peer) ? { group: groupOf(peer) } : { with: peer });
+    const { entries, more } = await this.client.history({ limit, ...where, ...(before && { before }) });
+    const records = entries.filter((one) => LOGGED.includes(one.type)).flatMap((one) => recordsOf(one, this.user));
+    const stored = await this.store.put(records, { counts: false });
+    this.take(peer ? { rows: stored.rows } : stored);
     return { known: true, more };
   }
 

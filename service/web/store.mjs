@@ -2,8 +2,9 @@
  * gaps. Every change is one transaction, so that several tabs may write, and a repeat changes nothing.
  */
 
-import { advance, blankRow, kept } from "./model.mjs";
+import { kept } from "./model.mjs";
 import { MemoryStore } from "./memory.mjs";
+import { advance, rowOf } from "./rows.mjs";
 
 const LOWEST = [-Infinity, -Infinity];
 const HIGHEST = [Infinity, Infinity];
@@ -67,38 +68,44 @@ class Store {
     return this.#db;
   }
 
-  /** Keeps records. Resolves, once they are stored, with the rows that changed. `counts`: they count as unread. */
+  /** Keeps records. Resolves, once they are stored, with {records, rows}: those that changed, as they are stored now.
+   * `counts`: they were delivered just now, so they count as unread.
+   */
   async put(records, { counts }) {
     const { entries, rows, done } = await this.#writing("entries", "rows");
-    const changed = new Map();
+    const [stored, changed] = [[], new Map()];
     for (const record of records) {
       const known = await answer(entries.get([record.peer, record.identity]));
       const found = kept(record, known, counts);
       if (found == null) continue;
       entries.put(found.record);
-      const row = changed.get(record.peer) ?? (await answer(rows.get(record.peer))) ?? blankRow(record.peer);
-      changed.set(record.peer, advance(row, found.record, found.fresh));
+      stored.push(found.record);
+      const row = changed.get(record.peer) ?? rowOf(record.peer, await answer(rows.get(record.peer)));
+      changed.set(record.peer, advance(row, found.record, found.fresh, known));
     }
     for (const row of changed.values()) rows.put(row);
     await done;
-    return [...changed.values()];
+    return { records: stored, rows: [...changed.values()] };
   }
 
-  /** Changes one conversation; resolves with its row. `change` gets the row, and answers with the new one. */
-  async change(peer, change) {
-    const { rows, done } = await this.#writing("rows");
-    const row = change((await answer(rows.get(peer))) ?? blankRow(peer));
+  /** Changes one conversation; resolves with its row. `change(row, record)` answers with the new one; `record` is the stored
+   * one of `identity`, where that is given and there.
+   */
+  async change(peer, change, identity = null) {
+    const { entries, rows, done } = await this.#writing("entries", "rows");
+    const record = identity == null ? undefined : await answer(entries.get([peer, identity]));
+    const row = change(rowOf(peer, await answer(rows.get(peer))), record);
     rows.put(row);
     await done;
     return row;
   }
 
   async rows() {
-    return answer((await this.#reading("rows")).getAll());
+    return (await answer((await this.#reading("rows")).getAll())).map((row) => rowOf(row.peer, row));
   }
 
   async row(peer) {
-    return (await answer((await this.#reading("rows")).get(peer))) ?? blankRow(peer);
+    return rowOf(peer, await answer((await this.#reading("rows")).get(peer)));
   }
 
   async record(peer, identity) {

@@ -60,6 +60,36 @@ export const CONNECTION = {
   failed: "Stopped",
 };
 
+/** How far a group's message came, of {of, delivered, read}. */
+export function groupStateText({ of, delivered, read }) {
+  if (read > 0) return `read by ${read} of ${of}`;
+  return delivered > 0 ? `delivered to ${delivered} of ${of}` : "accepted";
+}
+
+const several = (names) => (names.length > 2 ? `${names.length} people` : names.join(" and "));
+
+/** Who is typing; empty for nobody. */
+export const typingText = (names) => (names.length === 0 ? "" : `${several(names)} ${names.length === 1 ? "is" : "are"} typing…`);
+
+/** Of {status, lastSeen}; empty where nothing is known. */
+export function presenceText(presence, now = Date.now()) {
+  if (presence?.status === "online") return "online";
+  if (presence?.lastSeen == null) return presence ? "offline" : "";
+  const { lastSeen } = presence;
+  return daysAgo(lastSeen, now) === 0 ? `last seen at ${clock(lastSeen)}` : `last seen on ${SHORT.format(lastSeen)}`;
+}
+
+/** One line of what happened to a group; `me`: the reader. */
+export function eventText({ event, user, by, name }, me) {
+  const [who, whom] = [by === me ? "You" : by, user === me ? "you" : user];
+  const named = name ? ` “${visible(String(name))}”` : "";
+  if (event === "joined") return user === by ? `${who} joined` : `${who} added ${whom}`;
+  if (event === "left") return user === by ? `${who} left` : `${who} removed ${whom}`;
+  const called = `called the group${named || " nothing"}`;
+  const happened = { created: `created the group${named}`, renamed: called, deleted: "deleted the group" };
+  return `${who} ${known(happened, event) ?? visible(String(event))}`;
+}
+
 const REASONS = {
   inbox_full: "their inbox is full",
   refused: "they do not take messages from you",
@@ -68,6 +98,11 @@ const REASONS = {
   id_reused: "its number was used for another message",
   invalid_field: "the service does not take it like this",
   forbidden: "this is not allowed to you",
+  no_such_message: "the message is not there any more",
+  no_such_group: "there is no such group, or you are not in it",
+  group_full: "the group is full",
+  unreachable: "there is no connection",
+  unavailable: "the service cannot do it now",
 };
 
 const known = (table, key) => (Object.hasOwn(table, key) ? table[key] : undefined);

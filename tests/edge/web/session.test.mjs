@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-globalThis.document ??= { addEventListener() {}, visibilityState: "visible" };
+globalThis.document ??= Object.assign(new EventTarget(), { visibilityState: "visible" });
 const { MemoryStore } = await import("../../../service/web/memory.mjs");
 const { Session } = await import("../../../service/web/session.mjs");
 
@@ -21,4 +21,83 @@ test("a draft is kept until the outbox has the message, and what was written sin
   assert.equal((await store.row("bob")).draft, "");
   assert.equal((await store.row("eve")).draft, "and");
   assert.equal(session.view.rows.get("eve").draft, "and");
+});
+
+/** A client that only tells: who listens, and what was asked of it. */
+class Teller {
+  handlers = new Map();
+  asked = [];
+  stats = {};
+  leader = true;
+  on(type, handler) {
+    this.handlers.set(handler, type);
+    return () => this.handlers.delete(handler);
+  }
+  async tell(type, event) {
+    for (const [handler, heard] of this.handlers) if (heard === type) await handler(event);
+  }
+  async outbox() {
+    return [];
+  }
+  async close() {}
+  async read(message) {
+    this.asked.push(message.id);
+  }
+  watch() {}
+  unwatch() {}
+}
+
+function sessionOf() {
+  const [client, store, network] = [new Teller(), new MemoryStore(), new EventTarget()];
+  const session = new Session({ user: "alice", device: "d", client, http: {}, store, network, channel: null });
+  return { client, store, session };
+}
+const message = (seq, from, more = {}) => ({ type: "message", id: `m${seq}`, from, to: from === "alice" ? "bob" : "alice", body: { text: "hi" }, cursor: `${seq}-${seq}`, ts: seq, ...more });
+
+test("after the end nothing of the client is heard", async () => {
+  const { client, session } = sessionOf();
+  assert.ok(client.handlers.size > 10);
+  await session.end();
+  assert.equal(client.handlers.size, 0);
+});
+
+test("a receipt is not lost where its message is stored after it", async () => {
+  const { client, session } = sessionOf();
+  await client.tell("receipt", { by: "bob", target: "m1", kind: "read", cursor: "2-2" });
+  assert.equal(session.view.rows.get("bob").seen, null);
+  await client.tell("message", message(1, "alice"));
+  assert.deepEqual(session.view.rows.get("bob").seen, [1, 1]);
+});
+
+test("what is in view is said to be read: the newest of it, and once", async () => {
+  const { client, session } = sessionOf();
+  for (const seq of [1, 2, 3]) await client.tell("message", message(seq, "bob"));
+  assert.equal(session.view.rows.get("bob").unread, 3);
+  await session.open("bob");
+  await session.readOpen();
+  assert.deepEqual(client.asked, [], "nothing is drawn yet");
+  Object.assign(session.conversation, { seen: "message/bob/m2", atEnd: false });
+  await session.readOpen();
+  assert.deepEqual(client.asked, ["m2"]);
+  assert.equal(session.view.rows.get("bob").unread, 1);
+  session.conversation.atEnd = true;
+  await session.readOpen();
+  await session.readOpen();
+  assert.deepEqual(client.asked, ["m2", "m3"]);
+  assert.equal(session.view.rows.get("bob").unread, 0);
+});
+
+test("what was read on another device is no longer unread here, and is not said again", async () => {
+  const { client, session } = sessionOf();
+  for (const seq of [1, 2, 3]) await client.tell("message", message(seq, "bob"));
+  for (const seq of [4, 5]) await client.tell("message", message(seq, "bob", { to: undefined, group: "g", seq }));
+  await client.tell("read", { from: "bob", upto: "m2", cursor: "6-6" });
+  await client.tell("read", { group: "g", upto: 5, cursor: "7-7" });
+  assert.equal(session.view.rows.get("bob").unread, 1);
+  assert.equal(session.view.rows.get("#g").unread, 0);
+  await session.open("#g");
+  session.conversation.seen = "message/bob/m5";
+  await session.readOpen();
+  assert.deepEqual(client.asked, []);
+  await session.end();
 });
