@@ -258,12 +258,15 @@ class Conversation:
                 self._worker.watching.unwatch(connection, frame.users)
 
     async def _read(self, connection: Connection, frame: Read) -> None:
-        """The answer is the `read` entry. Raises ClientError."""
+        """The answer is the `read` entry; an `error` names what was said, since that has no id."""
         await self._rested()
         try:
             await self._worker.reads.take(connection.claim.user, frame)
-        except Unavailable:
-            raise ClientError("unavailable", "the store cannot be reached; say it again", "upto") from None
+        except (ClientError, Unavailable) as error:
+            away = Fault("unavailable", "the store cannot be reached; say it again", "upto")
+            whose = {"from": frame.sender} if frame.group is None else {"group": frame.group}
+            fault = error.fault if isinstance(error, ClientError) else away
+            connection.tell(error_frame(fault, **whose, upto=frame.upto))
 
     async def _send(self, connection: Connection, frame: SendFrame) -> None:
         await self._rested()

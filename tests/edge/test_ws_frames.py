@@ -306,3 +306,22 @@ async def test_skip_of_nothing_is_harmless(phone: Device, bob: str) -> None:
     await phone.say({"type": "skip", "id": "never-sent"})
     await phone.ping()
     assert (await phone.send("m-1", bob, 1))["type"] == "accepted"
+
+
+# Reads
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    (
+        ({"from": "nobody", "upto": "m-0"}, "no_such_message"),
+        ({"group": "nowhere", "upto": 1}, "no_such_group"),
+    ),
+)
+async def test_an_error_names_the_read_it_answers(phone: Device, said: dict[str, Any], code: str) -> None:
+    """It has no id: only so a client knows which one it need not say again."""
+    await phone.say({"type": "read", **said})
+    error = await phone.wire.next("error")
+    assert error["code"] == code
+    assert {name: error.get(name) for name in said} == said
+    await phone.ping()
