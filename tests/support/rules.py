@@ -18,19 +18,28 @@ MAX_IN_FLIGHT = 1_048_576
 WELCOME = {"user", "device", "session", "worker", "cursor", "head", "pending", "window", "limits", "server"}
 FIELDS: dict[str, tuple[set[str], set[str]]] = {  # type: (always there, sometimes there)
     "welcome": (WELCOME | {"ping_interval"}, set()),
-    "message": ({"cursor", "id", "from", "to", "body", "ts"}, {"replay"}),
+    "message": ({"cursor", "id", "from", "body", "ts"}, {"to", "group", "seq", "replay"}),
+    "group": ({"cursor", "id", "group", "seq", "event", "user", "by", "ts"}, {"name", "replay"}),
+    "receipt": ({"cursor", "id", "target", "kind", "by", "ts"}, {"replay"}),
+    "read": ({"cursor", "id", "upto", "ts"}, {"from", "group", "replay"}),
     "live": ({"cursor"}, set()),
-    "accepted": ({"id", "ts", "duplicate", "durability", "recipients"}, set()),
+    "accepted": ({"id", "ts", "duplicate", "durability"}, {"recipients", "group", "seq", "members", "refused"}),
     "gap": ({"after", "cursor", "missing", "reason"}, set()),
     "broadcast": ({"body", "ts"}, set()),
     "history": ({"entries", "more"}, {"ref"}),
     "authed": (set(), set()),
     "pong": (set(), {"ref"}),
-    "error": ({"code", "message", "retryable"}, {"id", "ref", "field", "retry_after", "recipients"}),
+    "error": (
+        {"code", "message", "retryable"},
+        {"id", "ref", "field", "from", "group", "upto", "retry_after", "recipients"},
+    ),
     "closing": ({"reason", "reconnect_after_ms"}, set()),
     "signal": ({"from", "body", "ts"}, {"to", "group"}),
     "presence": ({"user", "status", "last_seen"}, set()),
 }
+ENTRIES = {"message", "receipt", "read", "group", "gap"}
+"""What stands in the order of an inbox: it has a cursor, counts in the window and is acked."""
+EVENTS = {"created", "joined", "left", "renamed", "deleted"}
 GAP_REASONS = {"trimmed", "expired", "deleted", "rewound"}
 
 
@@ -66,6 +75,7 @@ class Rules:
         self.most_in_flight = 0
         self.asked: Counter[str] = Counter()  # answers still due, by the id of the send or skip
         self.pings = 0
+        self.numbers: Counter[str] = Counter()  # group → the last that came
 
     # client → server
 
@@ -108,15 +118,50 @@ class Rules:
         require(isinstance(frame["limits"], dict), "limits are an object", frame)
         self.welcome, self.position = frame, cursor
 
-    def _message(self, frame: Frame, size: int) -> None:
+    def _receipt(self, frame: Frame, size: int) -> None:
+        require(frame["kind"] in {"delivered", "read"}, "an unknown kind of receipt", frame)
+        require(frame["by"] != self.user, "a receipt for one's own reading", frame)
+        require(frame["id"] == f"{frame['kind']}:{frame['target']}", "the id is derived", frame)
+        self._next(frame, size)
+
+    def _read(self, frame: Frame, size: int) -> None:
+        require(("from" in frame) != ("group" in frame), "from or group", frame)
+        require(type(frame["upto"]) is (int if "group" in frame else str), "upto: an id, or a number", frame)
+        of = f"{frame['group']}:" if "group" in frame else ""
+        require(frame["id"] == f"read:{of}{frame['upto']}", "the id is derived", frame)
+        self._next(frame, size)
+
+    def _next(self, frame: Frame, size: int) -> None:
+        """An entry, and the next one."""
         cursor = cursor_of(frame)
         require(cursor > self.position, f"not beyond {self.position}", frame)
         require(cursor.seq == self.position.seq + 1, f"a hole after {self.position}", frame)
         require(type(frame["ts"]) is int and isinstance(frame["id"], str), "ts and id", frame)
         require(frame.get("replay", False) in {True, False}, "replay is true or false", frame)
+        self._entry(frame, cursor, size)
+
+    def _group(self, frame: Frame, size: int) -> None:
+        require(frame["event"] in EVENTS, "an unknown event", frame)
+        require(frame["id"] == f"{frame['group']}:{frame['seq']}", "the id is derived", frame)
+        require("name" not in frame or frame["event"] in {"created", "renamed"}, "a name", frame)
+        self._numbered(frame)
+        self._next(frame, size)
+
+    def _numbered(self, frame: Frame) -> None:
+        """What stands in a group's order: its numbers only rise, whatever lies between them."""
+        require(type(frame["seq"]) is int and "to" not in frame, "group and seq, and no to", frame)
+        require(self.rewound or frame["seq"] > self.numbers[frame["group"]], "a group's number again", frame)
+        self.numbers[frame["group"]] = frame["seq"]
+
+    def _message(self, frame: Frame, size: int) -> None:
+        require(("to" in frame) != ("group" in frame), "to, or group with seq", frame)
+        if "group" in frame:
+            self._numbered(frame)
+            self._next(frame, size)
+            return
         to = [frame["to"]] if isinstance(frame["to"], str) else frame["to"]
         require(self.user == frame["from"] or self.user in to, "somebody else's message", frame)
-        self._entry(frame, cursor, size)
+        self._next(frame, size)
 
     def _gap(self, frame: Frame, size: int) -> None:
         require(frame["reason"] in GAP_REASONS, "an unknown reason", frame)
@@ -148,6 +193,11 @@ class Rules:
     def _accepted(self, frame: Frame, _: int) -> None:
         self._answers(frame)
         require(isinstance(frame["duplicate"], bool), "duplicate is true or false", frame)
+        require(("recipients" in frame) != ("group" in frame), "recipients, or group", frame)
+        if "group" in frame:
+            require(frame["seq"] > 0 and frame["members"] > 0, "a number, and how many members", frame)
+            require("refused" not in frame or frame["refused"] > 0, "refused where somebody was", frame)
+            return
         require(bool(frame["recipients"]), "accepted for nobody", frame)
         for one in frame["recipients"]:
             names = set(one) - {"duplicate"}
