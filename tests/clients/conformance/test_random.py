@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.clients.conformance.conftest import Open
+from tests.clients.conformance.conversation import deliver_all, everything
 from tests.clients.conformance.stage import Stage
 from tests.clients.scripted.script import (
     Action,
@@ -29,7 +30,7 @@ EXAMPLES = os.environ.get("CONFORMANCE_EXAMPLES")
 ODD = ({"type": "sparkle", "x": [1]}, {"type": "pong"}, {"type": "broadcast", "body": 1, "ts": 1})
 ENDS: tuple[Action, ...] = (Cut(), Cut(rst=True), Close(1012), Close(4001), Closing(5))
 ANYWHERE: tuple[Action, ...] = (*ENDS, Delay(0.01), Framing(fragment=3), Framing(bundle=3))
-READ = (What.HELLO, What.ACK, What.SEND)
+READ = (What.HELLO, What.ACK, What.SEND, What.READ)
 WRITTEN = (What.WELCOME, What.ENTRY, What.LIVE, What.ACCEPTED)
 
 Step = tuple[str, Any]
@@ -67,6 +68,7 @@ def steps() -> st.SearchStrategy[list[Step]]:
     one = st.one_of(
         st.tuples(st.just("deliver"), few),
         st.tuples(st.just("send"), few),
+        st.tuples(st.sampled_from(("everything in", "everything out", "read")), st.none()),
         st.tuples(st.just("play"), st.lists(faults(), min_size=1, max_size=4)),
         st.tuples(st.sampled_from(("cut", "drop", "down", "up", "offline", "online", "hold", "release")), st.none()),
         st.tuples(st.just("fail"), st.integers(1, 2)),
@@ -91,6 +93,12 @@ async def take(stage: Stage, step: Step) -> None:
             stage.deliver(count)
         case ("send", count):
             await stage.send(count, to=("carol", "dora")[count % 2])
+        case ("everything in", _):
+            deliver_all(stage)
+        case ("everything out", _):
+            await everything(stage)
+        case ("read", _) if stage.home.log() and stage.home.log()[-1]["type"] == "message":
+            await stage.do("read", message=stage.home.log()[-1])
         case ("pause", _):
             await stage.ask("stats")
         case ("hold" | "release" | "drop" as what, _):
