@@ -4,7 +4,23 @@ from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 
 from service.delivery.worker import Worker
-from service.edge import access, blocks, docs_page, events, health, http, legacy, openapi, ops, presence, problems, web
+from service.edge import (
+    access,
+    blocks,
+    conversations,
+    docs_page,
+    events,
+    fate,
+    groups,
+    health,
+    http,
+    legacy,
+    openapi,
+    ops,
+    presence,
+    problems,
+    web,
+)
 from service.edge.auth import Gate, LoopbackGuard
 from service.edge.intake import MOST_HELD, Intake
 from service.edge.legacy import LegacyEndpoint
@@ -27,7 +43,7 @@ def create_app(worker: Worker) -> FastAPI:
     app.state.gate = gate
     app.state.rates = rates = Rates(worker.settings)
     problems.install(app)
-    for part in (http, events, presence, blocks, ops, health, legacy, docs_page, web):
+    for part in (http, groups, fate, conversations, events, presence, blocks, ops, health, legacy, docs_page, web):
         app.include_router(part.router)
     openapi.install(app, with_tokens=gate.tokens is not None)
     app.router.routes.append(WebSocketRoute("/v1/ws", WebSocketEndpoint(worker, gate, rates), name="ws"))

@@ -10,6 +10,8 @@
 - early: delivered before anybody tried to send it;
 - refused: every try was refused for certain, and it was delivered all the same;
 - moved: accepted at another cursor than delivered;
+- untrue: a receipt for what was never sent to that user, or what none of its devices had acked;
+- untold: acked to the end by somebody, but its sender, who read to the end, never got a receipt that covers it;
 - moved back: replay began before what the service was known to have stored, and nobody said `rewound`;
 - moved ahead: replay began beyond everything that the device ever acked;
 - gap: entries were given up where none may be; silent: history was lost, and a device that had seen it was not told;
@@ -20,10 +22,11 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from scripts.chaos.cursors import Cursor
+from scripts.chaos.cursors import START, Cursor
 from scripts.chaos.devices import DeviceJudge
 from scripts.chaos.history import (
     Accepted,
+    Acked,
     Delivered,
     Ended,
     Hello,
@@ -35,6 +38,7 @@ from scripts.chaos.history import (
     Record,
     Refused,
     Skipped,
+    Told,
     Tried,
 )
 
@@ -127,6 +131,7 @@ def violations(records: Collection[Record], complete: Iterable[Reader] = (), pro
         *sends.twice,
         *_deliveries(records, sends),
         *_thrown_out(records),
+        *(() if promise.may_rewind else _untrue(records, sends)),
         *(line for judge in devices.values() for line in judge.faults),
         *(line for judge in devices.values() for line in (*judge.holes(), *_places(judge, sends, promise))),
         *_inboxes(() if promise.may_rewind else devices.values(), sends),
@@ -153,6 +158,38 @@ def _deliveries(records: Iterable[Record], sends: Sends) -> Iterator[str]:
             yield f"phantom: {who} got {what}, which was for {', '.join(tried.to)}"
         if sends.must_be_out(what):
             yield f"refused: {who} got {what}, of which every try was refused"
+
+
+def _untrue(records: Collection[Record], sends: Sends) -> Iterator[str]:
+    """Each receipt by itself: was that message sent to whoever is said to have it, and acked there, before?"""
+    where = _where(records)
+    acked: dict[str, Cursor] = {}
+    for place, record in enumerate(records):
+        if isinstance(record, Acked | Hello) and record.cursor is not None:
+            acked[record.user] = max(acked.get(record.user, START), record.cursor)
+        if not isinstance(record, Told) or record.kind != "receipt":
+            continue
+        what, told = (record.user, record.target), f"{record.user}/{record.device} was told that {record.by} has"
+        if what not in sends.first or sends.first[what][0] > place:
+            yield f"untrue: {told} {record.target}, which was never sent"
+            continue
+        tried = sends.first[what][1]
+        if tried.to and record.by not in tried.to:
+            yield f"untrue: {told} {what}, which was for {', '.join(tried.to)}"
+        cursor = where.get((record.by, what))
+        if cursor is not None and record.by in acked and acked[record.by] < cursor:
+            yield f"untrue: {told} {what}, but nobody there had acked {cursor}"
+
+
+def _where(records: Iterable[Record]) -> dict[tuple[str, Identity], Cursor]:
+    """(user, message) → where it lies there, as far as anybody was told."""
+    found: dict[tuple[str, Identity], Cursor] = {}
+    for record in records:
+        if isinstance(record, Accepted):
+            found[record.to, record.identity] = record.cursor
+        elif isinstance(record, Delivered):
+            found[record.user, record.identity] = record.cursor
+    return found
 
 
 def _thrown_out(records: Iterable[Record]) -> Iterator[str]:
@@ -219,6 +256,8 @@ def _kept(judge: DeviceJudge, sends: Sends) -> Iterator[str]:
     for cursor, identity in sends.kept[judge.reader[0]].items():
         known = sends.accepted[judge.reader[0]].get(identity)
         accepted_here = known is not None and known.cursor == cursor
+        if " " in identity[0] and cursor > judge.top:
+            continue  # no message, and it came when the device had read to what was the end
         if not accepted_here and not judge.has(cursor, identity):
             yield f"lost: {identity} is kept at {cursor}, {judge.name} never got it"
     if sends.kept:

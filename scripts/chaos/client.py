@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from scripts.chaos.cursors import START, Cursor
-from scripts.chaos.history import Closing, Ended, Frame, Hello, History, Live, Welcome
+from scripts.chaos.history import AROUND, Closing, Ended, Frame, Hello, History, Live, Welcome
 from scripts.lab.timing import UNIT
 
 COME_BACK = (OSError, WebSocketException, TimeoutError, EOFError)
@@ -72,6 +72,9 @@ class Session:
         elif kind == "message":
             self.position = Cursor.parse(frame["cursor"])
             self._history.delivered(*self.device.reader, frame, self.name)
+        elif kind in AROUND:
+            self.position = Cursor.parse(frame["cursor"])
+            self._history.told(*self.device.reader, frame, self.name)
         elif kind == "gap":
             self.position = Cursor.parse(frame["cursor"])
             if frame["reason"] == "rewound":

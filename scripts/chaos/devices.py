@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from scripts.chaos.cursors import START, Cursor
-from scripts.chaos.history import Acked, Delivered, Gap, Hello, Identity, Live, OfDevice, Reader, Welcome
+from scripts.chaos.history import Acked, Delivered, Gap, Hello, Identity, Live, OfDevice, Reader, Told, Welcome
 
 
 @dataclass
@@ -44,7 +44,7 @@ class DeviceJudge:
             session.asked = record.cursor
         elif isinstance(record, Welcome):
             self._welcome(session, record)
-        elif isinstance(record, Delivered):
+        elif isinstance(record, Delivered | Told):
             self._delivered(session, record)
         elif isinstance(record, Gap):
             self._gap(session, record)
@@ -68,7 +68,7 @@ class DeviceJudge:
         if self.may_rewind:
             self._forget(record.cursor)
 
-    def _delivered(self, session: Session, record: Delivered) -> None:
+    def _delivered(self, session: Session, record: Delivered | Told) -> None:
         self._settle(session)
         if session.position is not None:
             if record.cursor <= session.position:
@@ -82,7 +82,7 @@ class DeviceJudge:
         elif before != record.identity:
             self.faults.append(f"phantom: {self.name} got {before} and {record.identity} at {record.cursor}")
 
-    def _first(self, record: Delivered) -> None:
+    def _first(self, record: Delivered | Told) -> None:
         if record.cursor < self.top:
             self.faults.append(f"reordered: {self.name} got {record.cursor} for the first time after {self.top}")
         where = self._where.setdefault(record.identity, record.cursor)

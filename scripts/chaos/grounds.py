@@ -92,7 +92,19 @@ class Ground:
         with self.client() as client:
             for user in users:
                 for cursor, fields in client.xrange(f"{PREFIX}inbox:{{{user}}}"):
-                    yield user, Cursor.parse(cursor), (fields["from"], fields["id"])
+                    whose = fields.get("by") or fields.get("from") or fields.get("group", "")
+                    name = whose if fields["kind"] == "message" else f"{fields['kind']} {whose}"
+                    yield user, Cursor.parse(cursor), (name, fields["id"])
+
+    def owing(self, users: Iterable[str]) -> list[str]:
+        """Who has acked what nobody was told of."""
+        found = []
+        with self.client() as client:
+            for user in users:
+                best, receipted = client.hmget(f"{PREFIX}state:{{{user}}}", "best", "receipted")
+                if best and (not receipted or Cursor.parse(best) > Cursor.parse(receipted)):
+                    found.append(user)
+        return found
 
     def audit(self) -> list[str]:
         """What `inboxd audit` finds wrong when all is calm. A dead worker's claims take their time to go."""

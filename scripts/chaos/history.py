@@ -12,6 +12,8 @@ from typing import Any
 from scripts.chaos.cursors import Cursor
 
 Frame = dict[str, Any]
+AROUND = frozenset({"receipt", "read"})
+"""Entries that are no messages."""
 Identity = tuple[str, str]
 """sender, id"""
 Reader = tuple[str, str]
@@ -96,6 +98,22 @@ class Delivered(OfDevice):
 
 
 @dataclass(frozen=True, slots=True)
+class Told(OfDevice):
+    """Another entry than a message. `kind`: its type; `by`: whose it is; `target`: of a receipt, the message."""
+
+    cursor: Cursor
+    kind: str
+    by: str
+    id: str
+    target: str
+    replay: bool
+
+    @property
+    def identity(self) -> Identity:
+        return f"{self.kind} {self.by}", self.id
+
+
+@dataclass(frozen=True, slots=True)
 class Gap(OfDevice):
     after: Cursor
     cursor: Cursor
@@ -147,7 +165,7 @@ KINDS: dict[str, type[Record]] = {
     kind.__name__.lower(): kind
     for kind in (
         *(Tried, Accepted, Refused, Skipped, Kept, Mark),
-        *(Hello, Welcome, Delivered, Gap, Live, Acked, Closing, Ended),
+        *(Hello, Welcome, Delivered, Told, Gap, Live, Acked, Closing, Ended),
     )
 }
 CURSORS = {"cursor", "after"}
@@ -241,6 +259,15 @@ class History:
         cursor, replay = Cursor.parse(frame["cursor"]), frame.get("replay", False)
         sender, body = frame["from"], frame["body"]
         self.note(Delivered(self.clock(), user, device, session, cursor, sender, frame["id"], body, replay))
+
+    def told(self, user: str, device: str, frame: Frame, session: str = "") -> None:
+        """A device got another entry than a message."""
+        cursor, replay = Cursor.parse(frame["cursor"]), frame.get("replay", False)
+        by = frame.get("by") or frame.get("from") or frame.get("group", "")
+        target = str(frame.get("target", ""))
+        self.note(
+            Told(self.clock(), user, device, session, cursor, frame["type"], by, str(frame["id"]), target, replay)
+        )
 
     def gap(self, user: str, device: str, frame: Frame, session: str = "") -> None:
         """A device was told that entries will not come."""

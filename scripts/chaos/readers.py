@@ -7,7 +7,7 @@ import httpx2
 
 from scripts.chaos.client import COME_BACK, GIVE_UP_AFTER, Device, Session
 from scripts.chaos.cursors import START, Cursor
-from scripts.chaos.history import Hello, Welcome
+from scripts.chaos.history import AROUND, Hello, Welcome
 from scripts.lab.timing import UNIT
 
 
@@ -180,6 +180,8 @@ class Polling(Steady):
                 if entry["reason"] == "rewound":
                     self.device.acked = Cursor.parse(entry["cursor"])
                 self.device.history.gap(*self.device.reader, entry, name)
+            elif entry["type"] in AROUND:
+                self.device.history.told(*self.device.reader, entry, name)
             else:
                 self.device.history.delivered(*self.device.reader, entry, name)
 

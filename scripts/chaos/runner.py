@@ -15,6 +15,7 @@ from scripts.chaos.crowd import Crowd
 from scripts.chaos.figures import Figures, figures
 from scripts.chaos.history import History, Kept, Reader, line
 from scripts.chaos.stage import Scenario, Stage
+from scripts.lab.timing import PATIENCE, POLL
 
 QUIET = 0.2
 """The part of a scenario's seconds before its fault, and again after everybody has recovered."""
@@ -96,6 +97,10 @@ def _perform(scenario: Scenario, stage: Stage, seconds: float) -> set[Reader]:  
     users = stage.crowd.users
     complete = stage.crowd.read_to_end(stage.ground.heads(users))
     stage.crowd.check()
+    deadline = time.monotonic() + PATIENCE
+    while (owing := stage.ground.owing(users)) and time.monotonic() < deadline:
+        time.sleep(POLL)
+    stage.broken += [f"untold: {user} has acked what its senders were not told of" for user in owing]
     for user, cursor, (sender, message_id) in stage.ground.kept(users):
         stage.history.note(Kept(stage.history.clock(), sender, message_id, user, cursor))
     for reader in stage.crowd.readers:

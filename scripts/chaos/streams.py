@@ -8,7 +8,7 @@ import httpx2
 
 from scripts.chaos.client import GIVE_UP_AFTER
 from scripts.chaos.cursors import START, Cursor
-from scripts.chaos.history import Ended, Hello, Live, Welcome
+from scripts.chaos.history import AROUND, Ended, Hello, Live, Welcome
 from scripts.chaos.readers import Polling
 
 WINDOW = 32
@@ -74,7 +74,7 @@ class Streaming(Polling):
             history.note(Welcome(history.clock(), *who, self._read, frame["worker"]))
         elif frame["type"] == "live":
             history.note(Live(history.clock(), *who, Cursor.parse(frame["cursor"])))
-        elif frame["type"] in ("message", "gap"):
+        elif frame["type"] in {"message", "gap", *AROUND}:
             self._note([frame], self._session)
             self._last = self._read = Cursor.parse(frame["cursor"])
         elif frame["type"] == "error":

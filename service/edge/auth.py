@@ -121,6 +121,7 @@ EVERYBODY = Rule()
 CHATTERS = Rule((CHAT,))
 SENDERS = Rule((CHAT, SEND_ANY))
 OPERATORS = Rule((OPS,))
+ANYBODY = Rule((CHAT, SEND_ANY, OPS))
 
 Asking = Annotated[Identity, Depends(CHATTERS)]
 AskingToSend = Annotated[Identity, Depends(SENDERS)]

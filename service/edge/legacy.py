@@ -84,7 +84,7 @@ class LegacyPeer:
             frame = orjson.loads(line)
             if (text := self._translate(frame)) is not None:
                 self._socket.write(text)
-            if frame["type"] in ("message", "gap"):
+            if "cursor" in frame and frame["type"] not in ("welcome", "live"):
                 self._written = Cursor.parse(frame["cursor"])
         self._ask()
 
@@ -104,7 +104,7 @@ class LegacyPeer:
         match frame["type"]:
             case "welcome":
                 return system(WELCOME, self._user)
-            case "message" if frame["from"] != self._user or self._user in _list(frame["to"]):
+            case "message" if frame["from"] != self._user or self._user in _list(frame.get("to", [])):
                 return orjson.dumps(
                     {
                         "type": "private_message",

@@ -91,11 +91,14 @@ class Tail:
                 self._message(frame)
             case "gap":
                 self._line(frame, f"gap after {frame['after']}: {_missing(frame)} {frame['reason']}", "yellow")
+            case "receipt":
+                self._line(frame, f"{frame.get('kind')}: {frame.get('by')} has {frame.get('target')}", "blue")
             case "broadcast":
                 self._line(frame, f"broadcast: {body_text(frame.get('body'))}", "magenta")
             case other:
                 self._state(str(other), frame)
-        return self._counted(frame.get("cursor")) if frame.get("type") in ("message", "gap") else None
+        entry = "cursor" in frame and frame.get("type") not in ("welcome", "live")
+        return self._counted(frame["cursor"]) if entry else None
 
     def _counted(self, cursor: str | None) -> str | None:
         self.unacked += 1

@@ -6,12 +6,14 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
+from tests.support import rules
 from tests.support.cursors import START, Cursor
 from tests.support.history import History
 from tests.support.rules import Frame, RuleBrokenError, Rules
 from tests.support.wire import Wire
 
 ENTRIES = {"message", "gap"}
+"""What `entries` and `log` have; what else is stored in an inbox stands in `around`."""
 
 
 class RefusedError(Exception):
@@ -35,7 +37,8 @@ class Device:
     ) -> None:
         self.base, self.user, self.name = base, user, name
         self.log: list[Frame] = []
-        self.entries: list[Frame] = []  # entries and gaps of this connection
+        self.entries: list[Frame] = []  # messages and gaps of this connection
+        self.around: list[Frame] = []  # receipts, and what was read, of all connections
         self.acked = START  # furthest ack sent
         self.confirmed = START  # what the service is known to have stored
         self.acking = False
@@ -113,6 +116,8 @@ class Device:
         if kind == "welcome":
             self._judge_start(frame)
         if kind not in ENTRIES:
+            if kind in rules.ENTRIES:
+                self._note_around(frame)
             return
         self.log.append(frame)
         self.entries.append(frame)
@@ -137,17 +142,48 @@ class Device:
         if self._history is not None:
             self._history.gap(self.user, self.name, frame)
 
-    def _note_message(self, frame: Frame) -> None:
+    def _note_around(self, frame: Frame) -> None:
+        self._note_same(frame)
+        self.around.append(frame)
+        if self._history is not None:
+            self._history.told(self.user, self.name, frame)
+        self._to_ack.set()
+
+    def _note_same(self, frame: Frame) -> None:
         plain = {key: value for key, value in frame.items() if key != "replay"}
         before = self._bodies.setdefault(frame["cursor"], plain)
         if before != plain:
             raise RuleBrokenError(f"sent as {before} first, then as {plain}")
+
+    def _note_message(self, frame: Frame) -> None:
+        self._note_same(frame)
         if self._history is not None:
             self._history.delivered(self.user, self.name, frame)
 
     async def receive(self, count: int) -> list[Frame]:
         """Waits until this connection has brought so many entries and gaps; all of them so far."""
         return await self.wire.until(lambda: self.entries if len(self.entries) >= count else None, f"{count} entries")
+
+    async def receipt(self, target: str, kind: str = "delivered") -> Frame:
+        """Waits for a receipt that covers just this message."""
+
+        def probe() -> Frame | None:
+            wanted = {"type": "receipt", "kind": kind, "target": target}
+            return next((frame for frame in self.around if wanted.items() <= frame.items()), None)
+
+        return await self.wire.until(probe, f"a receipt {kind} of {target}")
+
+    async def read_upto(self, upto: str | int) -> Frame:
+        """Waits for one's own `read` entry."""
+
+        def probe() -> Frame | None:
+            return next((f for f in self.around if f["type"] == "read" and f["upto"] == upto), None)
+
+        return await self.wire.until(probe, f"that {upto} was read")
+
+    def receipts(self, kind: str = "delivered") -> list[str]:
+        """The messages that receipts have named, in their order."""
+        return [frame["target"] for frame in self.around if frame["type"] == "receipt" and frame["kind"] == kind]
 
     async def go_live(self) -> Frame:
         """Waits for `live`."""

@@ -10,11 +10,12 @@ from typing import Any, Self
 import httpx2
 
 from scripts.lab.timing import PATIENCE
+from tests.support import rules
 from tests.support.arrivals import Arrivals, Frame
 from tests.support.event_text import Event, EventText
 from tests.support.rules import Rules
 
-ENTRIES = {"message", "gap"}
+ENTRIES = rules.ENTRIES
 
 
 class EventStream(Arrivals):
