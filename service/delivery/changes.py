@@ -1,10 +1,14 @@
 """Changes: edits, deletions and reactions look for their target before they are committed like any send."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from service.core.aiming import Aimed, aimed, looked_into
-from service.core.sending import Message
+from service.core.errors import Fault, Unavailable
+from service.core.lane import Lane
+from service.core.sending import UNAVAILABLE, Appended, Message
+from service.delivery.committer import Committer, Done
 from service.store.locate import Locator
+from service.telemetry import SENDS_UNAVAILABLE
 
 
 class Changes:
@@ -12,14 +16,36 @@ class Changes:
     target, and says nothing to anybody. `now_ms`: the server's clock.
     """
 
-    def __init__(self, locator: Locator, now_ms: Callable[[], int]) -> None:
+    def __init__(self, locator: Locator, committer: Committer, now_ms: Callable[[], int]) -> None:
         self._locator = locator
+        self._committer = committer
         self._now_ms = now_ms
 
-    async def aim(self, change: Message) -> Aimed:
-        """Whoever calls has waited for the answers to what was sent before: that may be the target. Raises
-        Unavailable.
+    async def submit(self, change: Message, done: Done, lane: Lane | None = None) -> None:
+        """As the committer's, to users; returns once it is on its way, or answered. Whoever calls has waited for the
+        answers to what went before in this lane: the target may be among it.
         """
+        try:
+            found = await self._aim(change)
+        except Unavailable:
+            SENDS_UNAVAILABLE.inc()
+            if lane is not None:
+                lane.fail(change.id)
+            done(UNAVAILABLE)
+            return
+        if not found.message.to:
+            if lane is not None:
+                lane.settle(change.id)
+            done(found.results([]))
+            return
+
+        def told(results: Sequence[Appended] | Fault) -> None:
+            done(results if isinstance(results, Fault) else found.results(results))
+
+        self._committer.submit(found.message, told, lane)
+
+    async def _aim(self, change: Message) -> Aimed:
+        """Raises Unavailable."""
         users = looked_into(change)
         inboxes = users + tuple(user for user in change.to if user not in users)
         sights, repeated = await self._locator.find(inboxes, change.target_from, change.target, change.identity)

@@ -249,6 +249,23 @@ class Connection:
         else:
             self._worker.fanout.submit(group, message, self._done_in(group, message), self._lane)
 
+    async def change(self, change: Message) -> None:
+        """As `submit`, of an edit, deletion or reaction to users, in order: its target may be what was sent just
+        before, so all of that is answered first.
+        """
+        while self._sends and not self.closed.is_set():
+            self._fewer.clear()
+            await self._fewer.wait()
+        await self._worker.committer.room()
+        if self.closed.is_set():
+            return
+        if not self._lane.admits(change.id):
+            self._told(change, Outcome(OUT_OF_ORDER.status, {}, OUT_OF_ORDER))
+            return
+        self._sends += 1
+        self._where = None
+        await self._worker.changes.submit(change, self._done(change), self._lane)
+
     def submit_unordered(self, message: Message, told: Done) -> None:
         """As `submit`, for a client that cannot repeat a send: what follows one that failed is not refused."""
         if self.closed.is_set():

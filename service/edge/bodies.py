@@ -86,26 +86,36 @@ async def commit_all(worker: Worker, messages: Sequence[Addressed]) -> list[Outc
     """In order, over users and groups; after one with an unknown outcome the later ones are not tried."""
     lane = Lane()
     told: list[Outcome] = []
-    for group, run in groupby(messages, key=lambda one: one[1]):
+    for _, run in groupby(enumerate(messages), key=_together):
         if lane.failed:
             told += [Outcome(UNAVAILABLE.status, {}, UNAVAILABLE) for _ in run]
             continue
-        answers = [_submit(worker, lane, message, group) for message, _ in run]
+        answers = [await _submit(worker, lane, *addressed) for _, addressed in run]
         told += [await answer for answer in answers]
     return told
 
 
-def _submit(worker: Worker, lane: Lane, message: Message, group: str | None) -> asyncio.Future[Outcome]:
+def _together(one: tuple[int, Addressed]) -> tuple[str | None, int]:
+    """What may be under way at once: all that go to users, or to one group; but a change of something sent to users
+    stands alone, since its target may be what was sent before.
+    """
+    number, (message, group) = one
+    return group, number if message.target and group is None else -1
+
+
+async def _submit(worker: Worker, lane: Lane, message: Message, group: str | None) -> asyncio.Future[Outcome]:
     answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def told(outcome: Outcome) -> None:
         if not answer.done():  # its request may have been cancelled
             answer.set_result(outcome)
 
-    if group is None:
-        worker.committer.submit(message, lambda results: told(_outcome(worker, message, results)), lane)
-    else:
+    if group is not None:
         worker.fanout.submit(group, message, lambda result: told(_outcome_in(worker, message, group, result)), lane)
+    elif message.target:
+        await worker.changes.submit(message, lambda results: told(_outcome(worker, message, results)), lane)
+    else:
+        worker.committer.submit(message, lambda results: told(_outcome(worker, message, results)), lane)
     return answer
 
 

@@ -1,6 +1,6 @@
 """`/v1/messages` and `/v1/inbox`: sending and receiving over HTTP."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Query, Request
@@ -10,9 +10,9 @@ from starlette.responses import Response
 from service.core.cursor import Cursor
 from service.core.entries import frame
 from service.core.errors import ClientError
-from service.core.frames import CursorText, History, Name, Send, Strict, validate
+from service.core.frames import CursorText, Delete, Edit, History, Name, React, Send, Strict, validate
 from service.core.identity import Identity
-from service.core.sending import Outcome, message_of
+from service.core.sending import Outcome, change_of, message_of
 from service.delivery.poll import poll
 from service.delivery.worker import Worker
 from service.edge.auth import Asking, AskingToSend, sender_of
@@ -52,16 +52,29 @@ ACCEPTED = {"id": TEXT, "from": NAME, "ts": COUNT, "duplicate": FLAG, "durabilit
 SENDING = (*ASKING, *BODY, "rate_limited")
 A_KEY = {"name": "Idempotency-Key", "in": "header", "description": "the id, where the body has none", "schema": TEXT}
 AN_ITEMS = (
-    "forbidden", "refused", "too_large", "invalid_field", "id_reused", "internal", "unavailable", "inbox_full",
+    "forbidden", "refused", "no_such_message", "too_large", "invalid_field", "id_reused", "internal", "unavailable",
+    "inbox_full",
 )  # fmt: skip
 A_PROBLEM = {"anyOf": [problem_schema((code,), recipients=RECIPIENTS) for code in AN_ITEMS]}
 A_CURSOR = {"pattern": CURSOR["pattern"]}
 
 
-class Batch(Strict):
-    """Several messages; one bad item does not spoil the others."""
+class SendBody(Send):
+    """A message; `type` may say so."""
 
-    messages: Annotated[list[Any], WithJsonSchema(list_of(Send.model_json_schema(by_alias=True)) | {"maxItems": 1000})]
+    type: Literal["send"] = "send"
+
+
+BODIES: dict[str, type[SendBody | Edit | Delete | React]] = {
+    "send": SendBody, "edit": Edit, "delete": Delete, "react": React,
+}  # fmt: skip
+ANY_BODY = {"anyOf": [model.model_json_schema(by_alias=True) for model in BODIES.values()]}
+
+
+class Batch(Strict):
+    """Several of what can be sent; one bad item does not spoil the others."""
+
+    messages: Annotated[list[Any], WithJsonSchema(list_of(ANY_BODY) | {"maxItems": 1000})]
 
 
 class AckBody(Strict):
@@ -75,17 +88,17 @@ class AckBody(Strict):
     "/v1/messages",
     status_code=202,
     tags=["sending"],
-    openapi_extra=described(Send, "One message.") | {"parameters": [A_KEY]},
+    openapi_extra=described(ANY_BODY, "One message; or an edit, a deletion or a reaction.") | {"parameters": [A_KEY]},
     responses=answer(202, "in the inbox of every recipient listed with a cursor", fields(ACCEPTED))
     | answer(200, "this id was accepted before", fields(ACCEPTED))
-    | problems(*SENDING, "refused", "id_reused", "inbox_full", recipients=RECIPIENTS),
+    | problems(*SENDING, "refused", "no_such_message", "id_reused", "inbox_full", recipients=RECIPIENTS),
 )
 async def send_message(request: Request, asking: AskingToSend) -> Response:
     """Accepts a message into every recipient's inbox: 202 the first time, 200 for a repeat of the same id."""
     worker = worker_of(request)
     rates_of(request).admit(request, asking)
-    send = await read_model(request, Send, worker.settings.max_frame)
-    message, group = _message(worker, asking, send, request.headers.get("idempotency-key"))
+    content = await read_json(request, worker.settings.max_frame)
+    message, group = _message(worker, asking, content, request.headers.get("idempotency-key"))
     told = await commit(worker, message, group)
     if told.fault is not None:
         return problem_response(told.fault, **told.content)
@@ -199,23 +212,41 @@ def _batch(worker: Worker, asking: Identity, content: Any) -> tuple[list[Address
     messages: list[Addressed] = []
     for item in items:
         try:
-            messages.append(_message(worker, asking, validate(Send, item), None))
+            messages.append(_message(worker, asking, item, None))
             results.append(None)
         except ClientError as error:
             results.append(problem(error.fault))
     return messages, results
 
 
-def _message(worker: Worker, asking: Identity, send: Send, key: str | None) -> Addressed:
+def _message(worker: Worker, asking: Identity, content: Any, key: str | None) -> Addressed:
     """Raises ClientError."""
-    if key is not None:
-        key = key.strip('"')  # the draft's form is a quoted string; a bare one is meant the same
-        if send.id is not None and send.id != key:
-            raise ClientError("invalid_field", "id and Idempotency-Key differ", "id")
-        send = validate(Send, {**send.model_dump(by_alias=True, exclude_none=True, exclude={"body"}),
-                               "id": key, "body": send.body})  # fmt: skip
-    message = message_of(send, sender_of(asking, send.sender), send.id or new_id(), worker.settings.max_body)
-    return message, send.group
+    asked = validate(_body_of(content), _with_id(content, key))
+    sender, most = sender_of(asking, asked.sender), worker.settings.max_body
+    if isinstance(asked, SendBody):
+        return message_of(asked, sender, asked.id or new_id(), most), asked.group
+    return change_of(asked, sender, most), asked.group
+
+
+def _body_of(content: Any) -> type[SendBody | Edit | Delete | React]:
+    kind = content.get("type", "send") if isinstance(content, dict) else "send"
+    model = BODIES.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        raise ClientError("invalid_field", f"type: one of {', '.join(BODIES)}", "type")
+    return model
+
+
+def _with_id(content: Any, key: str | None) -> Any:
+    """What was asked, under the id that its header names, or under one of ours. Raises ClientError."""
+    if not isinstance(content, dict):
+        return content
+    given = content.get("id")
+    if key is None:
+        return content if given is not None else content | {"id": new_id()}
+    key = key.strip('"')  # the draft's form is a quoted string; a bare one is meant the same
+    if given is not None and given != key:
+        raise ClientError("invalid_field", "id and Idempotency-Key differ", "id")
+    return content | {"id": key}
 
 
 def _result(told: Outcome) -> dict[str, Any]:

@@ -56,9 +56,9 @@ def _response(text: str, schema: Schema, media_type: str) -> dict[str, Any]:
     return {"description": text, "content": {media_type: {"schema": schema}}}
 
 
-def described(model: type[Strict], text: str) -> dict[str, Any]:
+def described(model: type[Strict] | Schema, text: str) -> dict[str, Any]:
     """OpenAPI of a body that the route reads itself."""
-    schema = model.model_json_schema(by_alias=True)
+    schema = model if isinstance(model, dict) else model.model_json_schema(by_alias=True)
     return {"requestBody": {"required": True, "description": text, "content": {"application/json": {"schema": schema}}}}
 
 

@@ -15,9 +15,12 @@ from service.core.frames import (
     Ack,
     Auth,
     ClientFrame,
+    Delete,
+    Edit,
     Hello,
     History,
     Ping,
+    React,
     Read,
     SendFrame,
     Signal,
@@ -31,7 +34,7 @@ from service.core.frames import (
 )
 from service.core.frames import read_object as parse
 from service.core.identity import Identity
-from service.core.sending import message_of
+from service.core.sending import change_of, message_of
 from service.delivery.connection import Connection
 from service.delivery.worker import Worker
 from service.edge.auth import CHATTERS, Gate, named, origin_allowed, sender_of
@@ -224,7 +227,7 @@ class Conversation:
     async def _handle(self, connection: Connection, frame: ClientFrame) -> None:
         """Raises ClientError."""
         match frame:
-            case SendFrame():
+            case SendFrame() | Edit() | Delete() | React():
                 await self._send(connection, frame)
             case Ack():
                 connection.ack(Cursor.parse(frame.cursor))
@@ -268,12 +271,18 @@ class Conversation:
             fault = error.fault if isinstance(error, ClientError) else away
             connection.tell(error_frame(fault, **whose, upto=frame.upto))
 
-    async def _send(self, connection: Connection, frame: SendFrame) -> None:
+    async def _send(self, connection: Connection, frame: SendFrame | Edit | Delete | React) -> None:
         await self._rested()
-        sender = sender_of(self._identity, frame.sender)
-        message = message_of(frame, sender, frame.id, self._worker.settings.max_body)
-        await connection.ready_to_send(frame.group)
-        connection.submit(message, frame.group)
+        sender, most = sender_of(self._identity, frame.sender), self._worker.settings.max_body
+        if isinstance(frame, SendFrame):
+            message = message_of(frame, sender, frame.id, most)
+        else:
+            message = change_of(frame, sender, most)
+        if message.target and frame.group is None:
+            await connection.change(message)
+        else:
+            await connection.ready_to_send(frame.group)
+            connection.submit(message, frame.group)
 
     async def _rested(self) -> None:
         """Draws one message from the user's rate."""

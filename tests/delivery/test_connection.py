@@ -118,7 +118,7 @@ async def test_a_device_that_acks_beyond_what_it_was_sent_is_closed(worker: Work
 async def test_history_is_answered_and_a_failing_store_is_an_error_with_the_same_ref(worker: Worker) -> None:
     await send(worker, *(a_message(f"m{n}") for n in range(3)))
     client = await connect(worker)
-    trouble = troubled(worker.inboxes, "history")
+    trouble = troubled(worker.histories, "read")
     await client.connection.history(History(type="history", ref="r1", limit=2))
     answer = await client.next("history")
     assert [entry["id"] for entry in answer["entries"]] == ["m2", "m1"]
