@@ -359,6 +359,7 @@ export class InboxClient {
     if (type === "accepted") this.#sender.accepted(frame);
     else if (type === "history" || (error && ref !== undefined)) this.#pages.answer(frame as T.Frame & { ref: string });
     else if (error && id !== undefined) this.#sender.refused(frame);
+    else if (error && frame["upto"] !== undefined && this.#sender.reads.refused(frame)) return;
     else if (entry) this.#receiver.push(entry);
     else this.#core.tell({ t: "event", type, event: error ? { code, message } : frame });
   }

@@ -1,7 +1,8 @@
+import { Alarm } from "./clock.mjs";
 import { type Core, report } from "./core.mjs";
 import { SendError } from "./errors.mjs";
 import type { Inbox } from "./inbox.mjs";
-import { before, identityOf, textOf } from "./pure.mjs";
+import { backoff, before, identityOf, textOf } from "./pure.mjs";
 import type { Entry, Frame, MessageRef, ReadItem } from "./types.mjs";
 import type { Writer } from "./writer.mjs";
 
@@ -12,16 +13,20 @@ export class Reads {
   readonly #inbox: Inbox;
   #items = new Map<string, ReadItem>();
   write?: (text: string) => void;
+  #failures = 0;
+  readonly #alarm: Alarm;
 
   constructor(core: Core, writer: Writer, inbox: Inbox) {
     this.#core = core;
     this.#writer = writer;
     this.#inbox = inbox;
+    this.#alarm = new Alarm(core.clock, () => this.#say(...this.#items.values()));
   }
 
   /** After `welcome`. */
   start(write: (text: string) => void): void {
     this.write = write;
+    this.#failures = 0;
     for (const item of this.#items.values()) {
       if (this.#inbox.at(item.id)) this.#drop(item);
       else this.#say(item);
@@ -64,12 +69,22 @@ export class Reads {
     }
   }
 
+  /** The service could not store it, and it is said again; or (false) knows no such message. */
+  refused(frame: Frame): boolean {
+    const { clock, timing, random } = this.#core;
+    const again = frame["retryable"] === true;
+    if (again)
+      this.#alarm.at(clock.now() + backoff(this.#failures++, timing.backoffFirst, timing.backoffMost, random));
+    else for (const item of this.#like(frame)) if (item.upto === frame["upto"]) this.#drop(item);
+    return again;
+  }
+
   #like({ from, group }: Frame | ReadItem): ReadItem[] {
     return [...this.#items.values()].filter((item) => item.from === from && item.group === group);
   }
 
-  #say({ type, from, group, upto }: ReadItem): void {
-    this.write?.(JSON.stringify({ type, from, group, upto }));
+  #say(...items: ReadItem[]): void {
+    for (const { type, from, group, upto } of items) this.write?.(JSON.stringify({ type, from, group, upto }));
   }
 
   #drop({ id }: ReadItem): void {

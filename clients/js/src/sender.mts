@@ -140,7 +140,8 @@ export class Sender {
 
   /** The own copy of a message came in: it was accepted, whatever became of the answer. Who got it is not known. */
   proven({ id, ts, type }: Entry): void {
-    if (id && this.outbox.get(id)?.state === "stale") this.accepted({ type, id, ts, duplicate: true, recipients: [] });
+    const item = id && this.outbox.get(id);
+    if (item && item.state === "stale" && (item.type ?? "message") === type) this.accepted({ type, id, ts, duplicate: true, recipients: [] });
   }
 
   refused({ id, code, message, retryable, retry_after }: Frame): void {

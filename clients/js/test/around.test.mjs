@@ -267,6 +267,26 @@ test("what oneself wrote to another is nothing to read; in a group it has a numb
   assert.deepEqual(out(wire), [{ type: "read", group: "team", upto: 17 }]);
 });
 
+test("a read that the service could not store is said again after a while, one that it does not know never", async () => {
+  const { client, wire, clock, events, live } = world();
+  await live();
+  await client.read(theirs);
+  await client.read(grouped);
+  const [first, second] = out(wire);
+  await wire.last().says({ ...first, type: "error", code: "unavailable", message: "", field: "upto", retryable: true });
+  await clock.pass(249);
+  assert.equal(out(wire).length, 2);
+  await clock.pass(1);
+  assert.deepEqual(out(wire).slice(2), [first, second]);
+  await wire.last().says({ ...first, type: "error", code: "unavailable", message: "", field: "upto", retryable: true });
+  await wire.last().says({ ...second, type: "error", code: "no_such_group", message: "", field: "group", retryable: false });
+  await clock.pass(499);
+  assert.equal(out(wire).length, 4);
+  await clock.pass(1);
+  assert.deepEqual(out(wire).slice(4), [first]);
+  assert.deepEqual(events.filter(({ event }) => event === "error").map(({ code }) => code), ["no_such_group"]);
+});
+
 test("a read is in no list of what is to be sent", async () => {
   const storage = new Watched();
   const { client } = world({ storage });
