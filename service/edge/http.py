@@ -49,12 +49,16 @@ RECIPIENTS = list_of(
     {"anyOf": [fields({"to": NAME, "cursor": CURSOR}, duplicate=FLAG), fields({"to": NAME, "error": TEXT})]}
 )
 ACCEPTED = {"id": TEXT, "from": NAME, "ts": COUNT, "duplicate": FLAG, "durability": TEXT, "recipients": RECIPIENTS}
+IN_A_GROUP = {**ACCEPTED, "group": NAME, "seq": COUNT, "members": COUNT}
+del IN_A_GROUP["recipients"]
+SENT = {"anyOf": [fields(ACCEPTED), fields(IN_A_GROUP, refused=COUNT)]}
 SENDING = (*ASKING, *BODY, "rate_limited")
 A_KEY = {"name": "Idempotency-Key", "in": "header", "description": "the id, where the body has none", "schema": TEXT}
 AN_ITEMS = (
-    "forbidden", "refused", "no_such_message", "too_large", "invalid_field", "id_reused", "internal", "unavailable",
-    "inbox_full",
+    "forbidden", "refused", "no_such_group", "no_such_message", "too_large", "invalid_field", "id_reused", "internal",
+    "unavailable", "inbox_full",
 )  # fmt: skip
+RESULTS = [fields(ACCEPTED | {"status": COUNT}), fields(IN_A_GROUP | {"status": COUNT}, refused=COUNT)]
 A_PROBLEM = {"anyOf": [problem_schema((code,), recipients=RECIPIENTS) for code in AN_ITEMS]}
 A_CURSOR = {"pattern": CURSOR["pattern"]}
 
@@ -89,9 +93,11 @@ class AckBody(Strict):
     status_code=202,
     tags=["sending"],
     openapi_extra=described(ANY_BODY, "One message; or an edit, a deletion or a reaction.") | {"parameters": [A_KEY]},
-    responses=answer(202, "in the inbox of every recipient listed with a cursor", fields(ACCEPTED))
-    | answer(200, "this id was accepted before", fields(ACCEPTED))
-    | problems(*SENDING, "refused", "no_such_message", "id_reused", "inbox_full", recipients=RECIPIENTS),
+    responses=answer(202, "in the inbox of every recipient listed with a cursor, or of every member", SENT)
+    | answer(200, "this id was accepted before", SENT)
+    | problems(
+        *SENDING, "refused", "no_such_group", "no_such_message", "id_reused", "inbox_full", recipients=RECIPIENTS
+    ),
 )
 async def send_message(request: Request, asking: AskingToSend) -> Response:
     """Accepts a message into every recipient's inbox: 202 the first time, 200 for a repeat of the same id."""
@@ -112,7 +118,7 @@ async def send_message(request: Request, asking: AskingToSend) -> Response:
     responses=answer(
         200,
         "in the order of the messages",
-        fields({"results": list_of({"anyOf": [fields(ACCEPTED | {"status": COUNT}), A_PROBLEM]})}),
+        fields({"results": list_of({"anyOf": [*RESULTS, A_PROBLEM]})}),
     )
     | problems(*SENDING),
 )

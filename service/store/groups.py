@@ -25,6 +25,7 @@ from service.store.client import Clients
 from service.store.keys import FANOUT_PARTS, Keys
 from service.store.limits import Limits
 from service.store.link import Command, Wait, unwrapped
+from service.store.marks import Mark
 
 MOST_OPEN = 1000
 """Fan-outs of one group that may be under way; beyond, it takes nothing more: some member's server is away."""
@@ -279,6 +280,18 @@ class Groups:
             for group, (name, owner, count), row in zip(part, replies[::2], replies[1::2], strict=True):
                 if owner and row and is_member(stays_of(row.decode())):
                     found.append(GroupRow(group, name.decode() if name else None, owner.decode(), int(count)))
+        return found
+
+    async def marks(self, group: str, users: Sequence[str]) -> list[tuple[Mark | None, Mark | None]]:
+        """How far each of them has got what was sent to the group, and how far read. Raises Unavailable."""
+        found = []
+        for at in range(0, len(users), AT_ONCE):
+            part = [
+                ("HMGET", self._keys.marks(user), f"delivered/group/{group}", f"read/group/{group}")
+                for user in users[at : at + AT_ONCE]
+            ]
+            for delivered, read in unwrapped(await self._rest.pipeline(part)):
+                found.append((Mark.of(delivered), Mark.of(read)))
         return found
 
     async def blocked(self, by: str, users: Sequence[str]) -> list[str]:

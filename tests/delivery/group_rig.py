@@ -4,8 +4,6 @@ import asyncio
 import json
 from typing import Any
 
-from redis.asyncio import Redis
-
 from service.core.entries import Kind
 from service.core.errors import Fault
 from service.core.groups import GroupResult
@@ -49,12 +47,12 @@ async def change(
     return await within(worker.fanout.change(Change(group, by, what, users, **more)), what)
 
 
-async def has(store: "Redis", user: str, group: str = "team") -> list[str]:
+async def has(store: Any, user: str, group: str = "team") -> list[str]:
     """What is in an inbox of a group, in order: `<number> <id or event>`."""
     rows = await store.xrange(f"chat:inbox:{{{user}}}")
     return [f"{f['seq']} {f.get('event') or f['id']}" for _, f in rows if f.get("group") == group]
 
 
-async def opens(store: "Redis", group: str = "team") -> list[int]:
+async def opens(store: Any, group: str = "team") -> list[int]:
     """The numbers of fan-outs that are not ended."""
     return sorted(int(number) for number in await store.hkeys(f"chat:group:{{{group}}}:fanout"))

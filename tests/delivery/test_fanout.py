@@ -10,6 +10,7 @@ from service.core.groups import GroupResult
 from service.core.lane import Lane
 from service.delivery import fanout as fanout_module
 from service.delivery.worker import Worker
+from service.store.groups import Change
 from service.telemetry import GROUP_BEHIND, GROUP_COMMITS, GROUP_SENDS
 from tests.delivery.conftest import Start
 from tests.delivery.group_rig import change, deletion, has, opens, said, send, submit
@@ -262,7 +263,7 @@ async def test_more_than_may_wait_is_unavailable_at_once(
     refused = submit(worker.fanout, said("m4"))
     assert isinstance(refused.result(), Fault)
     with pytest.raises(Unavailable):
-        await worker.fanout.change(fanout_module.Change("team", "alice", "join", ("carol",)))
+        await worker.fanout.change(Change("team", "alice", "join", ("carol",)))
     trouble.gate.set()
     await within(asyncio.gather(held, *waiting), "the others")
     assert len(await has(store, "bob")) == 5
