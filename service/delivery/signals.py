@@ -96,7 +96,7 @@ class Signals:
                     SIGNALS_DROPPED.inc(len(flight))
 
     async def _fly(self, flight: Sequence[Signal]) -> None:
-        named = await asyncio.gather(*map(self._users, flight))
+        named = await self._named(flight)
         holders = await self._holders(list({user: None for users in named for user in users}))
         blocked = await self._blocked(flight, named, holders)
         controls: dict[str, list[bytes]] = {}
@@ -134,15 +134,22 @@ class Signals:
             found |= await self._blocks.between(list(pairs)[at : at + SLICE])
         return found
 
-    async def _users(self, signal: Signal) -> Sequence[str]:
-        """All but the sender; none where that one was told why. Raises Unavailable."""
-        users: Sequence[str] = signal.users
-        if signal.group is not None:
-            try:
-                users = await self._members(signal.group, signal.sender)
-            except ClientError as error:
-                signal.refuse(error.fault)
-        return [user for user in users if user != signal.sender]
+    async def _named(self, flight: Sequence[Signal]) -> list[list[str]]:
+        """Whom each is for, its sender left out. Raises Unavailable."""
+        groups = iter(await asyncio.gather(*(self._members_for(one) for one in flight if one.group is not None)))
+        return [
+            [user for user in (one.users if one.group is None else next(groups)) if user != one.sender]
+            for one in flight
+        ]
+
+    async def _members_for(self, signal: Signal) -> Sequence[str]:
+        """None where the sender was told why. Raises Unavailable."""
+        assert signal.group is not None
+        try:
+            return await self._members(signal.group, signal.sender)
+        except ClientError as error:
+            signal.refuse(error.fault)
+            return ()
 
     async def _tell(self, controls: dict[str, list[bytes]]) -> None:
         entries = [(worker, part) for worker, lines in controls.items() for part in _parts(lines)]

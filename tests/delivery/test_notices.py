@@ -60,7 +60,12 @@ async def test_long_lists_go_in_parts(
 ) -> None:
     monkeypatch.setattr(module, "PART", 2)
     controls: list[str] = []
-    monkeypatch.setattr(other, "on_control", lambda one: one.name == PRESENCE and controls.append(one.value))
+
+    def heed(control: Control) -> None:
+        if control.name == PRESENCE:
+            controls.append(control.value)
+
+    monkeypatch.setattr(other, "on_control", heed)
     for number in range(5):
         notices.add(f"u{number}", True, [other.id])
     task = asyncio.create_task(notices.run())

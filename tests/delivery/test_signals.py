@@ -119,7 +119,12 @@ async def test_what_gathers_while_one_flight_is_under_way_is_the_next_and_one_co
     bob = await connect(other, "bob")
     values: list[str] = []
     real = other.signals.on_control
-    monkeypatch.setattr(other.signals, "on_control", lambda value: (values.append(value), real(value)))
+
+    def heed(value: str) -> None:
+        values.append(value)
+        real(value)
+
+    monkeypatch.setattr(other.signals, "on_control", heed)
     looks = troubled(worker.watchers, "holders")
     looks.gate.clear()
     say(worker, "bob", 0)
