@@ -121,3 +121,54 @@ class Chat:
     async def identities(self) -> list[Any]:
         """The ids of all messages in the log; each must stand once."""
         return [await one.get_attribute("data-id") for one in await self.messages.all()]
+
+    async def is_read(self, text: str) -> None:
+        """Waits until this own message's ticks are blue."""
+        await expect(self.message(text)).to_have_attribute("data-seen", "true")
+
+    # What is done to messages
+
+    async def act(self, text: str, what: str) -> None:
+        """Opens what can be done with a message, and chooses."""
+        await self.message(text).hover()
+        await self.message(text).get_by_test_id("actions").click()
+        await self.message(text).get_by_test_id(what).first.click()
+
+    async def react(self, text: str, emoji: str = "👍") -> None:
+        await self.message(text).hover()
+        await self.message(text).get_by_test_id("actions").click()
+        await self.message(text).locator(f'[data-testid=react][data-emoji="{emoji}"]').click()
+
+    async def edit(self, text: str, new: str) -> None:
+        await self.act(text, "edit")
+        await self.by("edit-text").fill(new)
+        await self.by("save").click()
+        await expect(self.message(new)).to_be_attached()
+
+    async def delete(self, text: str) -> None:
+        await self.act(text, "delete")
+        await self.by("confirm-delete").click()
+        await expect(self.message(text)).to_have_count(0)
+
+    def reactions(self, text: str) -> Locator:
+        return self.message(text).get_by_test_id("reaction")
+
+    # Groups
+
+    @property
+    def events(self) -> Locator:
+        """Lines of the log that say what happened to the group."""
+        return self.log.get_by_test_id("event")
+
+    async def make_group(self, name: str, *members: str) -> None:
+        """By the form; it is open then."""
+        await self.by("new-group").click()
+        await self.by("group-name").fill(name)
+        await self.by("group-members").fill(" ".join(members))
+        await self.by("make-group").click()
+        await self.is_open(name)
+
+    async def pick_group(self, name: str) -> None:
+        """Opens it from the list, as soon as one is told of it."""
+        await self.conversations.get_by_role("button").filter(has_text=name).click()
+        await self.is_open(name)
