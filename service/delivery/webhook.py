@@ -50,15 +50,18 @@ class Webhook:
         self._most = most
         self._resolve = resolve
         self._client: httpx2.AsyncClient | None = None
+        self._making = asyncio.Lock()
 
-    def _connected(self) -> httpx2.AsyncClient:
-        """Made when it is first needed: it reads every CA there is. Takes no proxy: that would look names up itself."""
-        if self._client is None:
-            limits = httpx2.Limits(max_connections=self._most, max_keepalive_connections=4)
-            inner = httpx2.AsyncHTTPTransport(verify=ssl.create_default_context(), trust_env=False, limits=limits)
-            transport = CheckedTransport(inner, private=self._private, resolve=self._resolve)
-            self._client = httpx2.AsyncClient(transport=transport, trust_env=False, timeout=self._timeout)
-        return self._client
+    async def _connected(self) -> httpx2.AsyncClient:
+        """Made when it is first needed. Takes no proxy: that would look names up itself."""
+        async with self._making:
+            if self._client is None:
+                context = await asyncio.to_thread(ssl.create_default_context)  # reads every CA there is
+                limits = httpx2.Limits(max_connections=self._most, max_keepalive_connections=4)
+                inner = httpx2.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
+                transport = CheckedTransport(inner, private=self._private, resolve=self._resolve)
+                self._client = httpx2.AsyncClient(transport=transport, trust_env=False, timeout=self._timeout)
+            return self._client
 
     async def post(self, id: str, body: bytes, now_ms: int) -> Answer:
         """One try. `id` is the same for each try of one thing. Raises nothing: what fails is an answer."""
@@ -66,25 +69,26 @@ class Webhook:
         headers |= {"webhook-id": id, "webhook-timestamp": str(now_ms // 1000)}
         if self._secrets:
             headers["webhook-signature"] = sign(self._secrets, id, now_ms // 1000, body)
-        request = self._connected().build_request("POST", self._url, content=body, headers=headers)
         try:
-            return await self._send(request)
+            async with asyncio.timeout(self._timeout):
+                return await self._send(headers, body)
         except TimeoutError:
             return Answer(False, "timeout", f"no answer within {self._timeout:.0f} s")
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             return Answer(False, type(error).__name__, str(error))
 
-    async def _send(self, request: httpx2.Request) -> Answer:
-        async with asyncio.timeout(self._timeout):
-            response = await self._connected().send(request, stream=True, follow_redirects=False)
-            try:
-                content = b""
-                async for part in response.aiter_raw():
-                    content += part
-                    if len(content) > MOST_READ:
-                        break
-            finally:
-                await response.aclose()
+    async def _send(self, headers: dict[str, str], body: bytes) -> Answer:
+        client = await self._connected()
+        request = client.build_request("POST", self._url, content=body, headers=headers)
+        response = await client.send(request, stream=True, follow_redirects=False)
+        try:
+            content = b""
+            async for part in response.aiter_raw():
+                content += part
+                if len(content) > MOST_READ:
+                    break
+        finally:
+            await response.aclose()
         wait = retry_after(response.headers.get("retry-after"))
         return Answer(response.is_success, str(response.status_code), f"HTTP {response.status_code}", wait, content)
 

@@ -19,8 +19,10 @@ for i = 2, #ARGV do
   if score < 0 then
     call('ZADD', KEYS[1], format('%.0f', tonumber(ARGV[1])), ARGV[i])
     new = new + 1
-  elseif score % 0.5 == 0.25 then
+  elseif score % 1 == 0.75 then
     call('ZADD', KEYS[1], format('%.2f', score - 0.25), ARGV[i])
+  elseif score % 1 == 0.25 then
+    call('ZADD', KEYS[1], format('%.0f', math.min(score - 0.25, tonumber(ARGV[1]))), ARGV[i])
   end
 end
 return new
