@@ -70,11 +70,23 @@ class LostHints:
         self._key = re.compile(rb"(?i)(XADD\r\n\$\d+\r\n" + re.escape(prefix) + rb")worker:\{")
 
     def __call__(self, command: bytes) -> bytes:
-        if b"\r\n!" in command:
-            return command
+        return command if b"\r\n!" in command else self.diverted(command)
+
+    def diverted(self, command: bytes) -> bytes:
         changed, count = self._key.subn(rb"\1nobody:{", command, count=1)
         self.count += count
         return changed
+
+
+class LostControls(LostHints):
+    """As `LostHints`, of the controls with one name (`!…`); all else passes."""
+
+    def __init__(self, name: str, prefix: bytes = b"chat:") -> None:
+        super().__init__(prefix)
+        self._name = f"\r\n{name}\r\n".encode()
+
+    def __call__(self, command: bytes) -> bytes:
+        return self.diverted(command) if self._name in command else command
 
 
 def prepare(store: Any, workers: list[str], prefix: str = "chat:") -> None:

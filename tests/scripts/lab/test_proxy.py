@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from scripts.lab.proxy import LostHints, RedisProxy, commands, prepare
+from scripts.lab.proxy import LostControls, LostHints, RedisProxy, commands, prepare
 from scripts.lab.redis_server import RedisServer
 
 
@@ -31,6 +31,17 @@ def test_hints_vanish_while_canaries_pass(proxy: RedisProxy) -> None:
         assert client.xadd("chat:worker:{w-1}", {"bob/0-0/1-1": ""}, nomkstream=True)
         assert client.xlen("chat:worker:{w-1}") == 1
         assert client.xlen("chat:nobody:{w-1}") == 2
+    assert lost.count == 1
+
+
+def test_controls_of_one_name_vanish_and_all_else_passes(proxy: RedisProxy) -> None:
+    lost = proxy.filter = LostControls("!presence")
+    with redis.Redis.from_url(proxy.url) as client:
+        client.xadd("chat:worker:{w-1}", {"!canary": 1})
+        prepare(client, ["w-1"])
+        for field in ("bob/0-0/1-1", "!acked", "!presence"):
+            client.xadd("chat:worker:{w-1}", {field: "bob/on"}, nomkstream=True)
+        assert client.xlen("chat:worker:{w-1}") == 3
     assert lost.count == 1
 
 
