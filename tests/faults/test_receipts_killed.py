@@ -1,0 +1,79 @@
+"""`kill -9` between an ack and its receipt: whoever looks next makes it, once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from scripts.lab import processes
+from scripts.lab.service import Service
+from scripts.lab.timing import duration, eventually_async
+from tests.support.api import Api
+from tests.support.device import Device
+
+
+@pytest.fixture(scope="module")
+def service(serve: Callable[..., Service]) -> Service:
+    """Acks are stored soon, and receipts made ten times as long after: there is time to die in."""
+    return serve(ack_delay=duration(0.2))
+
+
+async def acked_and_killed(service: Service, bob: Device, store: Any) -> None:
+    """Bob's ack is stored, then his worker is killed before it makes the receipt."""
+    state = f"chat:state:{{{bob.user}}}"
+    victim = service.worker(bob.rules.welcome["worker"] if bob.rules.welcome else "")
+    await bob.ack()
+
+    async def stored() -> bool:
+        return bool(store.hget(state, "best") == str(bob.position))
+
+    await eventually_async(stored, "the ack is stored")
+    processes.pause(victim.pid)
+    assert store.hget(state, "receipted") is None, "it died too late to show anything"
+    processes.kill(victim.pid)
+    assert await bob.wire.ended() == 1006
+
+
+async def test_the_reaper_makes_it_for_a_sender_who_is_offline(service: Service, alice: str, bob: str) -> None:
+    async with Device(service.url, alice) as phone:
+        for number in range(3):
+            await phone.send(f"m-{number}", bob, "hi")
+    bobs = Device(service.url, bob)
+    await bobs.connect()
+    await bobs.receive(3)
+    with service.store() as store:
+        await acked_and_killed(service, bobs, store)
+
+        async def made() -> bool:
+            return bool(store.hget(f"chat:state:{{{bob}}}", "receipted") == str(bobs.position))
+
+        await eventually_async(made, "a reaper has made good what was left out")
+    await phone.connect()
+    assert (await phone.receipt("m-2"))["replay"] is True
+    assert phone.receipts() == ["m-2"]
+    await phone.close()
+    service.await_ready()
+
+
+async def test_a_device_that_comes_back_brings_it(service: Service, alice: str, bob: str) -> None:
+    async with Device(service.url, alice) as phone:
+        await phone.send("m-1", bob, "hi")
+    bobs = Device(service.url, bob)
+    await bobs.connect()
+    await bobs.receive(1)
+    with service.store() as store:
+        await acked_and_killed(service, bobs, store)
+        await bobs.connect()
+        async with Api(service.url, bob) as api:
+            assert (await api.inbox(bob))["pending"] == 0
+
+        async def made() -> bool:
+            return bool(store.hget(f"chat:state:{{{bob}}}", "receipted") == str(bobs.position))
+
+        await eventually_async(made, "the claim or the audit has made good what was left out")
+    await phone.connect()
+    await phone.receipt("m-1")
+    await phone.ping()
+    assert phone.receipts() == ["m-1"]
+    await phone.close()
+    await bobs.close()
