@@ -77,9 +77,7 @@ def sent_fields(message: Message, where: Fields) -> Fields:
 
 
 def message_of(send: Send, sender: str, id: str, max_body: int) -> Message:
-    """A message to users. Raises ClientError `too_large`, `invalid_field`, `no_such_group`."""
-    if send.group is not None:
-        raise ClientError("no_such_group", f"there is no group {send.group} that has you as a member", "group")
+    """A message to users, or to a group: then `to` names nobody. Raises ClientError `too_large`, `invalid_field`."""
     to = recipients_of(send.to)
     body = strict_json.compact(send.body, max_body)
     expires, listed = send.expires_in or 0, not isinstance(send.to, str)

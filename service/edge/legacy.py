@@ -104,7 +104,7 @@ class LegacyPeer:
         match frame["type"]:
             case "welcome":
                 return system(WELCOME, self._user)
-            case "message" if frame["from"] != self._user or self._user in _list(frame.get("to", [])):
+            case "message" if "to" in frame and (frame["from"] != self._user or self._user in _list(frame["to"])):
                 return orjson.dumps(
                     {
                         "type": "private_message",
