@@ -38,6 +38,7 @@ class Device:
         self.base, self.user, self.name = base, user, name
         self.log: list[Frame] = []
         self.entries: list[Frame] = []  # messages and gaps of this connection
+        self.all: list[Frame] = []  # these, and entries of every other kind, in their order
         self.around: list[Frame] = []  # receipts, and what was read, of all connections
         self.acked = START  # furthest ack sent
         self.confirmed = START  # what the service is known to have stored
@@ -67,7 +68,7 @@ class Device:
     ) -> Frame:
         """Opens a connection and says hello; the `welcome`. Raises RefusedError where none comes."""
         self.rules = Rules(self.user, self.name, cursor, window)
-        self.entries = []
+        self.entries, self.all = [], []
         self.wire = await Wire.open(self.url, judge=self._judge, receive_buffer=receive_buffer)
         self.connections += 1
         asked = {"cursor": cursor, "window": window, "attempt": attempt, "token": self.token}
@@ -115,6 +116,8 @@ class Device:
         kind = frame["type"]
         if kind == "welcome":
             self._judge_start(frame)
+        if kind in rules.ENTRIES:
+            self.all.append(frame)
         if kind not in ENTRIES:
             if kind in rules.ENTRIES:
                 self._note_around(frame)
@@ -152,7 +155,9 @@ class Device:
     def _note_same(self, frame: Frame) -> None:
         plain = {key: value for key, value in frame.items() if key != "replay"}
         before = self._bodies.setdefault(frame["cursor"], plain)
-        if before != plain:
+        if plain["type"] == "deleted" and (before["id"], before["from"]) == (plain["id"], plain["from"]):
+            self._bodies[frame["cursor"]] = plain  # for good
+        elif before != plain:
             raise RuleBrokenError(f"sent as {before} first, then as {plain}")
 
     def _note_message(self, frame: Frame) -> None:

@@ -16,9 +16,15 @@ MAX_IN_FLIGHT = 1_048_576
 """Bytes of unacked entries that the service may have under way on one connection."""
 
 WELCOME = {"user", "device", "session", "worker", "cursor", "head", "pending", "window", "limits", "server"}
+CHANGE = {"cursor", "id", "target", "target_from", "from", "ts"}
+WHERE = {"to", "group", "seq", "replay"}
 FIELDS: dict[str, tuple[set[str], set[str]]] = {  # type: (always there, sometimes there)
     "welcome": (WELCOME | {"ping_interval"}, set()),
     "message": ({"cursor", "id", "from", "body", "ts"}, {"to", "group", "seq", "replay"}),
+    "edit": (CHANGE | {"body"}, WHERE),
+    "delete": (CHANGE, WHERE),
+    "react": (CHANGE | {"body"}, WHERE),
+    "deleted": ({"cursor", "id", "from", "ts"}, WHERE),
     "group": ({"cursor", "id", "group", "seq", "event", "user", "by", "ts"}, {"name", "replay"}),
     "receipt": ({"cursor", "id", "target", "kind", "by", "ts"}, {"replay"}),
     "read": ({"cursor", "id", "upto", "ts"}, {"from", "group", "replay"}),
@@ -37,7 +43,7 @@ FIELDS: dict[str, tuple[set[str], set[str]]] = {  # type: (always there, sometim
     "signal": ({"from", "body", "ts"}, {"to", "group"}),
     "presence": ({"user", "status", "last_seen"}, set()),
 }
-ENTRIES = {"message", "receipt", "read", "group", "gap"}
+ENTRIES = {"message", "edit", "delete", "react", "deleted", "receipt", "read", "group", "gap"}
 """What stands in the order of an inbox: it has a cursor, counts in the window and is acked."""
 EVENTS = {"created", "joined", "left", "renamed", "deleted"}
 GAP_REASONS = {"trimmed", "expired", "deleted", "rewound"}
@@ -82,7 +88,7 @@ class Rules:
     def sent(self, frame: Frame) -> None:
         if frame["type"] == "ack":
             self._acked(Cursor.parse(frame["cursor"]))
-        elif frame["type"] in {"send", "skip"}:
+        elif frame["type"] in {"send", "edit", "delete", "react", "skip"}:
             self.asked[str(frame.get("id"))] += 1
         elif frame["type"] == "ping":
             self.pings += 1
@@ -162,6 +168,13 @@ class Rules:
         to = [frame["to"]] if isinstance(frame["to"], str) else frame["to"]
         require(self.user == frame["from"] or self.user in to, "somebody else's message", frame)
         self._next(frame, size)
+
+    def _edit(self, frame: Frame, size: int) -> None:
+        require(frame["target_from"] == frame["from"], "another's message changed", frame)
+        self._message(frame, size)
+
+    _delete = _edit
+    _react = _deleted = _message
 
     def _gap(self, frame: Frame, size: int) -> None:
         require(frame["reason"] in GAP_REASONS, "an unknown reason", frame)
