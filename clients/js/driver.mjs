@@ -5,6 +5,7 @@ import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import WebSocket from "ws";
 import { InboxClient } from "../../service/web/sdk/inboxd.mjs";
+import { InboxHttp } from "../../service/web/sdk/inboxd-http.mjs";
 import { FileStorage } from "./dist/node.mjs";
 
 const text = { type: "string" };
@@ -53,6 +54,8 @@ const client = new InboxClient({
   ...ms("backoff-first"), ...ms("backoff-most"), ...ms("steady"),
 });
 
+const http = new InboxHttp({ url: given.url, user: given.user, ...(given["token-file"] && { getToken: readToken }) });
+
 async function handle(message) {
   say({ event: "handling", message });
   if (killIn) die();
@@ -97,6 +100,8 @@ const commands = {
   outbox: async () => say({ event: "outbox", items: await client.outbox() }),
   history: ({ do: _, ...query }) =>
     client.history(query).then((page) => say({ event: "history", ...page }), ({ code }) => say({ event: "history_failed", code })),
+  http: ({ call, args = [] }) =>
+    http[call](...args).then((result = null) => say({ event: "http", result }), ({ code, status }) => say({ event: "http", code, status })),
   stats: () => say({ event: "stats", ...client.stats }),
   network: ({ online }) => network.set(online),
   drop: () => client.drop(),
