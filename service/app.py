@@ -19,6 +19,7 @@ from service.edge import (
     ops,
     presence,
     problems,
+    pushers,
     web,
 )
 from service.edge.auth import Gate, LoopbackGuard
@@ -43,7 +44,21 @@ def create_app(worker: Worker) -> FastAPI:
     app.state.gate = gate
     app.state.rates = rates = Rates(worker.settings)
     problems.install(app)
-    for part in (http, groups, fate, conversations, events, presence, blocks, ops, health, legacy, docs_page, web):
+    for part in (
+        http,
+        groups,
+        fate,
+        conversations,
+        events,
+        presence,
+        blocks,
+        pushers,
+        ops,
+        health,
+        legacy,
+        docs_page,
+        web,
+    ):
         app.include_router(part.router)
     openapi.install(app, with_tokens=gate.tokens is not None)
     app.router.routes.append(WebSocketRoute("/v1/ws", WebSocketEndpoint(worker, gate, rates), name="ws"))

@@ -37,6 +37,7 @@ class Pushing:
             private=settings.push_private, most=AT_ONCE,
         )  # fmt: skip
         format: Format = MatrixFormat(self.pushers) if settings.push_format == "matrix" else WebhookFormat()
+        self._rows = rows
         self.pusher = Pusher(rows, webhook, format, _patience(settings), now_ms)
         self.sweeper = PushSweeper(PushSweep(client, keys, rows), settings.push_sweep, settings.dead_after, own)
 
@@ -45,6 +46,11 @@ class Pushing:
         if self.pusher is None:
             return ()
         return ("pusher", self.pusher.run()), ("sweeper of push", self.sweeper.run())
+
+    async def expect(self, user: str) -> None:
+        """This user can be told from now on: what waits is looked into at once. Raises Unavailable."""
+        if self.pusher is not None:
+            await self._rows.remind([user])
 
     def close(self) -> None:
         """Nothing new is begun."""
