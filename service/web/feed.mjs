@@ -8,6 +8,8 @@ import {
 import { owing, readTo, receipted } from "./rows.mjs";
 
 const TIDY = 16; // ms; what comes in one go is drawn in one go
+// What is refused of signals, watches and reads is no matter of the reader's: sends have an id, and say so in the log.
+const PASSING = ["unavailable", "rate_limited", "no_such_group", "no_such_message"];
 const counts = (one) => one.kind !== "event" && !one.mine && !one.erased; // as unread
 
 export class Feed extends EventTarget {
@@ -64,7 +66,7 @@ export class Feed extends EventTarget {
     this.on("accepted", (answer) => this.#accepted(answer));
     for (const type of ["outbox", "stale", "failed"]) this.on(type, () => this.outboxChanged());
     this.on("leader", () => this.show({}));
-    this.on("error", (error) => this.show({ trouble: error }));
+    this.on("error", (error) => PASSING.includes(error.code) || this.show({ trouble: error }));
   }
 
   // The cursor moves on when this has finished: so it finishes when the entry is stored.

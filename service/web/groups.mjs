@@ -3,7 +3,7 @@
 import { groupOf, isGroup } from "./model.mjs";
 import { described, marked, mayWrite, reachedBy } from "./rows.mjs";
 
-const AGAIN = 4000; // ms until the marks of the open group are asked for once more, while somebody has not read
+const [SOON, MOST] = [1000, 8000]; // ms between looks at the open group's marks, while somebody has not read
 
 export class Groups {
   #session;
@@ -13,20 +13,20 @@ export class Groups {
     this.#session = session;
     session.on("live", () => this.#open && this.look(this.#open));
     session.on("group", ({ group }) => `#${group}` === this.#open && this.#describe(this.#open));
-    session.on("accepted", ({ acceptance }) => `#${acceptance.group}` === this.#open && this.#marks(this.#open));
+    session.on("accepted", ({ acceptance }) => `#${acceptance.group}` === this.#open && this.#follow(this.#open));
   }
 
   /** Asks about the group whose conversation is open; null, or somebody: no more. */
   look(peer) {
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     if (peer == null || !isGroup(peer)) return;
     this.#describe(peer);
     this.#marks(peer);
-    this.#timer = setInterval(() => this.#wanting(peer) && this.#marks(peer), AGAIN);
+    this.#follow(peer);
   }
 
   end() {
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
   }
 
   /** Makes one; resolves with its conversation. Rejects with what the service says. */
@@ -54,6 +54,15 @@ export class Groups {
 
   get #live() {
     return this.#session.view.connection.state === "live";
+  }
+
+  // Soon, then less and less often: most read at once, or much later.
+  #follow(peer, pause = SOON) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(async () => {
+      if (this.#wanting(peer)) await this.#marks(peer);
+      if (this.#open === peer) this.#follow(peer, Math.min(MOST, 2 * pause));
+    }, pause);
   }
 
   // Whether somebody has not read one's own newest message there, and one is looking.

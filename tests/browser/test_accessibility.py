@@ -73,6 +73,40 @@ async def test_the_page_in_use_has_no_fault(enter: Enter, api: Api, axe: str, al
 
 
 @LOOKS
+async def test_a_group_and_what_can_be_done_in_it_have_no_fault(
+    enter: Enter, api: Api, axe: str, alice: str, bob: str, look: str
+) -> None:
+    chat, his = await enter(alice, color_scheme=look), await enter(bob)
+    await chat.by("new-group").click()
+    assert await faults(chat.page, axe) == "", "about to make a group"
+    await chat.by("new-group").click()
+    await chat.make_group("Team", bob)
+    await chat.write("one", "two", "three")
+    await his.pick_group("Team")
+    await his.react("one")
+    await his.write("four")
+    await chat.react("one", "❤️")
+    await chat.edit("two", "second")
+    await chat.delete("three")
+    await chat.is_read("one")
+    await chat.by("members").click()
+    await expect(chat.by("member")).to_have_count(2)
+    assert await faults(chat.page, axe) == "", "with members, reactions, an edit, a deletion, blue ticks"
+    for what in ("edit", "delete"):
+        await chat.message("one").get_by_test_id("actions").click()
+        assert await faults(chat.page, axe) == "", "about to choose"
+        await chat.by(what).click()
+        assert await faults(chat.page, axe) == "", what
+        await chat.by("cancel").click()
+    await chat.by("leave-group").click()
+    await expect(chat.by("left")).to_be_visible()
+    await chat.talk_to(bob)
+    await chat.by("block").click()
+    await expect(chat.by("blocked")).to_be_visible()
+    assert await faults(chat.page, axe) == "", "with a block"
+
+
+@LOOKS
 async def test_the_page_on_a_phone_has_no_fault(enter: Enter, api: Api, axe: str, bob: str, look: str) -> None:
     chat = await enter(bob, color_scheme=look, viewport={"width": 375, "height": 667}, has_touch=True, is_mobile=True)
     await api.send(bob, {"text": "hello"}, "m-1")

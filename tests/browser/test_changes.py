@@ -59,6 +59,7 @@ async def test_reactions_of_both_are_counted_and_ones_own_is_taken_back(enter: E
     await his.react("lunch?", "🙏")
     await expect(hers.reactions("lunch?")).to_have_count(2)
     await his.react("lunch?", "🙏")
+    await expect(hers.reactions("lunch?")).to_have_count(1)
     await hers.reactions("lunch?").click()
     for chat in (hers, his):
         await expect(chat.by("reaction")).to_have_count(0)

@@ -82,6 +82,28 @@ async def test_what_goes_wrong_fits_too(enter: Enter, api: Api, bob: str, carol:
 
 
 @SCREENS
+async def test_a_group_and_what_can_be_done_in_it_fit(
+    enter: Enter, alice: str, bob: str, size: tuple[int, int]
+) -> None:
+    chat = await enter(alice, **phone(size))
+    await chat.by("new-group").tap()
+    await fits(chat.page)
+    await chat.by("new-group").tap()
+    await chat.make_group("T" * 200, bob, *(f"{letter}{'x' * 100}" for letter in "abcdefgh"))
+    await chat.write("W" * 300)
+    await chat.has_sent("W" * 300)
+    await chat.by("members").tap()
+    await fits(chat.page)
+    await chat.by("members").tap()
+    await chat.message("W" * 300).get_by_test_id("actions").tap()
+    await expect(chat.by("delete")).to_be_in_viewport(ratio=1)
+    await fits(chat.page)
+    await chat.by("edit").tap()
+    await expect(chat.by("save")).to_be_in_viewport(ratio=1)
+    await fits(chat.page)
+
+
+@SCREENS
 async def test_the_login_fits(service: Service, fresh: Fresh, size: tuple[int, int]) -> None:
     context, _ = await fresh(**phone(size))
     page = await context.new_page()

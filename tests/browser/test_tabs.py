@@ -75,3 +75,24 @@ async def test_both_tabs_are_offline_together_and_what_either_wrote_goes_out_onc
         await second.write("three")
         assert [entry["body"]["text"] for entry in await phone.receive(3)] == ["one", "two", "three"]
         await second.shows("one", "two", "three")
+
+
+async def test_the_tab_without_the_connection_reads_types_reacts_and_watches_as_well(
+    enter: Enter, alice: str, bob: str
+) -> None:
+    his = await enter(bob)
+    await his.talk_to(alice)
+    first, second = await two(enter, alice, bob)
+    await first.talk_to("operator")
+    await his.write("hello")
+    await his.is_read("hello")
+    await expect(second.by("presence")).to_have_text("online")
+    await second.composer.press_sequentially("ab")
+    await expect(his.by("typing")).to_have_text(f"{alice} is typing…")
+    await second.react("hello")
+    await expect(his.reactions("hello")).to_have_count(1)
+    await his.edit("hello", "hello both")
+    await second.shows("hello both")
+    await first.pick(bob)
+    await first.shows("hello both")
+    await expect(first.reactions("hello both")).to_have_count(1)

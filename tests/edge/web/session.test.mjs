@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 
 globalThis.document ??= Object.assign(new EventTarget(), { visibilityState: "visible" });
 const { MemoryStore } = await import("../../../service/web/memory.mjs");
@@ -100,4 +100,42 @@ test("what was read on another device is no longer unread here, and is not said 
   await session.readOpen();
   assert.deepEqual(client.asked, []);
   await session.end();
+});
+
+test("nobody types for longer than they say so, nor once their message is there", async () => {
+  const { client, session } = sessionOf();
+  const types = (more) => client.tell("signal", { from: "bob", to: "alice", body: { typing: true }, ...more });
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    await types();
+    mock.timers.tick(4000);
+    await types();
+    mock.timers.tick(4000);
+    assert.deepEqual(session.people.typing("bob"), ["bob"]);
+    mock.timers.tick(1000);
+    assert.deepEqual(session.people.typing("bob"), []);
+    await types();
+    await client.tell("message", message(1, "bob"));
+    assert.deepEqual(session.people.typing("bob"), []);
+    for (const more of [{ body: "typing" }, { body: null }, { from: "alice" }]) await types(more);
+    assert.deepEqual([session.people.typing("bob"), session.people.typing("alice")], [[], []]);
+    await types({ to: undefined, group: "g" });
+    assert.deepEqual([session.people.typing("#g"), session.people.typing("bob")], [["bob"], []]);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("that one types is said every three seconds at most, and only while there is a connection", async () => {
+  const { client, session } = sessionOf();
+  const said = [];
+  client.signal = (where) => said.push(where);
+  session.people.write("bob");
+  session.view.connection = { state: "live" };
+  for (let press = 0; press < 9; press++) session.people.write("bob");
+  session.people.write("#g");
+  assert.deepEqual(said, [{ to: "bob" }, { group: "g" }]);
+  session.people.sent("bob");
+  session.people.write("bob");
+  assert.equal(said.length, 3);
 });
