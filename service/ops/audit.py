@@ -23,7 +23,7 @@ LOOK_AGAIN = (0.2, 1.0)
 """Seconds to wait before each further look at what seems off: for what was on its way."""
 MOST_FINDINGS = 1000
 """After so many that are off the walk ends: it is clear that something is."""
-OF_USERS = ("inbox", "cursors", "devices", "presence", "seen")
+OF_USERS = ("inbox", "cursors", "devices", "presence", "seen", "erased")
 OF_WORKERS = ("worker", "claims", "about")
 
 S = TypeVar("S")
@@ -31,7 +31,7 @@ S = TypeVar("S")
 
 @dataclass(slots=True)
 class Totals:
-    """`given`: numbers given out = `dropped` by retention + `trimmed` + `deleted` by hand + `present`; `expired` of
+    """`given`: numbers given out = `dropped` by retention + `trimmed` + `deleted` + `present`; `expired` of
     those present, None where entries were not read.
     """
 

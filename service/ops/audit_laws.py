@@ -1,6 +1,6 @@
 """What must hold of the keys, judged here without I/O: the law of conservation, and what else belongs together."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,7 +37,7 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Stream:
     """An inbox as the server describes it. `newest_id`: of the newest entry there ever was; `deleted`: the newest that
-    was ever deleted by hand (XDEL), else `START`; `added`: entries it was ever given, trimmed ones too.
+    was ever deleted (XDEL), by a sender or by hand, else `START`; `added`: entries it was ever given, trimmed ones too.
     """
 
     length: int
@@ -61,7 +61,8 @@ class Entries:
 @dataclass(frozen=True, slots=True)
 class User:
     """All that is kept of one user. `enlisted`: whether the claim of a device stands in its worker's set; `lives`:
-    key → TTL; `seen`: what of the dedupe hashes points beyond `last`, or nowhere: (key, field, value).
+    key → TTL; `seen`: what of the dedupe hashes points beyond `last`, or nowhere: (key, field, value). `erased`: the
+    numbers of messages that their senders have deleted; `unreadable`: what else stands among them.
     """
 
     name: str
@@ -75,6 +76,8 @@ class User:
     lives: Mapping[str, int]
     seen: Sequence[tuple[str, str, str]] = ()
     entries: Entries | None = None
+    erased: Collection[int] = frozenset()
+    unreadable: Sequence[str] = ()
 
     @property
     def last(self) -> Cursor:
@@ -119,7 +122,7 @@ def judge_user(user: User, counters: Mapping[str, str], asked: Asked) -> list[Fi
 
 
 def _conservation(user: User, asked: Asked) -> Iterator[Finding]:
-    """Numbers given out = dropped by retention + trimmed + deleted by hand + present (expired ones among them)."""
+    """Numbers given out = dropped by retention + trimmed + deleted + present (expired ones among them)."""
     key, stream = asked.keys.inbox(user.name), user.stream
     if stream is None:
         age = (user.now_ms - user.last.ms) / 1000
@@ -134,14 +137,16 @@ def _conservation(user: User, asked: Asked) -> Iterator[Finding]:
     if stream.added > stream.newest_id.seq:
         found = f"{stream.added} entries were added, with numbers up to {stream.newest_id.seq}"
         yield Finding(key, "conservation", found)
-    yield from _newest(key, stream)
+    yield from _newest(key, user, stream)
     yield from _trimmed(key, user, stream)
-    yield from _between(key, stream, user.entries)
+    yield from _between(key, user, stream)
+    for row in user.unreadable:
+        yield Finding(asked.keys.erased(user.name), "erased", f"{row!r} says of no message that it was deleted")
 
 
-def _newest(key: str, stream: Stream) -> Iterator[Finding]:
+def _newest(key: str, user: User, stream: Stream) -> Iterator[Finding]:
     if stream.newest_id not in (stream.last, START):
-        yield _lost(key, (stream.last or START).seq + 1, stream.newest_id.seq, stream.deleted, "newest")
+        yield from _lost(key, (stream.last or START).seq + 1, stream.newest_id.seq, user, stream, "newest")
 
 
 def _trimmed(key: str, user: User, stream: Stream) -> Iterator[Finding]:
@@ -151,25 +156,41 @@ def _trimmed(key: str, user: User, stream: Stream) -> Iterator[Finding]:
     floor = read(user.state.get("floor")) or START
     allowed = max(_number(user.state.get("trimmed")) or 0, floor.seq, dropped(user))
     if gone(stream) > allowed:
-        yield _lost(key, allowed + 1, gone(stream), stream.deleted, "conservation")
+        yield from _lost(key, allowed + 1, gone(stream), user, stream, "conservation")
 
 
-def _between(key: str, stream: Stream, entries: Entries | None) -> Iterator[Finding]:
+def _between(key: str, user: User, stream: Stream) -> Iterator[Finding]:
+    entries = user.entries
     if entries is None:
         return
     for before, after in entries.holes:
-        yield _lost(key, before.seq + 1, after.seq - 1, stream.deleted, "conservation")
+        yield from _lost(key, before.seq + 1, after.seq - 1, user, stream, "conservation")
     for before, after in entries.disorder:
         yield Finding(key, "order", f"entry {after} stands behind {before}")
     for cursor in entries.unreadable:
         yield Finding(key, "entry", f"entry {cursor} is not to be read: devices are told that it was deleted")
 
 
-def _lost(key: str, first: int, last: int, deleted: Cursor, law: str) -> Finding:
-    which = f"entry {first} is" if first == last else f"entries {first} to {last} are"
-    if last <= deleted.seq:
-        return Finding(key, "deleted", f"{which} gone, deleted by hand", "note")
-    return Finding(key, law, f"{which} missing: neither trimmed nor deleted")
+def _lost(key: str, first: int, last: int, user: User, stream: Stream, law: str) -> Iterator[Finding]:
+    """What is missing of these numbers and was not deleted by its sender. The stream tells of one deletion only, the
+    newest: where that was by hand, everything below may have been.
+    """
+    by_hand = 0 if stream.deleted.seq in user.erased else stream.deleted.seq
+    for start, end in _unexplained(first, last, user.erased):
+        which = f"entry {start} is" if start == end else f"entries {start} to {end} are"
+        if end <= by_hand:
+            yield Finding(key, "deleted", f"{which} gone, deleted by hand", "note")
+        else:
+            yield Finding(key, law, f"{which} missing: neither trimmed nor deleted")
+
+
+def _unexplained(first: int, last: int, erased: Collection[int]) -> Iterator[tuple[int, int]]:
+    """The runs of numbers from first to last that were not deleted by their senders."""
+    start = first
+    for number in [*sorted(number for number in erased if first <= number <= last), last + 1]:
+        if number > start:
+            yield start, number - 1
+        start = number + 1
 
 
 # Cursors.

@@ -5,6 +5,7 @@ from typing import Any
 
 from service.core.cursor import START, Cursor
 from service.core.entries import Missing, read_entry
+from service.core.erased import read_row
 from service.core.errors import Unavailable
 from service.ops.audit_laws import Entries, Stream, User, Worker, missing, read
 from service.store.keys import Keys
@@ -128,6 +129,8 @@ async def _user(link: Link, keys: Keys, name: str, rows: Sequence[Any], now_ms: 
     for turn, scan in (("a", seen_a), ("b", seen_b)):
         seen += await _seen(link, keys, name, turn, scan, texts(state))
     whole = entries or (stream is not None and missing(stream) != 0)
+    found = await _entries(link, keys.inbox(name), now_ms) if whole else None
+    erased, unreadable = await _erased(link, keys.erased(name), stream)  # after the entries: what they miss is told
     return User(
         name=name,
         now_ms=now_ms,
@@ -139,8 +142,29 @@ async def _user(link: Link, keys: Keys, name: str, rows: Sequence[Any], now_ms: 
         enlisted=await _enlisted(link, keys, name, held),
         lives={keys.inbox(name): life, keys.seen(name, "a"): life_a, keys.seen(name, "b"): life_b},
         seen=seen,
-        entries=await _entries(link, keys.inbox(name), now_ms) if whole else None,
+        entries=found,
+        erased=erased,
+        unreadable=unreadable,
     )
+
+
+async def _erased(link: Link, key: str, stream: Stream | None) -> tuple[frozenset[int], list[str]]:
+    """The numbers of what was deleted by its sender, and the rows that name none."""
+    numbers: set[int] = set()
+    unreadable: list[str] = []
+    if stream is None or stream.deleted == START:
+        return frozenset(), unreadable
+    position = 0
+    while True:
+        (rows,) = await ask(link, ("ZRANGEBYSCORE", key, "-inf", "+inf", "LIMIT", position, PAGE))
+        for row in rows or ():
+            if (erased := read_row(row)) is None:
+                unreadable.append(text(row))
+            else:
+                numbers.add(erased.cursor.seq)
+        if len(rows or ()) < PAGE:
+            return frozenset(numbers), unreadable
+        position += PAGE
 
 
 def _stream(reply: Sequence[Any]) -> Stream:

@@ -229,7 +229,7 @@ class Groups:
     async def erase(self, group: str, users: Sequence[str], erases: Erasure, id: str, sender: str) -> None:
         """Takes a message that was deleted out of these inboxes, where it is still there. Raises Unavailable."""
         since = max(0, erases.ts - (CLOCKS_APART if self._rest.many else 0))
-        args = (group, erases.number, id, sender, since, ERASE_LOOKS)
+        args = (group, erases.number, id, sender, since, ERASE_LOOKS, self._limits.kept)
         calls: list[scripts.Call] = []
         keys: list[bytes] = []
         for user in users:

@@ -71,6 +71,34 @@ def test_a_hole_is_explained_by_what_was_deleted_behind_it_only() -> None:
     assert missing(holed) == 1
 
 
+def test_what_its_sender_has_deleted_is_explained_and_only_that() -> None:
+    holed = replace(STREAM, length=2, deleted=Cursor(900_000, 9))
+    entries = Entries(holes=[(Cursor(900_000, 8), Cursor(900_000, 10))])
+    assert found(replace(BOB, stream=holed, entries=entries, erased={9})) == []
+    assert found(replace(BOB, stream=holed, entries=entries, erased={3})) == [("deleted", "note")]
+    longer = replace(STREAM, first=Cursor(900_000, 4), length=3, deleted=Cursor(900_000, 9))
+    entries = Entries(holes=[(Cursor(900_000, 4), Cursor(900_000, 10))])
+    bob = replace(BOB, stream=longer, entries=entries, erased={6, 9})
+    told = [one.found for one in judge_user(bob, {}, ASKED)]
+    assert told == [
+        "entry 5 is missing: neither trimmed nor deleted",
+        "entries 7 to 8 are missing: neither trimmed nor deleted",
+    ], "that a sender has deleted 9 hides nothing"
+
+
+def test_what_was_deleted_at_the_ends_is_explained() -> None:
+    """An own copy may be erased where no deletion is appended; and what nobody has acked yet, at the front."""
+    shorter = replace(STREAM, length=2, last=Cursor(900_000, 9), deleted=Cursor(900_000, 10))
+    assert found(replace(BOB, stream=shorter, erased={10})) == []
+    early = {"trimmed": "0", "floor": "0-0"}
+    assert found(replace(with_state(**early), erased=set(range(1, 8)))) == []
+    assert found(replace(with_state(**early), erased=set(range(2, 8)))) == [("conservation", "off")]
+
+
+def test_a_row_that_says_of_no_message_that_it_was_deleted_is_told() -> None:
+    assert found(replace(BOB, unreadable=["x"])) == [("erased", "off")]
+
+
 def test_the_newest_entry_is_there_unless_it_was_deleted_by_hand() -> None:
     shorter = replace(STREAM, length=2, last=Cursor(900_000, 9))
     assert found(replace(BOB, stream=shorter)) == [("newest", "off")]

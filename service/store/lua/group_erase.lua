@@ -3,6 +3,7 @@
 --
 -- KEYS  three per inbox: state, inbox, erased (of one user)
 -- ARGV  1 group  2 its number there  3 id  4 from  5 ms before which it was not appended  6 entries to look at
+--       7 life of an inbox (s)
 -- Returns per inbox: the cursor where it lay, or ""
 
 local call = redis.call
@@ -36,6 +37,7 @@ for k = 1, #KEYS, 3 do
     call('XDEL', inbox, cursor)
     call('ZADD', erased, match(cursor, '%-(%d+)$'), table.concat({cursor, id, from, 'group', group .. '/' .. number}, ' '))
     call('ZREMRANGEBYSCORE', erased, '-inf', call('HGET', state, 'trimmed') or '0')
+    call('EXPIRE', erased, ARGV[7] * 2)
   end
   results[#results + 1] = cursor or ''
 end
