@@ -236,5 +236,6 @@ def shapes(keys: Keys) -> list[tuple[str, str, re.Pattern[str]]]:
         tail = rest.partition("}")[2]
         name = r"\{(?P<name>[^{}]*)\}" if rest else r"(?P<name>)"
         form = re.compile(re.escape(keys.prefix + head) + name + re.escape(tail))
-        found.append((head.rstrip(":"), doc.type, form))
+        kind = head.rstrip(":") + tail.removesuffix(":a").removesuffix(":b")  # those two take turns, as one kind
+        found.append((kind, doc.type, form))
     return found
