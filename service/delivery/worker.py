@@ -11,12 +11,10 @@ import orjson
 
 from service.config import VERSION, Settings
 from service.core.cursor import Cursor
-from service.core.entries import Fields, flat, tail_of
 from service.core.errors import ClientError, Refused, Unavailable
 from service.core.frames import broadcast_frame
-from service.core.sending import Appended, AppendStatus, Message
 from service.delivery.acker import Acker
-from service.delivery.announcer import Announcer, Row
+from service.delivery.announcer import Announcer
 from service.delivery.audit import Audit
 from service.delivery.changes import Changes
 from service.delivery.claims import Releaser
@@ -37,6 +35,7 @@ from service.delivery.relay import Relay
 from service.delivery.signals import Signals
 from service.delivery.spread import Spread
 from service.delivery.tasks import Tasks
+from service.delivery.teller import Teller
 from service.delivery.watching import Watching
 from service.store import durability, preflight
 from service.store.address import parse
@@ -63,15 +62,12 @@ from service.store.worker_stream import (
     REPLACED,
     SIGNAL,
     Control,
-    Hint,
     WorkerStreams,
 )
 from service.telemetry import CONNECTIONS, IDENTITIES, READY
 
 log = logging.getLogger("inboxd.worker")
 
-CARRIED = 4096
-"""Bytes of a tail that hints carry; larger entries are announced by cursor only."""
 SUCCESSION_LOOKS = 10
 """Times, one ack delay apart, a new session looks whether the one it replaced has left."""
 RECEIPT_DELAYS = 10
@@ -113,30 +109,25 @@ class Worker:
         self.streams = WorkerStreams(self.clients.rest, self.clients.read, self.keys)
         self.hub = Hub()
         self.announcer = Announcer(self.streams, self.presence)
-        self.copier = Copier(self.appends, self._announce)
-        self.committer = Committer(self.appends, self._announce, self.copier.add, settings.own_copy)
+        self.teller = teller = Teller(self, self.hub, self.announcer)
+        self.copier = Copier(self.appends, teller.message)
+        self.committer = Committer(self.appends, teller.message, self.copier.add, settings.own_copy)
         self.changes = Changes(Locator(self.clients, self.keys), self.committer, self.now_ms)
         self.acker = Acker(self.inboxes, settings.ack_delay)
         self.marks = Marks(self.clients, self.keys)
         self.receipter = Receipter(
-            self.marks, self.inboxes, self.appends, self.tell, settings.ack_delay * RECEIPT_DELAYS, settings.receipts
+            self.marks, self.inboxes, self.appends, teller.note, settings.ack_delay * RECEIPT_DELAYS, settings.receipts
         )
         self.inboxes.owing = self.receipter.add
         self.fates = Fates(self.clients, self.keys, self.marks)
         self.conversations = Conversations(self.clients, self.keys, self.marks)
-        self.reads = Reads(self.marks, self.appends, self.tell, settings.receipts)
+        self.reads = Reads(self.marks, self.appends, teller.note, settings.receipts)
         self.releaser = Releaser(self.presence, self.acker)
         self.relay = Relay(self, self.inboxes, self.streams, self.hub)
         self.reader = Reader(self, self.streams, self.hub, settings.reader_block)
         expiry = min(settings.device_expiry, settings.retention)
         self.audit = Audit(self, self.inboxes, self.presence, self.hub, settings.audit_interval, expiry)
-        self.blocks = Blocks(self.clients.rest, self.keys)
-        self.watchers = Watchers(self.clients.rest, self.keys)
-        settle, interval = settings.presence_settle, settings.audit_interval
-        self.watching = Watching(self, self.watchers, self.blocks, settle, interval)
-        self.notices = Notices(self, self.streams, self.watching)
-        self.presence.changed = self.notices.add
-        self.signals = Signals(self, self.watchers, self.blocks, self.streams, self.hub, self._members_for)
+        self._meet_others()
         self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat, self.receipter.add)
         beating = Presence(self.clients.beat, self.keys, limits)
         self.liveness = Liveness(self, beating, settings.heartbeat, self.version)
@@ -145,11 +136,20 @@ class Worker:
         self.pushing = Pushing(settings, self.appends, self.clients.rest, self.keys, self.now_ms, lambda: self.id)
         self.tasks = Tasks(on_death)
 
+    def _meet_others(self) -> None:
+        self.blocks = Blocks(self.clients.rest, self.keys)
+        self.watchers = Watchers(self.clients.rest, self.keys)
+        settle, interval = self.settings.presence_settle, self.settings.audit_interval
+        self.watching = Watching(self, self.watchers, self.blocks, settle, interval)
+        self.notices = Notices(self, self.streams, self.watching)
+        self.presence.changed = self.notices.add
+        self.signals = Signals(self, self.watchers, self.blocks, self.streams, self.hub, self._members_for)
+
     def _meet_groups(self, limits: Limits) -> None:
         settings = self.settings
         self.groups = Groups(self.clients, self.keys, limits, settings.max_group)
         self.groups.least_ms = self.liveness.least_ms
-        spread = Spread(self.groups, self.appends, self.tell_group)
+        spread = Spread(self.groups, self.appends, self.teller.group)
         self.fanout = Fanout(self.groups, spread, self.committer.refuses, self.now_ms, self.claim_deadline)
         self.finisher = Finisher(self.groups, self.fanout, self.now_ms, settings.audit_interval, settings.dead_after)
         self.reaper.cleaned = self.finisher.wake
@@ -352,54 +352,12 @@ class Worker:
             log.info("a replaced session of %s is found by the audit", worker)
             return claimed.stored
 
-    def _announce(self, message: Message, users: Sequence[str], results: Sequence[Appended]) -> None:
-        """Tells whoever holds a recipient's sockets: oneself at once, others through their streams."""
-        for user, result in zip(users, results, strict=True):
-            if result.status is AppendStatus.APPENDED and result.presence:
-                self._hint(user, result, message.tail(user))
-
-    def tell(self, user: str, fields: Fields, result: Appended) -> None:
-        """As `_announce`, of an entry that nobody sent: a receipt, what was read."""
-        if result.presence:
-            self._hint(user, result, tail_of(flat(fields)))
-
-    def tell_group(self, fields: Fields, rows: Sequence[tuple[str, Appended]]) -> None:
-        """As `tell`, of an entry that has come into several inboxes: it is told once to each worker."""
-        tail = tail_of(flat(fields))
-        carried = tail if len(tail) <= CARRIED else None
-        hints: dict[str, tuple[list[Hint], list[Row]]] = {}
-        for user, result in rows:
-            assert result.cursor is not None  # appended
-            assert result.prev is not None
-            for holder in {row.partition("/")[0] for _, row in result.presence}:
-                if holder == self.id:
-                    self.hub.on_hint(Hint(user, result.prev, result.cursor, tail))
-                    continue
-                of_worker, claims = hints.setdefault(holder, ([], []))
-                of_worker.append(Hint(user, result.prev, result.cursor, carried))
-                claims += ((user, device, row) for device, row in result.presence if row.startswith(f"{holder}/"))
-        for holder, (of_worker, claims) in hints.items():
-            self.announcer.add_shared(holder, of_worker, claims)
-
     async def _members_for(self, group: str, asking: str) -> Sequence[str]:
         """Raises Unavailable, ClientError `no_such_group`."""
         members = await self.groups.members_of(group)
         if asking not in members:
             raise ClientError("no_such_group", f"you are in no group {group}", "group")
         return members
-
-    def _hint(self, user: str, result: Appended, tail: bytes) -> None:
-        assert result.cursor is not None  # appended
-        assert result.prev is not None
-        hint = Hint(user, result.prev, result.cursor, tail if len(tail) <= CARRIED else None)
-        holders: dict[str, list[Row]] = {}
-        for device, row in result.presence:
-            holders.setdefault(row.partition("/")[0], []).append((user, device, row))
-        for worker, rows in holders.items():
-            if worker == self.id:
-                self.hub.on_hint(Hint(user, result.prev, result.cursor, tail))
-            else:
-                self.announcer.add(worker, hint, rows)
 
 
 def new_identity() -> str:

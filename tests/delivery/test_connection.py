@@ -9,7 +9,8 @@ from scripts.lab.proxy import RedisProxy
 from service.core.cursor import Cursor
 from service.core.frames import History
 from service.delivery import connection as module
-from service.delivery.worker import CARRIED, Worker
+from service.delivery.teller import CARRIED
+from service.delivery.worker import Worker
 from service.store.worker_stream import BROADCAST, KICK, Control
 from service.telemetry import REPLAYED_PAGES
 from tests.delivery.conftest import Start
