@@ -1,4 +1,5 @@
 /** Keeps the page's files, so that it opens without a network. Nothing else: no answer of the service, no message.
+ * And shows what a backend sends by Web Push: docs/push.md has one.
  * The service puts SHELL in front: {version, files: {path: ETag}}. So another version is another service worker.
  */
 
@@ -8,6 +9,8 @@ const VERSION = `${NAME}${SHELL.version}`;
 
 addEventListener("install", (event) => event.waitUntil(install()));
 addEventListener("activate", (event) => event.waitUntil(activate()));
+addEventListener("push", (event) => event.waitUntil(notify(event.data)));
+addEventListener("notificationclick", (event) => event.waitUntil(open(event.notification)));
 addEventListener("fetch", (event) => {
   const path = pathOf(event.request);
   if (path == null) return;
@@ -56,4 +59,32 @@ async function sentElsewhere({ preloadResponse }) {
   const late = new Promise((resolve) => setTimeout(resolve, PATIENCE));
   const answer = await Promise.race([preloadResponse, late]).catch(() => null);
   return answer?.type === "opaqueredirect" ? answer : null;
+}
+
+/** {user, from, group, pending}: for whom, the newest message's sender and group, how many wait. What they say is not in
+ * it. One notification for each user, in place of the one before: browsers want one for every push.
+ */
+async function notify(data) {
+  const { user, from, group, pending } = told(data);
+  const body = pending === 1 ? "1 new message" : pending > 1 ? `${pending} new messages` : "New messages";
+  const tag = `pending:${user ?? ""}`;
+  const icon = "/web/icons/icon-192.png";
+  await registration.showNotification(String(group ?? from ?? "inboxd"), { body, tag, icon, renotify: true, data: { user } });
+}
+
+function told(data) {
+  try {
+    return data?.json() ?? {};
+  } catch {
+    return {}; // of somebody else's making; what waits is found by opening the page
+  }
+}
+
+/** The page of that user, where there is one; it catches up by itself. */
+async function open(notification) {
+  notification.close();
+  const user = notification.data?.user;
+  const pages = await clients.matchAll({ type: "window" });
+  const theirs = pages.find(({ url }) => user == null || new URL(url).searchParams.get("user") === user);
+  await (theirs ? theirs.focus() : clients.openWindow(user == null ? "/" : `/?${new URLSearchParams({ user })}`));
 }
