@@ -11,11 +11,12 @@ from tests.support.wire import Wire
 
 NAME = r"[A-Za-z0-9._\-@:+]{1,128}"
 KEYS = re.compile(
-    rf"chat:(inbox|state|cursors|devices|presence):\{{{NAME}\}}"
+    rf"chat:(inbox|state|cursors|devices|presence|marks|blocks|groups|erased|watchers|pushers):\{{{NAME}\}}"
     rf"|chat:seen:\{{{NAME}\}}:[ab]"
     rf"|chat:(worker|claims|about):\{{w-[0-9a-f]+\}}"
     rf"|chat:ended:\{{{NAME}/{NAME}/{NAME}\}}"
-    r"|chat:workers"
+    rf"|chat:group:\{{{NAME}\}}(:members|:log|:fanout|:seen:[ab])?"
+    r"|chat:(fanout:\{\d+\}|push:\{\d+\}(:tries)?|sweeper|workers)"
 )
 
 # Names that are allowed, and look like parts of keys or hints.

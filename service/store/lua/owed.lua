@@ -49,20 +49,26 @@ local function owed(k, user, after)
 
   local rows = call('XRANGE', inbox, '(' .. after, best, 'COUNT', portion)
   local upto = #rows == portion and rows[portion][1] or best
-  local had, wanted, groups = {}, {}, {}
-  for _, row in ipairs(rows) do
-    local fields, is = row[2], {}
-    for i = 1, #fields, 2 do is[fields[i]] = fields[i + 1] end
-    if is.group and is.seq then
-      groups[is.group] = {is.seq, row[1]}
-    elseif is.kind == 'message' and is.from and is.from ~= user and is.id
-      and not (is.expires and tonumber(is.expires) <= now) then
-      had[is.from] = {is.id, row[1]}
-      if is.receipts ~= 'off' then wanted[is.from] = is.id end
+  local had, at, wanted, groups = {}, {}, {}, {} -- by sender, but for groups
+  for n = 1, #rows do
+    local cursor, fields = rows[n][1], rows[n][2]
+    if #fields == 10 and fields[2] == 'message' and fields[3] == 'id' and fields[5] == 'from' and fields[7] == 'to' then
+      local sender = fields[6] -- nearly all are plain: kind, id, from, to, body
+      if sender ~= user then had[sender], at[sender], wanted[sender] = fields[4], cursor, fields[4] end
+    else
+      local is = {}
+      for i = 1, #fields, 2 do is[fields[i]] = fields[i + 1] end
+      if is.group and is.seq then
+        groups[is.group] = {is.seq, cursor}
+      elseif is.kind == 'message' and is.from and is.from ~= user and is.id
+        and not (is.expires and tonumber(is.expires) <= now) then
+        had[is.from], at[is.from] = is.id, cursor
+        if is.receipts ~= 'off' then wanted[is.from] = is.id end
+      end
     end
   end
   for group, found in pairs(groups) do mark(marks, 'delivered/group/' .. group, found[1], found[2], last) end
-  for sender, found in pairs(had) do mark(marks, 'delivered/user/' .. sender, found[1], found[2], last) end
+  for sender, id in pairs(had) do mark(marks, 'delivered/user/' .. sender, id, at[sender], last) end
   local result = {upto, upto == best and 0 or 1}
   for sender, id in pairs(wanted) do
     result[#result + 1] = sender
