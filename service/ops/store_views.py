@@ -11,8 +11,9 @@ import typer
 from service.config import Settings
 from service.ops import doctor, queries
 from service.ops.answers import BAD_NEWS, DataDir, Json, Prefix, RedisUrl, plain_errors, stop
+from service.ops.entries import framed, loads, origin, place, said
 from service.ops.reach import reached, redis_cli, settings_of
-from service.ops.show import Out, body_text, clock, lasting, printable, to_json
+from service.ops.show import Out, clock, lasting, printable, to_json
 from service.store.keys import Keys
 
 MOST_ONLINE = 10_000
@@ -62,25 +63,16 @@ def _show_inbox(out: Out, view: queries.InboxView, entries: Sequence[queries.Ent
 
 
 def _entry_row(entry: queries.EntryView) -> Sequence[str | None]:
-    fields = entry.fields
-    body = fields.get("body")
-    shown = None if body is None else body_text(_loads(body))
-    return (entry.cursor, fields.get("kind"), fields.get("id"), fields.get("from"), fields.get("to"), shown)
+    frame = framed(entry.fields)
+    columns = (frame.get("id"), origin(frame), place(frame), said(frame))
+    return (entry.cursor, frame["type"], *(column or None for column in columns))
 
 
 def _entry_json(entry: queries.EntryView) -> dict[str, Any]:
     found: dict[str, Any] = {"cursor": entry.cursor, **entry.fields}
     if "body" in found:
-        found["body"] = _loads(found["body"])
+        found["body"] = loads(found["body"])
     return found
-
-
-def _loads(text: str) -> Any:
-    """A body; what is no JSON (somebody else wrote it) is shown as the text it is."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def workers(

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from service.core.backoff import Backoff
+from service.ops.entries import origin, place, said
 from service.ops.show import Out, body_text, clock, printable, to_json
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 15.0
@@ -27,6 +28,7 @@ FINAL = range(4500, 5000)
 """Close codes that say: do not come back."""
 
 NO_CONNECTION = 1006
+ENTRIES = frozenset(("message", "edit", "delete", "react", "deleted", "receipt", "read", "group"))
 
 
 @dataclass(slots=True)
@@ -87,14 +89,12 @@ class Tail:
 
     def _show(self, frame: dict[str, Any]) -> str | None:
         match frame.get("type"):
-            case "message":
-                self._message(frame)
             case "gap":
                 self._line(frame, f"gap after {frame['after']}: {_missing(frame)} {frame['reason']}", "yellow")
-            case "receipt":
-                self._line(frame, f"{frame.get('kind')}: {frame.get('by')} has {frame.get('target')}", "blue")
             case "broadcast":
                 self._line(frame, f"broadcast: {body_text(frame.get('body'))}", "magenta")
+            case kind if kind in ENTRIES:
+                self._entry(frame)
             case other:
                 self._state(str(other), frame)
         entry = "cursor" in frame and frame.get("type") not in ("welcome", "live")
@@ -106,22 +106,22 @@ class Tail:
             self.note(f"{self.window} entries unacked: the window is full, and nothing more comes without an ack")
         return cursor
 
-    def _message(self, frame: dict[str, Any]) -> None:
-        identity = ("message", frame.get("from"), frame.get("id"))
+    def _entry(self, frame: dict[str, Any]) -> None:
+        identity = (frame["type"], origin(frame) or frame.get("group"), frame.get("id"))
         if identity in self._shown:
             return
         self._shown[identity] = None
         if len(self._shown) > REMEMBERED:
             self._shown.popitem(last=False)
-        if self.left is not None:
+        message = frame["type"] == "message"
+        if self.left is not None and message:
             self.left -= 1
-        to = frame.get("to", self.user)
-        names = ",".join(to) if isinstance(to, list) else to
-        at, who, text = clock(frame.get("ts")), f"{frame.get('from')} → {names}", body_text(frame.get("body"))
+        at, sender, to = clock(frame.get("ts")), origin(frame) or self.user, place(frame, self.user)
+        text = said(frame) if message else f"({frame['type']}) {said(frame)}"
         if self.out.terminal:
-            self._line(frame, f"{at}  {printable(who)}  {text}")
+            self._line(frame, f"{at}  {printable(f'{sender} → {to}')}  {text}", None if message else "blue")
         else:
-            columns = (at, str(frame.get("cursor")), str(frame.get("from")), str(names))
+            columns = (at, str(frame.get("cursor")), sender, to)
             self._line(frame, "\t".join([*map(printable, columns), text]))
 
     def _state(self, kind: str, frame: dict[str, Any]) -> None:
