@@ -55,9 +55,10 @@ function Choose({ item, session, setDoing, onDone }) {
     ${EMOJI.map(([emoji, name], at) => html`<button key=${emoji} type="button" class="quiet emoji" data-testid="react"
       data-first=${at === 0 ? "" : null} data-emoji=${emoji} aria-pressed=${String(emoji === given)} aria-label=${name} title=${name}
       onClick=${() => react(emoji)}>${emoji}</button>`)}
-    ${item.mine && isPlain(item.body) && html`
-      <button type="button" class="quiet" data-testid="edit" onClick=${() => setDoing("edit")}>Edit</button>`}
-    ${item.mine && html`<button type="button" class="quiet" data-testid="delete" onClick=${() => setDoing("delete")}>Delete</button>`}`;
+    ${item.mine && html`<span class="own">
+      ${isPlain(item.body) && html`<button type="button" class="quiet" data-testid="edit" onClick=${() => setDoing("edit")}>Edit</button>`}
+      <button type="button" class="quiet" data-testid="delete" onClick=${() => setDoing("delete")}>Delete</button>
+    </span>`}`;
 }
 
 function Edit({ item, session, onDone }) {
