@@ -17,6 +17,8 @@ A message, stage by stage:
     delivery/relay.py            or over HTTP, to any worker, which tells the one that holds the device
     store/lua/ack.lua            the cursor moves, the inbox is trimmed
 
+What is not stored: delivery/signals.py tells whoever is online, delivery/watching.py who comes and goes.
+
 Beside the path: delivery/audit.py finds lost hints, delivery/liveness.py beats and sings,
 delivery/reaper.py cleans up after dead workers, delivery/claims.py gives claims back, delivery/poll.py
 and edge/events.py receive without a WebSocket. supervisor.py starts it all; docs/architecture.md tells it at length.
