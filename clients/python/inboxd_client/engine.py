@@ -110,7 +110,7 @@ class Engine:
         self.connector = Connector(options.url, self._link, self, options.get_token, options.socket_options)
         outbox = Outbox(timing, items)
         self.sending = Sending(outbox, self.storage, self.connector.send, self.tell, self.stats, options.max_outbox)
-        self.reading = Reading(Reads(values, self.inbox), self.storage, self._say)
+        self.reading = Reading(Reads(values, self.inbox), self.storage, self._say, timing)
         self.watching = Watching(self._say)
         self.delivery = Delivery(
             self.inbox, self.storage, self._listeners, timing, self.tell, self._entry_stored, self.reading.statements
@@ -251,7 +251,16 @@ class Engine:
             self.sending.refused(frame, time.monotonic())
         elif frame.get("ref") is not None:
             self._answer(frame)
+        elif frame.get("upto") is not None:
+            self._read_refused(frame)
         else:
+            self.tell("error", frame)
+
+    def _read_refused(self, frame: Frame) -> None:
+        statements = self.reading.refused(frame)
+        if statements:
+            self._spawn(self.storage.write(statements))
+        if not frame.get("retryable"):
             self.tell("error", frame)
 
     def _answer(self, frame: Frame) -> None:
@@ -269,6 +278,7 @@ class Engine:
         self._cancel_ack()
         self.inbox.disconnected()
         self.sending.disconnected()
+        self.reading.disconnected()
         for question in self._questions.values():
             if not question.done():
                 question.set_exception(RequestError("not_connected", "the connection was lost"))

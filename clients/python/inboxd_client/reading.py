@@ -1,5 +1,7 @@
 """What is read, on disk before it is said; and said again on every connection until the service has it."""
 
+import asyncio
+import random
 from collections.abc import Callable
 
 from inboxd_client.database import Statement, change_meta, set_meta
@@ -7,13 +9,16 @@ from inboxd_client.frames import Frame
 from inboxd_client.inbox import Entry
 from inboxd_client.reads import Read, Reads
 from inboxd_client.storage import Storage, Transaction
+from inboxd_client.timing import Timing
 
 
 class Reading:
     """`say(frame)`: to the connection that has had its `welcome`; lost where there is none."""
 
-    def __init__(self, reads: Reads, storage: Storage, say: Callable[[Frame], None]) -> None:
-        self._reads, self._storage, self._say = reads, storage, say
+    def __init__(self, reads: Reads, storage: Storage, say: Callable[[Frame], None], timing: Timing) -> None:
+        self._reads, self._storage, self._say, self._timing = reads, storage, say, timing
+        self._again: asyncio.TimerHandle | None = None
+        self._refusals = 0  # in a row
 
     async def read(self, frame: Frame, me: str | None) -> None:
         """On disk when this returns. Raises ValueError, StorageError."""
@@ -37,8 +42,38 @@ class Reading:
 
     def connected(self) -> None:
         """`welcome` came."""
+        self._say_all()
+
+    def disconnected(self) -> None:
+        """The next connection says it."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+
+    def _say_all(self) -> None:
+        self._again = None
         for read in self._reads.to_say():
             self._say(read.frame)
+
+    def refused(self, frame: Frame) -> list[Statement]:
+        """An `error` that names a read. What may pass is said again; else not: what is to be stored then."""
+        if frame.get("retryable"):
+            self._later(frame.get("retry_after"))
+            return []
+        change = self._reads.of_refusal(frame)
+        if change is None:
+            return []
+        before, after = change
+        self._reads.put(after)
+        return [change_meta(after.name, before.value, after.value)]
+
+    def _later(self, wait: object) -> None:
+        """One timer for all that are to be said."""
+        if self._again is None:
+            drawn = self._timing.wait(self._refusals, random.uniform)
+            self._refusals += 1
+            seconds = wait if isinstance(wait, int | float) else drawn
+            self._again = asyncio.get_running_loop().call_later(seconds, self._say_all)
 
     def statements(self, entry: Entry) -> list[Statement]:
         """To be stored with the entry's being handled: it comes no second time."""
@@ -52,4 +87,5 @@ class Reading:
         """The entry is handled, and that is on disk."""
         change = self._reads.of_entry(entry.frame) if entry.frame["type"] == "read" else None
         if change is not None:
+            self._refusals = 0
             self._reads.put(change[1])

@@ -90,6 +90,14 @@ class Reads:
             return known, entered
         return None
 
+    def of_refusal(self, frame: Frame) -> tuple[Read, Read] | None:
+        """What the service will never have: what is kept now, and what in its place. None: nothing of it is kept."""
+        refused = Read(frame.get("group"), frame.get("from"), frame["upto"])
+        known = self._newest.get(refused.name)
+        if known is None or known.stored or known.upto != refused.upto:
+            return None
+        return known, replace(known, stored=True)
+
     def put(self, read: Read) -> None:
         """It is kept."""
         self._newest[read.name] = read

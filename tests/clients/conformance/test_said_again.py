@@ -5,7 +5,7 @@ from typing import Any
 from tests.clients.conformance.conftest import Open
 from tests.clients.conformance.conversation import team
 from tests.clients.conformance.stage import Stage
-from tests.clients.scripted.script import Cut, Fault, What, When
+from tests.clients.scripted.script import Cut, Fault, Refuse, What, When
 
 
 def reads(stage: Stage) -> list[dict[str, Any]]:
@@ -30,6 +30,28 @@ async def test_a_read_is_said_again_until_the_service_has_it(stage: Stage) -> No
         stage.deliver(1)
         await stage.settled()
     assert len(reads(stage)) - said == count, "it has been heard"
+
+
+async def test_a_read_that_is_refused_for_now_is_said_again_and_one_for_good_is_not(stage: Stage) -> None:
+    stage.deliver(1, id="t1")
+    await stage.settled()
+    said = len(reads(stage))
+    stage.play(*[Fault(When.BEFORE, What.READ, Refuse("unavailable"))] * 2)
+    await stage.do("read", message=next(frame for frame in stage.home.log() if frame["id"] == "t1"))
+    await stage.until(lambda: stage.handled() >= {("read", "alice", "read:t1")}, "stored at last")
+    assert len(reads(stage)) - said == 3
+    stage.server.gather("left", "alice", "bob")
+    await stage.settled()
+    stage.server.inboxes.groups["left"].members.remove("bob")
+    await stage.do("read", message={"group": "left", "seq": 1, "id": "left:1", "by": "alice"})
+    await stage.until(lambda: len(reads(stage)) - said == 4, "said")
+    stage.deliver(1)
+    await stage.settled()
+    for _ in range(2):
+        stage.server.cut()
+        stage.deliver(1)
+        await stage.settled()
+    assert len(reads(stage)) - said == 4, "nobody asks any more"
 
 
 async def test_of_many_reads_the_furthest_is_said_again_after_a_kill(fresh: Open) -> None:

@@ -127,11 +127,14 @@ class Session:
                 await self.server.signal(self, frame)
 
     async def _note(self, frame: Frame) -> None:
-        await self.moment(When.BEFORE, What.READ)
+        await self.moment(When.BEFORE, What.READ, {"id": "read"})
+        planned, _ = self._refusals.pop("read", (None, 0))
         try:
+            if planned is not None:
+                raise RefusedError(planned.code)
             self.server.read(self.inbox.user, frame)
         except RefusedError as refused:
-            await self.write(error(refused.code, field="upto"))
+            await self.write({**frame, **error(refused.code, field="upto")})
         await self.moment(When.AFTER, What.READ)
 
     async def _auth(self, token: str) -> None:
