@@ -31,6 +31,16 @@ def gap(after: str, upto: str, missing: int | None, reason: str = "trimmed") -> 
     return {"type": "gap", "after": after, "cursor": upto, "missing": missing, "reason": reason}
 
 
+def receipt(number: int, **more: Any) -> Frame:
+    frame = {"type": "receipt", "cursor": f"{1000 + number}-{number}", "id": "delivered:m-1", "target": "m-1"}
+    return {**frame, "kind": "delivered", "by": "alice", "ts": 1000 + number, **more}
+
+
+def read(number: int, **more: Any) -> Frame:
+    frame = {"type": "read", "cursor": f"{1000 + number}-{number}", "id": "read:m-1", "upto": "m-1", "ts": 5}
+    return {**frame, "from": "alice", **more}
+
+
 def live(cursor: str) -> Frame:
     return {"type": "live", "cursor": cursor}
 
@@ -75,6 +85,12 @@ def test_a_fair_conversation_passes() -> None:
     assert rules.most_in_flight == 2
 
 
+def test_other_entries_stand_in_the_order_of_messages() -> None:
+    in_a_group = {"from": None, "group": "team", "upto": 7, "id": "read:team:7"}
+    of_group = {key: value for key, value in read(4, **in_a_group).items() if value is not None}
+    judge(message(1), receipt(2), ack("1002-2"), read(3), of_group)
+
+
 @pytest.mark.parametrize(
     ("rule", "frames"),
     (
@@ -97,6 +113,14 @@ def test_a_fair_conversation_passes() -> None:
         ("not in the protocol", (message(1, extra=1),)),
         ("no cursor", (message(1, cursor="1001"),)),
         ("somebody else", (message(1, to="carol"),)),
+        ("a hole", (receipt(2),)),
+        ("more than 2", (receipt(1), read(2), receipt(3))),
+        ("unknown kind", (receipt(1, kind="seen"),)),
+        ("one's own", (receipt(1, by="bob"),)),
+        ("derived", (receipt(1, id="delivered:m-2"),)),
+        ("derived", (read(1, id="read:m-2"),)),
+        ("from or group", (read(1, group="team"),)),
+        ("upto", (read(1, upto=7),)),
     ),
 )
 def test_a_broken_rule_is_called_out(rule: str, frames: tuple[Frame, ...]) -> None:

@@ -230,6 +230,32 @@ def planted_protocol_error(history: History) -> None:
     ended(history, "s2", 4500)
 
 
+def receipt(history: History, target: str, number: int = 1, by: str = "bob") -> None:
+    """Alice's phone is told that somebody has her message."""
+    more = {"type": "receipt", "by": by, "target": target, "id": f"delivered:{target}"}
+    history.told("alice", "phone", {**frame(number), **more})
+
+
+def planted_receipt_for_what_was_never_sent(history: History) -> None:
+    receipt(history, "m9")
+
+
+def planted_receipt_of_somebody_else(history: History) -> None:
+    receipt(history, "m5", by="carol")
+
+
+def planted_receipt_before_the_ack(history: History) -> None:
+    acked(history, "", 4)
+    receipt(history, "m5")
+    acked(history, "", 5)
+
+
+def planted_receipt_twice(history: History) -> None:
+    acked(history, "", 5)
+    receipt(history, "m5", 1)
+    receipt(history, "m5", 2)
+
+
 PLANTED: tuple[tuple[Callable[[History], None], str], ...] = (
     (planted_double_entry, "doubled"),
     (planted_double_acceptance, "doubled"),
@@ -256,6 +282,10 @@ PLANTED: tuple[tuple[Callable[[History], None], str], ...] = (
     (planted_throwing_out, "thrown out"),
     (planted_throwing_out_for_a_predecessor, "thrown out"),
     (planted_protocol_error, "thrown out"),
+    (planted_receipt_for_what_was_never_sent, "untrue"),
+    (planted_receipt_of_somebody_else, "untrue"),
+    (planted_receipt_before_the_ack, "untrue"),
+    (planted_receipt_twice, "doubled"),
 )
 
 
@@ -264,6 +294,15 @@ def test_a_planted_violation_is_found(plant: Callable[[History], None], kind: st
     history = run(1, 2, 3, 4, 5)
     plant(history)
     assert kind in kinds(history)
+
+
+def test_receipts_for_what_was_acked_are_no_violation() -> None:
+    history = run(1, 2, 3, 4, 5)
+    acked(history, "", 3)
+    receipt(history, "m3", 1)
+    acked(history, "", 5)
+    receipt(history, "m5", 2)
+    assert kinds(history) == set()
 
 
 def test_what_was_refused_but_may_be_in_all_the_same_is_no_violation() -> None:
