@@ -46,6 +46,7 @@ def gets(stays: Stays, number: int) -> bool:
 
 
 def is_member(stays: Stays) -> bool:
+    """Whether the last stay goes on."""
     return bool(stays) and stays[-1].left is None
 
 

@@ -50,7 +50,7 @@ local touched = {}
 local function event(kind, user, more, value)
   last = last + 1
   local number, ts = format('%.0f', last), format('%.0f', now)
-  local entry = {'ts', ts, 'kind', 'group', 'id', id .. ':' .. number, 'group', id, 'seq', number, 'event', kind,
+  local entry = {'ts', ts, 'kind', 'group', 'id', format('%s:%s', id, number), 'group', id, 'seq', number, 'event', kind,
                  'user', user, 'by', by}
   if more then
     entry[#entry + 1] = more
