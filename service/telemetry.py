@@ -34,6 +34,7 @@ GROUP_REFUSED = _counter("group_refused", "entries of groups that a member's inb
 GROUPS_FINISHED = _counter("groups_finished", "groups whose fan-outs, left by others, were ended by the sweeper")
 STALE_CLAIMS = _counter("stale_claims", "claims found to name a worker that is gone")
 ENTRIES_SENT = _counter("frames_sent", "frames written to sockets")
+ENTRIES_EXPIRED = _counter("entries_expired", "entries told as a gap because they had expired unseen")
 REPLAYED_PAGES = _counter("pages_read", "pages read from inboxes for sessions")
 ACKS_STORED = _counter("acks_stored", "acks written, coalesced")
 ACKS_RELAYED = _counter("acks_relayed", "acks over HTTP told to the worker that holds their device")

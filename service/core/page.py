@@ -17,6 +17,11 @@ class Gap:
     missing: int | None
     reason: Missing
 
+    @property
+    def expired(self) -> int:
+        """How many of them are missing because they expired."""
+        return (self.missing or 0) if self.reason is Missing.EXPIRED else 0
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

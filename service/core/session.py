@@ -76,6 +76,7 @@ class Session:
         self.read: Read | None = None
         self.ack: Cursor | None = None
         self.close: Close | None = None
+        self.expired = 0  # entries that were told as gaps because they had; the shell counts them
         self.window = window
         self._welcome = welcome
         self._confirm = confirm
@@ -307,6 +308,7 @@ class Session:
 
     def _emit_gap(self, gap: Gap) -> None:
         self.frames.append(gap_frame(gap.after, gap.upto, gap.missing, gap.reason))
+        self.expired += gap.expired
         self._sent.append((gap.upto, 0))
         self.cursor = gap.upto
 

@@ -24,7 +24,7 @@ from service.delivery.fanout import Done as DoneInGroup
 from service.delivery.peer import Peer
 from service.store.history import Asked
 from service.store.presence import Claim, Claimed
-from service.telemetry import DEVICES_REFUSED, ENTRIES_SENT, REPLACED, REPLAYED_PAGES, USERS_CROWDED
+from service.telemetry import DEVICES_REFUSED, ENTRIES_EXPIRED, ENTRIES_SENT, REPLACED, REPLAYED_PAGES, USERS_CROWDED
 
 if TYPE_CHECKING:
     from service.delivery.worker import Worker
@@ -348,6 +348,9 @@ class Connection:
             self._out += session.frames
             session.frames.clear()
             self._flush_soon()
+        if session.expired:
+            ENTRIES_EXPIRED.inc(session.expired)
+            session.expired = 0
         if session.ack is not None:
             self._worker.acker.add(self.claim.user, self.claim.device, session.ack)
             session.ack = None

@@ -11,7 +11,7 @@ from service.core.errors import ClientError
 from service.core.page import Gap
 from service.delivery.connection import CROWDED
 from service.store.presence import Claim
-from service.telemetry import USERS_CROWDED
+from service.telemetry import ENTRIES_EXPIRED, USERS_CROWDED
 
 if TYPE_CHECKING:
     from service.delivery.worker import Worker
@@ -143,6 +143,7 @@ async def _read(worker: "Worker", user: str, device: str, after: Cursor, limit: 
             if len(frames) >= limit or size > POLL_BYTES:
                 break
             line, cursor = _line(item)
+            ENTRIES_EXPIRED.inc(item.expired if isinstance(item, Gap) else 0)
             frames.append(line)
             size += len(line)
         if page.complete or len(frames) >= limit or size > POLL_BYTES:

@@ -173,6 +173,12 @@ def test_every_number_is_an_entry_or_in_one_gap() -> None:
     assert position == at(11)
 
 
+def test_a_gap_says_how_many_have_expired() -> None:
+    items = page(at(3), entry(4, Missing.EXPIRED), entry(5, Missing.EXPIRED), entry(6), entry(8)).items()
+    assert [item.expired for item in items if isinstance(item, Gap)] == [2, 0]
+    assert Gap(at(3), at(1), None, Missing.REWOUND).expired == 0
+
+
 # What was deleted.
 
 
