@@ -9,7 +9,7 @@ import pytest
 import standardwebhooks
 
 from scripts.lab.proxy import RedisProxy
-from scripts.lab.timing import UNIT
+from scripts.lab.timing import PATIENCE, UNIT
 from service.core.cursor import START, Cursor
 from service.core.push import partition_of, push_id
 from service.delivery.worker import Worker
@@ -215,8 +215,8 @@ async def test_gone_is_said_once_and_tried_again_all_the_same(
 
 
 async def test_of_two_workers_one_tells_each_user(pushing: Pushing, receiver: Receiver, store: Any) -> None:
-    one, other = await pushing(), await pushing()
-    users = [f"u{n}" for n in range(60)]
+    one, other = await pushing(push_timeout=PATIENCE), await pushing(push_timeout=PATIENCE)
+    users = [f"u{n}" for n in range(40)]
     receiver.hold.clear()
     for n, user in enumerate(users):
         await send((one, other)[n % 2], a_message(f"m{n}", user))
