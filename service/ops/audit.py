@@ -25,6 +25,7 @@ MOST_FINDINGS = 1000
 """After so many that are off the walk ends: it is clear that something is."""
 OF_USERS = ("inbox", "cursors", "devices", "presence", "seen", "erased")
 OF_WORKERS = ("worker", "claims", "about")
+OF_GROUPS = ("group:members", "group:log", "group:fanout", "group:seen")
 
 S = TypeVar("S")
 
@@ -139,6 +140,8 @@ class _Walk:
         keys, types = self._asked.keys, {kind: type for kind, type, _ in self._shapes}
         places = {key: self._place(key) for key in page}
         owners = {key: keys.state(name) for key, (kind, name) in places.items() if kind in OF_USERS}
+        groups = {key: keys.group(name).group for key, (kind, name) in places.items() if kind in OF_GROUPS}
+        owners |= {key: text(group) for key, group in groups.items()}
         kinds = await self._ask(("TYPE", key) for key in page)
         there = dict(zip(owners, await self._ask(("EXISTS", key) for key in owners.values()), strict=True))
         counters = await reads.counters(self._link, keys)
@@ -153,7 +156,7 @@ class _Walk:
             elif type != types[kind]:
                 found[key].append(Finding(text(key), "type", f"it is a {type}, and should be a {types[kind]}"))
             elif key in there and not there[key]:
-                found[key].append(Finding(text(key), "no state", f"there is no {keys.state(name)}"))
+                found[key].append(Finding(text(key), "no state", f"there is no {owners[key]}"))
             elif kind in OF_WORKERS and counters.get(name, DEAD) == DEAD:
                 found[key] += judge_worker(Worker(name, counters.get(name), None, frozenset({kind})), self._asked)
         return found

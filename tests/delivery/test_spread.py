@@ -114,7 +114,7 @@ async def test_everything_is_told_once_for_all_whom_it_has_just_reached(worker: 
 
 
 async def test_another_worker_hears_of_an_entry_in_one_field_for_all_its_members(
-    worker: Worker, other: Worker, store: Any
+    worker: Worker, other: Worker, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = [await connect(other, user) for user in USERS]
     await change(worker, "put", *USERS)
@@ -125,7 +125,7 @@ async def test_another_worker_hears_of_an_entry_in_one_field_for_all_its_members
         fields.extend(name for _, pairs in entries for name, _ in pairs if not name.startswith("!"))
         return await announce(entries)
 
-    worker.streams.announce = counting  # type: ignore[method-assign]
+    monkeypatch.setattr(worker.streams, "announce", counting)
     await send(worker, said("m1"))
     for client in clients:
         await client.until(lambda one=client: one.ids == ["m1"] or None, "m1")  # type: ignore[misc]
@@ -134,13 +134,15 @@ async def test_another_worker_hears_of_an_entry_in_one_field_for_all_its_members
     assert sorted(part.partition("/")[0] for name in fields for part in name.split(" ")) == sorted(USERS)
 
 
-async def test_a_spread_that_knows_nothing_of_some_member_raises_nothing(worker: Worker) -> None:
+async def test_a_spread_that_knows_nothing_of_some_member_raises_nothing(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     members, entries = await committed(worker, 1)
 
     async def away(*_: Any) -> Any:
         raise Unavailable("as the test wants it")
 
-    worker.appends.number = away  # type: ignore[method-assign]
+    monkeypatch.setattr(worker.appends, "number", away)
     given = await spread(worker).give("team", members, entries)
     assert given.unknown == {1, 2}
     await until_stored(lambda: opens_still(worker), "both stay open")

@@ -71,7 +71,9 @@ async def test_an_empty_server_is_clean(redis_url: str) -> None:
         assert (await audit(link, ASKED)).findings == []
 
 
-async def test_what_real_traffic_leaves_is_clean(serve: Callable[..., Service], alice: str, bob: str) -> None:
+async def test_what_real_traffic_leaves_is_clean(
+    serve: Callable[..., Service], named: Callable[[str], str], alice: str, bob: str
+) -> None:
     service = serve(history=20)
     async with (
         aclosing(connect(Settings(redis_url=service.redis_url))) as link,
@@ -83,9 +85,10 @@ async def test_what_real_traffic_leaves_is_clean(serve: Callable[..., Service], 
             await api.send([bob, alice], "both", "twice")
             await api.send([bob, alice], "both", "twice")
             await api.send(bob, "gone soon", "brief", expires_in=1)
+            await of_a_group(api, named("team"), bob)
         await phone.receive(256)
         await phone.ack()
-        await phone.receive(302)
+        await phone.receive(304)
         await phone.ack()
         await laptop.receive(100)
         await laptop.ack()
@@ -99,7 +102,7 @@ async def test_what_real_traffic_leaves_is_clean(serve: Callable[..., Service], 
         await eventually_async(expired, "the brief one has expired")
         await laptop.receive(256)
         await laptop.ack()
-        await laptop.receive(302)
+        await laptop.receive(304)
         await laptop.ack()
 
         async def trimmed() -> bool:
@@ -110,6 +113,18 @@ async def test_what_real_traffic_leaves_is_clean(serve: Callable[..., Service], 
         assert report.findings == []
         totals = report.totals
         assert totals.given == totals.dropped + totals.trimmed + totals.deleted + totals.present
+
+
+async def of_a_group(api: Api, group: str, *members: str) -> None:
+    """Two messages of three stay: one is deleted; and somebody comes and goes."""
+    path = f"/v1/groups/{group}"
+    assert (await api.http.put(path, json={"members": members})).status_code == 201
+    for number in range(3):
+        assert (await api.post({"id": f"g-{number}", "group": group, "body": number})).status_code == 202
+    gone = await api.post({"type": "delete", "id": "d-1", "target": "g-0", "group": group})
+    assert gone.status_code == 202
+    for act in (api.http.put, api.http.delete):
+        assert (await act(f"{path}/members/{group}.guest")).status_code == 204
 
 
 # Planted violations.
@@ -222,6 +237,11 @@ PLANTED: dict[str, tuple[list[tuple[Any, ...]], str, str]] = {
         [("DEL", KEYS.cursors("bob")), ("SET", KEYS.cursors("bob"), 1)],
         "type",
         KEYS.cursors("bob"),
+    ),
+    "the log of no group": (
+        [("XADD", "chat:group:{team}:log", "1-0", "kind", "group")],
+        "no state",
+        "chat:group:{team}:log",
     ),
     "a key nobody knows": ([("SET", "chat:unheard-of", 1)], "unknown key", "chat:unheard-of"),
     "a key nobody knows of a user": ([("SET", "chat:inboxes:{bob}", 1)], "unknown key", "chat:inboxes:{bob}"),

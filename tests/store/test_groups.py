@@ -340,6 +340,7 @@ async def test_a_deleted_message_is_erased_where_it_lies(team: Team) -> None:
     )
     cursor, *rest = row.decode().split(" ")
     assert (cursor.partition("-")[2], rest) == ("2", ["m1", "alice", "group", "team/2"])
+    assert 0 < await team.store.do("TTL", "chat:erased:{bob}") <= team.store.limits.kept * 2
 
 
 @pytest.mark.parametrize(("number", "id", "sender"), ((1, "m1", "alice"), (2, "m2", "alice"), (2, "m1", "bob")))
