@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.core.cursor import Cursor
-from service.core.entries import Fields, Kind
+from service.core.entries import Fields, Kind, flat
 from service.core.errors import Unavailable
 from service.core.sending import Appended, AppendStatus, Message
 from service.store import scripts
@@ -178,8 +178,9 @@ class _Op:
 
     @property
     def wakes(self) -> bool:
-        """Whether it is somebody else's message: `kind` comes first in the fields, a message's `from` third."""
-        return self.what in "mng" and self.fields[1] == Kind.MESSAGE and self.fields[5] != self.user
+        """Whether it is somebody else's message."""
+        said = flat(self.fields) if self.what in "mng" else {}
+        return said.get(b"kind") == b"message" and said.get(b"from") != self.user.encode()
 
     def keys(self, keys: Keys) -> tuple[bytes, ...]:
         of = keys.of(self.user)

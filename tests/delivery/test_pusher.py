@@ -14,6 +14,7 @@ from service.core.cursor import START, Cursor
 from service.core.push import partition_of, push_id
 from service.delivery.worker import Worker
 from service.telemetry import PUSHES_NOT_NEEDED, PUSHES_RETRIED, PUSHES_SENT
+from tests.delivery import group_rig
 from tests.delivery.conftest import Start
 from tests.delivery.rig import a_message, accepted, connect, send, submit, total, until, until_stored
 from tests.support.receiver import Receiver, Reply
@@ -116,6 +117,20 @@ async def test_a_burst_is_told_once_and_after_an_ack_the_next_one(
     requests = await receiver.come(2)
     assert [request.id for request in requests] == [push_id("bob", START), push_id("bob", cursor)]
     assert requests[1].data["pending"] == 1
+
+
+async def test_a_groups_message_is_told_to_the_members_and_not_to_its_sender(
+    pushing: Pushing, receiver: Receiver, store: Any
+) -> None:
+    worker = await pushing()
+    await group_rig.change(worker, "put", "bob", "carol")
+    await group_rig.send(worker, group_rig.said("m1"))
+    requests = await receiver.come(2)
+    assert sorted(request.data["user"] for request in requests) == ["bob", "carol"]
+    for request in requests:
+        assert (request.data["newest"]["from"], request.data["pending"]) == ("alice", 1)
+        assert request.data["newest"]["group"] == "team"
+    assert await store.zscore(f"chat:push:{{{partition_of('alice')}}}", "alice") is None
 
 
 @on_one
