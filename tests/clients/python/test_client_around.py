@@ -69,7 +69,8 @@ async def test_a_refusal_for_now_of_a_read_is_nothing_to_be_told_of(
     errors, told = list[str](), asyncio.Event()
     server.play(Fault(When.BEFORE, What.READ, Refuse("unavailable")))
     bob = client()
-    bob.on("error", lambda error: (errors.append(error["code"]), told.set()))
+    bob.on("error", lambda error: errors.append(error["code"]))
+    bob.on("error", lambda _: told.set())
     async with bob:
         await bob.read(await anext(aiter(bob)))
         await server.until(lambda: len(server.frames("<", "read")) == 2, "said again")

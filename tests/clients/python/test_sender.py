@@ -8,7 +8,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from inboxd_client import Acceptance, InboxSender, Outgoing, SendError, Timing, Unreachable
+from inboxd_client import (
+    Acceptance,
+    InboxSender,
+    ItemKind,
+    Outgoing,
+    RequestError,
+    SendError,
+    Timing,
+    Unreachable,
+)
 from inboxd_client.sender import MOST_IN_A_BATCH
 
 QUICK = Timing(backoff_first=0.001, backoff_most=0.002)
@@ -40,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Backend
 
     def do_POST(self) -> None:
-        content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"null")
         headers = {name.title(): value for name, value in self.headers.items()}
         self.server.asked.append((self.path, headers, content))
         answer = self.server.answers.pop(0) if self.server.answers else accept
@@ -55,6 +64,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815 - the names that http.server looks for
+
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing."""
 
@@ -64,6 +75,8 @@ def accepted(id: str, **more: Any) -> dict[str, Any]:
 
 
 def accept(content: Any) -> Answer:
+    if content is None or "members" in content:
+        return 204, {}, b""
     if "messages" in content:
         return 200, {}, {"results": [accepted(one["id"], status=202) for one in content["messages"]]}
     return 202, {}, accepted(content["id"])
@@ -211,3 +224,50 @@ def test_many_messages_go_out_a_thousand_or_a_few_megabytes_at_a_time(backend: B
 def test_an_empty_batch_asks_nobody(backend: Backend, sender: InboxSender) -> None:
     assert sender.send_batch([]) == []
     assert backend.asked == []
+
+
+def test_groups_and_changes_say_what_the_service_wants(backend: Backend, sender: InboxSender) -> None:
+    sender.send_to_group("team", 1, "a", receipts=False)
+    sender.edit("a", 2, group="team", id="b")
+    sender.delete("c", to=("alice", "bob"), id="d", sender="robot")
+    sender.send_batch([Outgoing("alice", 3, "e", kind=ItemKind.REACT, target="f", target_from="alice")])
+    said = [content for _, _, content in backend.asked]
+    assert said == [
+        {"id": "a", "body": 1, "group": "team", "receipts": False},
+        {"id": "b", "body": 2, "group": "team", "type": "edit", "target": "a"},
+        {"id": "d", "to": ["alice", "bob"], "type": "delete", "target": "c", "from": "robot"},
+        {"messages": [
+            {"id": "e", "body": 3, "to": "alice", "type": "react", "target": "f", "target_from": "alice"}
+        ]},
+    ]  # fmt: skip
+
+
+def test_questions_are_asked_again_until_they_are_answered(backend: Backend, sender: InboxSender) -> None:
+    backend.answers = [
+        CUT,
+        BUSY,
+        (200, {}, {"owner": "alice"}),
+        (200, {}, {"marks": [{"user": "a"}]}),
+        (200, {}, {"presence": []}),
+    ]
+    assert sender.group("team")["owner"] == "alice"
+    assert sender.marks("team")[0]["user"] == "a"
+    assert sender.presence(["a", "b"]) == []
+    sender.put_group("team", ["alice"], "The team")
+    sender.add_member("team", "bob")
+    sender.remove_member("team", "bob")
+    sender.delete_group("team")
+    backend.answers = [(200, {}, {"id": "m"}), (404, {}, {"code": "no_such_message"})]
+    assert sender.fate("m", sender="shop", to="bob")["id"] == "m"
+    with pytest.raises(RequestError, match="no_such_message"):
+        sender.fate("n")
+    assert [path for path, _, _ in backend.asked] == [
+        *["/v1/groups/team"] * 3, "/v1/groups/team/marks", "/v1/presence?user=a&user=b", "/v1/groups/team",
+        *["/v1/groups/team/members/bob"] * 2, "/v1/groups/team", "/v1/messages/m?from=shop&to=bob", "/v1/messages/n",
+    ]  # fmt: skip
+
+
+def test_a_question_to_nobody_ends_at_the_deadline(backend: Backend) -> None:
+    backend.answers = [BUSY] * 100
+    with InboxSender(backend.url, user="shop", timing=QUICK, deadline=0.05) as sender, pytest.raises(Unreachable):
+        sender.group("team")
