@@ -16,6 +16,7 @@ A message, stage by stage:
     delivery/acker.py            the device's ack comes back, gathered with others
     delivery/relay.py            or over HTTP, to any worker, which tells the one that holds the device
     store/lua/ack.lua            the cursor moves, the inbox is trimmed
+    delivery/receipter.py        its sender has a receipt
 
 What is not stored: delivery/signals.py tells whoever is online, delivery/watching.py who comes and goes.
 

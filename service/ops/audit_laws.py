@@ -199,7 +199,7 @@ def _unexplained(first: int, last: int, erased: Collection[int]) -> Iterator[tup
 def _cursors(user: User, asked: Asked) -> Iterator[Finding]:
     state, rows = asked.keys.state(user.name), asked.keys.cursors(user.name)
     named = [(rows, device, text) for device, text in user.cursors.items()]
-    named += [(state, name, user.state[name]) for name in ("last", "best", "floor") if name in user.state]
+    named += [(state, name, user.state[name]) for name in ("last", "best", "floor", "receipted") if name in user.state]
     for key, name, text in named:
         cursor = read(text)
         if cursor is None:

@@ -43,7 +43,7 @@ async def test_from_pending_to_read(service: Service, api: Api, alice: str, bob:
         assert now["read_at"] >= now["delivered_at"]
 
 
-async def test_expired(api: Api, bob: str) -> None:
+async def test_a_message_whose_time_is_over_is_expired(api: Api, bob: str) -> None:
     await api.send(bob, "hi", "m-1", expires_in=1)
 
     async def expired() -> bool:

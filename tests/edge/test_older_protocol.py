@@ -184,6 +184,28 @@ async def test_own_copies_and_gaps_are_passed_over_and_do_not_come_back(
         assert len(client.wire.of("private_message")) == 1
 
 
+async def test_receipts_and_groups_are_passed_over_and_count_as_handled(
+    service: Service, api: Api, alice: str, bob: str, carol: str
+) -> None:
+    async with LegacyClient(service.url, bob) as client, Device(service.url, carol) as hers:
+        await client.say(carol, "hi")
+        await hers.receive(1)
+        await hers.ack()
+
+        async def length() -> bool:
+            return bool((await api.inbox(bob))["length"] >= 2)
+
+        await eventually_async(length, "the copy and the receipt are there")
+        async with Api(service.url, bob) as bobs:
+            made = await bobs.http.put(f"/v1/groups/old-{bob}", json={"members": [alice, bob]})
+            assert made.status_code == 201
+        assert (await api.post({"group": f"old-{bob}", "body": {"text": "of a group"}})).status_code == 202
+        await api.send(bob, {"text": "last"})
+        assert (await client.message())["msg"] == "last"
+        await handled(api, bob, (await api.inbox(bob))["last"])
+        assert len(client.wire.frames) == 2, "a welcome, and one message"
+
+
 async def test_a_frame_an_old_client_gets_wrong_does_not_disturb_the_others(
     service: Service, alice: str, bob: str
 ) -> None:

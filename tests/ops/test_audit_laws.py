@@ -117,6 +117,12 @@ def test_an_inbox_may_be_gone_once_its_retention_is_over() -> None:
 # Cursors.
 
 
+@pytest.mark.parametrize("name", ("best", "floor", "receipted"))
+def test_nothing_that_the_state_names_lies_beyond_the_newest_entry(name: str) -> None:
+    beyond = found(replace(BOB, state={**STATE, name: "900000-11"}))
+    assert ("beyond last", "off") in beyond
+
+
 def test_devices_without_a_say_are_not_held_against_floor_and_best() -> None:
     low = replace(BOB, cursors={**BOB.cursors, "laptop": "900000-1"}, devices={**BOB.devices, "laptop": str(NOW)})
     assert found(low) == [("floor", "off")]
