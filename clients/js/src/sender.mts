@@ -245,6 +245,7 @@ export class Sender {
       refuse(textOf(error));
     }
     const { type, target_from: author } = content;
+    if (!(copy.to ?? copy.group) || (type && !copy.target)) refuse("to, group, or what message");
     if (type !== "delete" && copy.body === undefined) refuse("body");
     if (type !== "react" && author) throw new SendError("forbidden", "only the author changes a message", id);
     const wall = this.#core.clock.wall();

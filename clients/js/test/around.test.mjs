@@ -96,6 +96,9 @@ test("only what oneself wrote can be edited or deleted, and nothing is stored of
   await assert.rejects(client.edit(theirs, "z"), { code: "forbidden" });
   await assert.rejects(client.delete(grouped), { code: "forbidden" });
   await assert.rejects(client.react(theirs, undefined), { code: "invalid_field" });
+  await assert.rejects(client.react({ id: "m1" }, 1), { code: "invalid_field" });
+  await assert.rejects(client.react({ from: "bob" }, 1), { code: "invalid_field" });
+  await assert.rejects(client.sendToGroup(undefined, 1), { code: "invalid_field" });
   assert.deepEqual(await client.outbox(), []);
 });
 
@@ -121,6 +124,7 @@ test("the own copy of a change that is too old to be sent again settles it", asy
   assert.equal((await next.client.outbox())[0].state, "stale");
   const copy = { type: "edit", id: "a9", target: "a1", target_from: "alice", to: "bob", body: "z", ts: 5 };
   await next.wire.last().says({ ...copy, from: "bob", cursor: "5-5" });
+  await next.wire.last().says({ type: "message", id: "a9", from: "alice", to: "bob", body: 1, ts: 4, cursor: "4-4" });
   assert.equal((await next.client.outbox()).length, 1);
   await next.wire.last().says({ ...copy, from: "alice", cursor: "6-6" });
   assert.deepEqual(await next.client.outbox(), []);
@@ -287,6 +291,35 @@ test("a read that the service could not store is said again after a while, one t
   assert.deepEqual(events.filter(({ event }) => event === "error").map(({ code }) => code), ["no_such_group"]);
 });
 
+test("a refusal of an older read is none of a newer one", async () => {
+  const { client, wire, clock, live } = world();
+  await live();
+  await client.read(message(1));
+  await client.read(message(2));
+  const [older, newer] = out(wire);
+  await wire.last().says({ ...older, type: "error", code: "no_such_message", message: "", field: "upto", retryable: false });
+  client.drop();
+  await clock.pass(1000);
+  await wire.last().welcomes();
+  assert.deepEqual(out(wire), [newer]);
+});
+
+test("a read whose entry was handled is not said by the next process, though its removal was lost", async () => {
+  const storage = new Watched();
+  const before = world({ storage });
+  await before.client.read(theirs);
+  await before.live();
+  const [{ put }] = storage.log.filter(({ put }) => put);
+  await before.wire.last().says(readEntry(5, "m1"));
+  await before.client.close();
+  await storage.write({ put });
+  const after = world({ storage });
+  await after.live();
+  await settled();
+  assert.deepEqual(out(after.wire), []);
+  assert.deepEqual(storage.log.at(-1).remove, ["read/bob/read:m1"]);
+});
+
 test("a read is in no list of what is to be sent", async () => {
   const storage = new Watched();
   const { client } = world({ storage });
@@ -409,7 +442,8 @@ test("when the leader goes, the next one says what was read, and who is watched 
   const said = out(second.wire);
   assert.deepEqual(said.filter(({ type }) => type === "watch").flatMap(({ users }) => users).sort(), ["bob", "carol"]);
   assert.deepEqual(said.filter(({ type }) => type === "read"), [{ type: "read", from: "bob", upto: "m1" }]);
-  await second.wire.last().says(readEntry(5, "m1"));
+  await third.client.read(grouped);
+  await second.wire.last().says(readEntry(5, "m1"), readEntry(6, 18, { group: "team" }));
   await settled();
   await second.client.close();
   await settled();

@@ -28,6 +28,12 @@ test("identities need an id", () => {
   assert.equal(identityOf({ type: "deleted" }), undefined);
 });
 
+test("identities are of whoever said it, or of the group", () => {
+  assert.equal(identityOf({ type: "receipt", cursor: "1-1", id: "read:m", by: "bob" }), "receipt/bob/read:m");
+  assert.equal(identityOf({ type: "read", cursor: "1-1", id: "read:team:1", group: "team" }), "read/team/read:team:1");
+  assert.equal(identityOf({ type: "message", cursor: "1-1", id: "m", from: "bob", group: "team" }), "message/bob/m");
+});
+
 test("equality is that of JSON values", () => {
   assert.equal(canonical([{ a: 1, b: { c: 2, d: 3 } }]), canonical([{ b: { d: 3, c: 2 }, a: 1 }]));
   assert.notEqual(canonical([1, 2]), canonical([2, 1]));
