@@ -138,8 +138,8 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
 
 def test_the_examples_on_the_page_are_what_the_code_takes_and_makes() -> None:
     examples = [json.loads(text) for language, text in blocks(PROTOCOL) if language == "json"]
-    sent, accepted, refused = examples
-    assert validate(Send, sent).id == accepted["id"] == "m-17"
+    sent, accepted, edited, refused = examples
+    assert validate(Send, sent).id == accepted["id"] == validate(Edit, edited).target == "m-17"
     assert accepted["ts"] == Cursor.parse(accepted["recipients"][0]["cursor"]).ms
     assert problem(Fault(refused["code"], refused["detail"], refused["field"])) == refused
 
