@@ -93,6 +93,8 @@ class Pusher:
             await self._look(lease, held_until)
         except Unavailable as error:
             log.info("a push waits until its lease has run out: %s", error.why)
+        except Exception:  # one user's keys are damaged: the others must not wait for that
+            log.exception("the push to %s waits until its lease has run out", lease.user)
         finally:
             self._busy -= 1
             self._freed.set()

@@ -1,5 +1,7 @@
 """Push of one worker, put together by its settings."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -15,6 +17,8 @@ from service.store.push import PushRows, Reminders
 from service.store.push_sweep import PushSweep
 from service.store.pushers import Pushers
 
+log = logging.getLogger("inboxd.push")
+
 
 class Pushing:
     """Without INBOXD_PUSH_URL it does nothing. `client`: for everything but appends. `now_ms`: the server's clock.
@@ -27,6 +31,7 @@ class Pushing:
     ) -> None:  # fmt: skip
         self.pushers = Pushers(client, keys, settings.max_devices)
         self.pusher: Pusher | None = None
+        self._drain = settings.drain_timeout / 4
         if settings.push_url is None:
             return
         appends.remind = Reminders(keys, now_ms, settings.push_after)
@@ -58,9 +63,16 @@ class Pushing:
             self.pusher.closing = True
 
     async def drained(self) -> None:
-        """Returns when nobody is being told."""
-        if self.pusher is not None:
-            await self.pusher.drained()
+        """Returns when nobody is being told, or a quarter of the drain time-out is over: a receiver that hangs must not
+        keep a worker from leaving in order.
+        """
+        if self.pusher is None:
+            return
+        try:
+            async with asyncio.timeout(self._drain):
+                await self.pusher.drained()
+        except TimeoutError:
+            log.info("pushes under way are made again when their leases have run out")
 
 
 def _patience(settings: Settings) -> Patience:

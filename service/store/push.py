@@ -106,7 +106,11 @@ class PushRows:
         if replies and all(isinstance(reply, Exception) for reply in replies):
             unwrapped(replies)
         taken = [reply for reply in replies if not isinstance(reply, Exception)]
-        return [Lease(user.decode(), int(until), int(now)) for now, until, *users in taken for user in users]
+        return [
+            Lease(user.decode(errors="backslashreplace"), int(until), int(now))
+            for now, until, *users in taken
+            for user in users
+        ]
 
     async def look(self, user: str, now_ms: int) -> tuple[Pending, Tries]:
         """What waits for a user, and how telling it has gone so far."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from service.core.cursor import START, Cursor
 from service.store.keys import Keys
-from service.store.link import Link, unwrapped
+from service.store.link import Link
 from service.store.push import PushRows
 
 KEYS = 200
@@ -51,18 +51,24 @@ class PushSweep:
         """Looks at the next keys; who has something beyond `best` and was not told is looked into at once."""
         match = f"{self._keys.state('*')[:-2]}*"
         at, keys = await primary.run("SCAN", position, "MATCH", match, "COUNT", KEYS)
-        states = unwrapped(await self._client.pipeline([("HMGET", key, "last", "best", "pushed") for key in keys]))
-        users = [self._user(key) for key, state in zip(keys, states, strict=True) if waits(*state)]
+        states = await self._client.pipeline([("HMGET", key, "last", "best", "pushed") for key in keys])
+        users = [self._user(key) for key, state in zip(keys, states, strict=True) if waits(state)]
         return Step(_text(at), await self._rows.remind(users) if users else 0)
 
     def _user(self, key: bytes) -> str:
-        return key.decode()[len(self._keys.state("")) - 1 : -1]
+        return key.decode(errors="backslashreplace")[len(self._keys.state("")) - 1 : -1]
 
 
-def waits(last: bytes | None, best: bytes | None, told: bytes | None) -> bool:
-    """Whether there may be something to tell."""
-    acked = Cursor.of(best) if best else START
-    return last is not None and Cursor.of(last) > acked and (told is None or Cursor.of(told) != acked)
+def waits(state: Any) -> bool:
+    """Whether there may be something to tell: `last`, `best`, `pushed`. Nothing where that cannot be read, which is for
+    `inboxd audit` to name.
+    """
+    try:
+        last, best, told = (Cursor.of(raw) if raw else None for raw in state)
+    except (TypeError, ValueError):
+        return False
+    acked = best or START
+    return last is not None and last > acked and told != acked
 
 
 def _text(position: Any) -> str:

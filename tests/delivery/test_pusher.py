@@ -287,6 +287,34 @@ async def test_whom_no_append_noted_down_the_sweep_finds(
     assert request.data["user"] == "bob"
 
 
+@on_one
+async def test_a_receiver_that_hangs_does_not_keep_a_worker_from_leaving(pushing: Pushing, receiver: Receiver) -> None:
+    receiver.hold.clear()
+    worker = await pushing(push_timeout=PATIENCE, drain_timeout=0.2 * UNIT)
+    await send(worker, a_message("m1"))
+    await receiver.come(1)
+    worker.pushing.close()
+    await worker.pushing.drained()
+    assert not receiver.hold.is_set()
+
+
+@on_one
+async def test_a_user_whose_keys_are_damaged_holds_up_nobody(
+    pushing: Pushing, receiver: Receiver, store: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = await pushing(push_sweep=SOON)
+    await send(worker, a_message("m1", "mallory"), a_message("m2", "trudy"))
+    await store.hset("chat:state:{mallory}", "best", "no cursor")
+    await store.delete("chat:state:{trudy}")
+    await store.set("chat:state:{trudy}", "no state")
+    await until(lambda: "the push to mallory waits" in caplog.text or len(receiver.requests) > 1, "it was looked at")
+    await send(worker, a_message("m3"))
+    await until(lambda: "bob" in {request.data["user"] for request in receiver.requests}, "bob is told")
+    await store.delete(
+        "chat:state:{mallory}", "chat:state:{trudy}", *[f"chat:inbox:{{{u}}}" for u in ("mallory", "trudy")]
+    )
+
+
 # Before the answer.
 
 

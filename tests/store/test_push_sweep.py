@@ -3,6 +3,7 @@
 import pytest
 
 from service.core.push import partition_of
+from service.store.push_sweep import waits
 from tests.store.conftest import Store, accepted
 from tests.store.push_rig import PushStore
 
@@ -41,6 +42,11 @@ async def test_whoever_has_acked_or_was_told_is_left_alone(push: PushStore) -> N
     for user in ("bob", "carol"):
         await push.store.do("UNLINK", push.store.keys.push(partition_of(user)))
     assert await round_of(push) == 0
+
+
+@pytest.mark.parametrize("state", ([], [b"x", None, None], [b"1-1", b"x", None], [b"1-1", None, b"x"], ValueError()))
+def test_a_state_that_cannot_be_read_is_passed_over(state: object) -> None:
+    assert not waits(state)
 
 
 async def test_many_users_are_found_in_small_steps(push: PushStore) -> None:
