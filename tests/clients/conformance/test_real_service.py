@@ -81,6 +81,13 @@ class Conversation:
         for one in self.people:
             await one.live()
             await one.until(lambda one=one: not one.unended(), "every send has ended")  # type: ignore[misc]
+        for one, other in itertools.permutations(self.people):
+            newest = [frame["id"] for frame in other.held() if frame.get("from") == one.user][-1]
+
+            async def is_told(one: Person = one, newest: str = newest) -> bool:
+                return f"delivered:{newest}" in [frame.get("id") for frame in one.held()]
+
+            await eventually_async(is_told, f"{one.kind}: a receipt for its newest, after which none comes")
         for one in self.people:
 
             async def all_is_handled(one: Person = one) -> bool:

@@ -8,14 +8,26 @@ import sqlite3
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
-from inboxd_client import Acceptance, InboxClient, InboxSender, Message, Outgoing, SendError, State, StateChange, Timing
+from inboxd_client import (
+    Acceptance,
+    InboxClient,
+    InboxSender,
+    Message,
+    Outgoing,
+    RequestError,
+    SendError,
+    State,
+    StateChange,
+    Timing,
+)
 
 from scripts.lab.service import Service
-from scripts.lab.timing import PATIENCE, UNIT
+from scripts.lab.timing import PATIENCE, UNIT, eventually_async
 from tests.support.issuer import SECRET, Issuer
 
 EXAMPLES = Path(__file__).parents[3] / "clients/python/examples"
@@ -166,3 +178,137 @@ async def test_a_token_is_renewed_on_the_open_connection(serve: Callable[..., Se
 
 def operator() -> dict[str, str]:
     return {"Authorization": f"Bearer {Issuer().token('operator', scope='ops')}"}
+
+
+# Around a message
+
+
+async def told(events: list[dict[str, Any]], wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The first event of these that is wanted."""
+
+    async def here() -> dict[str, Any] | None:
+        return next(filter(wanted, events), None)
+
+    found = await eventually_async(here, "told of it")
+    assert found is not None
+    return found
+
+
+class Person:
+    """A client whose entries and events are kept."""
+
+    def __init__(self, service: Service, user: str, **options: Any) -> None:
+        self.user, self.events = user, list[dict[str, Any]]()
+        self.client = InboxClient(service.url, user=user, timing=QUICK, **options)
+        self.client.on("message", lambda message: self.events.append(message.frame))
+        for kind in ("receipt", "read", "edit", "delete", "react", "group", "deleted", "signal", "presence"):
+            self.client.on(kind, self.events.append)
+
+    async def told(self, type: str, **fields: Any) -> dict[str, Any]:
+        """The first event that has these fields."""
+        return await told(self.events, lambda event: {"type": type, **fields}.items() <= event.items())
+
+
+@pytest.fixture
+async def people(service: Service, named: Callable[[str], str]) -> AsyncIterator[list[Person]]:
+    """Three, live."""
+    found = [Person(service, named(name)) for name in ("ann", "ben", "cleo")]
+    async with AsyncExitStack() as stack:
+        for person in found:
+            await stack.enter_async_context(person.client)
+            await person.client.connect()
+        yield found
+
+
+async def test_ticks_and_changes_of_a_message_between_two(people: list[Person]) -> None:
+    ann, ben, _ = people
+    sent = await ann.client.send(ben.user, {"text": "helo"})
+    message = await ben.told("message", id=sent.id)
+    await ann.told("receipt", kind="delivered", target=sent.id, by=ben.user)
+    await ben.client.read(message)
+    assert (await ann.told("receipt", kind="read", target=sent.id, by=ben.user))["id"] == f"read:{sent.id}"
+    await ben.told("read", **{"from": ann.user}, upto=sent.id)
+    assert not ben.client._opened.reading._reads.to_say()
+    mine = await ann.told("message", id=sent.id)
+    await ann.client.edit(mine, {"text": "hello"})
+    assert (await ben.told("edit", target=sent.id))["body"] == {"text": "hello"}
+    await ben.client.react(message, {"emoji": "👍"})
+    assert (await ann.told("react", target=sent.id, **{"from": ben.user}))["target_from"] == ann.user
+    await ann.client.delete(mine)
+    await ben.told("delete", target=sent.id)
+    entries, more = await ben.client.history(with_user=ann.user)
+    assert [entry["type"] for entry in entries][-1] == "deleted"
+    assert not more
+    fate = await ann.client.fate(sent.id, to=ben.user)
+    assert fate["recipients"][0]["state"] in {"read", "trimmed"}
+
+
+async def test_a_group_from_its_making_to_its_end(people: list[Person]) -> None:
+    ann, ben, cleo = people
+    team = f"team-{ann.user}"
+    await ann.client.put_group(team, [ben.user], "The team")
+    await ben.told("group", group=team, event="created")
+    await ann.client.add_member(team, cleo.user)
+    await cleo.told("group", group=team, event="joined", user=cleo.user)
+    sent = await ben.client.send_to_group(team, {"n": 1})
+    assert (sent.group, sent.members) == (team, 3)
+    for person in people:
+        message = await person.told("message", id=sent.id)
+        assert (message["group"], message["seq"]) == (team, sent.seq)
+    await cleo.client.read(await cleo.told("message", id=sent.id))
+    await cleo.told("read", group=team, upto=sent.seq)
+    marks = {mark["user"]: mark for mark in await ann.client.marks(team)}
+    assert marks[cleo.user]["read"] is not None
+    assert marks[cleo.user]["read"]["seq"] == sent.seq
+    await ann.client.react(await ann.told("message", id=sent.id), {"emoji": "🎉"})
+    await ben.told("react", target=sent.id, group=team)
+    assert set((await ben.client.group(team))["members"]) == {person.user for person in people}
+    assert team in [group["group"] for group in await ben.client.groups()]
+    assert team in [talk.get("group") for talk in await cleo.client.conversations()]
+    await cleo.client.remove_member(team, cleo.user)
+    with pytest.raises(SendError, match="no_such_group"):
+        await cleo.client.send_to_group(team, 1)
+    await ann.client.delete_group(team)
+    await ben.told("group", group=team, event="deleted")
+    with pytest.raises(RequestError, match="no_such_group"):
+        await ben.client.group(team)
+
+
+async def test_signals_presence_and_blocks(people: list[Person]) -> None:
+    ann, ben, cleo = people
+    ann.client.watch([ben.user, "nobody-at-all"])
+    await ann.told("presence", user=ben.user, status="online")
+    await ann.told("presence", user="nobody-at-all", status="offline")
+    assert ben.client.signal({"typing": True}, to=ann.user)
+    assert (await ann.told("signal", **{"from": ben.user}))["body"] == {"typing": True}
+    [seen] = await cleo.client.presence([ben.user])
+    assert seen["status"] == "online"
+    await ben.client.close()
+    assert (await ann.told("presence", user=ben.user, status="offline"))["last_seen"]
+    await ann.client.block(cleo.user)
+    assert await ann.client.blocks() == [cleo.user]
+    with pytest.raises(SendError, match="refused"):
+        await cleo.client.send(ann.user, 1)
+    await ann.client.unblock(cleo.user)
+    await cleo.client.send(ann.user, 2)
+    assert await ann.client.blocks() == []
+
+
+async def test_a_backend_makes_groups_sends_changes_and_asks(service: Service, people: list[Person]) -> None:
+    ann, ben, _ = people
+    shop = f"shop-{ann.user}"
+
+    def work() -> None:
+        with InboxSender(service.url, user=shop) as sender:
+            sender.put_group(shop, [ann.user, ben.user], "Parcel 17")
+            sent = sender.send_to_group(shop, {"text": "on its way"}, "way")
+            assert sent.members == 3
+            sender.edit("way", {"text": "is there"}, group=shop, id="there")
+            sender.send(ann.user, "mistaken", "oops")
+            sender.delete("oops", to=ann.user, id="gone")
+            assert sender.fate("oops", to=ann.user)["recipients"][0]["to"] == ann.user
+            assert set(sender.group(shop)["members"]) == {shop, ann.user, ben.user}
+
+    await asyncio.to_thread(work)
+    assert (await ben.told("edit", target="way"))["body"] == {"text": "is there"}
+    await ann.told("delete", target="oops")
