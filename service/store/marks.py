@@ -14,6 +14,8 @@ from service.store.link import unwrapped
 
 PORTION = 64
 """Entries of one inbox that one call reads for receipts."""
+ROOM = 1 << 20
+"""Bytes of bodies after which that call reads no further users: all of them could be as large as may be."""
 SKIMMED = 200
 """Messages of an inbox that one call looks at; their bodies stay where they are."""
 FAILED = 6
@@ -111,7 +113,7 @@ class Marks:
         calls: list[scripts.Call] = []
         for part in parts.values():
             keys: list[bytes] = []
-            args: list[Any] = [PORTION]
+            args: list[Any] = [PORTION, ROOM]
             for user, after in (asked[n] for n in part):
                 of = self._keys.of(user)
                 keys += (of.state, of.inbox, of.marks)

@@ -65,6 +65,19 @@ async def test_portions_are_bounded_and_go_on_where_the_one_before_ended(owing: 
     assert await owed(owing, cursors[-1]) is None
 
 
+async def test_large_messages_leave_the_other_users_for_the_next_call(
+    owing: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.marks.ROOM", 100)
+    sent = [message("m1", user, body=b'"' + b"x" * 200 + b'"') for user in ("bob", "carol")]
+    cursors = [accepted(results[0]) for results in await owing.append(sent, own_copy=False)]
+    await owing.inboxes.ack([("bob", "phone", cursors[0]), ("carol", "phone", cursors[1])])
+    first, second = await owing.marks.owed([("bob", None), ("carol", None)])
+    assert first == Owed(cursors[0], False, {"alice": "m1"})
+    assert second == Owed(START, True)
+    assert await owing.marks.owed([("carol", START)]) == [Owed(cursors[1], False, {"alice": "m1"})]
+
+
 async def test_none_is_owed_for_own_entries_receipts_what_expired_or_wants_none(owing: Store) -> None:
     await owing.presence.register("bob", "phone")
     await owing.append([message("own", "carol", sender="bob")], own_copy=True)

@@ -3,7 +3,8 @@
 -- all of it in `marks` as delivered, with the time. `receipted` is moved by ack, once the receipts are in.
 --
 -- KEYS  three per op: state, inbox, marks (of one user)
--- ARGV  1 entries in a portion, then per op: user, after (the `upto` of the portion before; "" for the first)
+-- ARGV  1 entries in a portion  2 bytes of bodies after which the other ops read nothing: they have more
+--       then per op: user, after (the `upto` of the portion before; "" for the first)
 -- Returns one array per op:
 --       {upto, more, sender, id, sender, id, …}  read up to there, more is 1 where that is not all of it; who is owed a
 --                  receipt, for which message: not for the user's own, nor for what wants none or has expired
@@ -14,6 +15,7 @@ local call = redis.call
 local match, format, floor = string.match, string.format, math.floor
 
 local portion = tonumber(ARGV[1])
+local room = tonumber(ARGV[2])
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
 
@@ -46,12 +48,14 @@ local function owed(k, user, after)
     if above(after, last) then after = '0-0' end -- the server has lost its tail
   end
   if not best or not above(best, after) then return {} end
+  if room <= 0 then return {after, 1} end
 
   local rows = call('XRANGE', inbox, '(' .. after, best, 'COUNT', portion)
   local upto = #rows == portion and rows[portion][1] or best
   local had, at, wanted, groups = {}, {}, {}, {} -- by sender, but for groups
   for n = 1, #rows do
     local cursor, fields = rows[n][1], rows[n][2]
+    room = room - #fields[#fields]
     if #fields == 10 and fields[2] == 'message' and fields[3] == 'id' and fields[5] == 'from' and fields[7] == 'to' then
       local sender = fields[6] -- nearly all are plain: kind, id, from, to, body
       if sender ~= user then had[sender], at[sender], wanted[sender] = fields[4], cursor, fields[4] end
@@ -78,8 +82,8 @@ local function owed(k, user, after)
 end
 
 local results = {}
-for op = 0, (#ARGV - 1) / 2 - 1 do
-  local fine, result = pcall(owed, op * 3 + 1, ARGV[op * 2 + 2], ARGV[op * 2 + 3])
+for op = 0, (#ARGV - 2) / 2 - 1 do
+  local fine, result = pcall(owed, op * 3 + 1, ARGV[op * 2 + 3], ARGV[op * 2 + 4])
   results[op + 1] = fine and result or {6, type(result) == 'table' and result.err or tostring(result)}
 end
 return results
