@@ -67,6 +67,7 @@ BODIES_REFUSED = _counter("bodies_refused", "requests refused because this worke
 IDENTITIES = _counter("identities", "identities this process took; more than one: it was called dead")
 TASK_DEATHS = _counter("task_deaths", "background tasks that died")
 CONNECTIONS = Gauge("inboxd_connections", "sockets and long polls held now", multiprocess_mode="livesum")
+WATCHES = Gauge("inboxd_watches", "users watched by connections held now", multiprocess_mode="livesum")
 READY = Gauge("inboxd_ready_workers", "workers that are ready", multiprocess_mode="livesum")
 
 

@@ -19,7 +19,7 @@ from service.core.frames import MAX_WATCHED, presence_frame
 from service.store.blocks import Blocks
 from service.store.presence import Claim
 from service.store.watchers import HIDDEN, Standing, Watchers
-from service.telemetry import PRESENCE_TOLD, PRESENCE_UNTOLD, WATCHES_REFUSED
+from service.telemetry import PRESENCE_TOLD, PRESENCE_UNTOLD, WATCHES, WATCHES_REFUSED
 
 SLICE = 200
 """Users per pipeline."""
@@ -85,6 +85,7 @@ class Watching:
             WATCHES_REFUSED.inc()
             raise ClientError("overloaded", "this worker watches as many users as it may")
         self._count += len(more)
+        WATCHES.set(self._count)
         self._of.setdefault(watcher, mine).update(more)
         for user in users:
             self._users.setdefault(user, Watched()).told[watcher] = None
@@ -102,6 +103,7 @@ class Watching:
                 if watched.timer is not None:
                     watched.timer.cancel()
         self._count -= len(gone)
+        WATCHES.set(self._count)
         mine -= gone
         if not mine:
             self._of.pop(watcher, None)

@@ -1,5 +1,6 @@
 """Watching: what watchers are told of who comes and goes, and how little."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -95,6 +96,17 @@ async def test_a_flapping_client_makes_few_words_and_the_last_is_right(start: St
     worker.watching._settled("bob")
     await hears(watcher, ("bob", "offline"), ("bob", "online"), ("bob", "offline"))
     assert watcher.of("presence")[-1]["last_seen"] == await last_seen(worker, "bob")
+
+
+async def test_of_one_user_there_is_one_word_in_that_time(start: Start) -> None:
+    worker = await start(presence_settle=NEVER, audit_interval=NEVER)
+    watcher = await watching(worker, "bob")
+    await connect(worker, "bob")
+    await hears(watcher, ("bob", "offline"), ("bob", "online"))
+    bob = worker.watching._users["bob"]
+    worker.watching.notice("bob", online=True)
+    assert bob.timer is not None
+    assert bob.timer.when() - asyncio.get_running_loop().time() > NEVER / 2
 
 
 async def test_a_notice_that_is_lost_is_found_by_the_audit(start: Start) -> None:

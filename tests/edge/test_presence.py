@@ -1,5 +1,6 @@
 """Presence: who is online, asked over HTTP, watched over a socket, across workers."""
 
+import asyncio
 from collections.abc import Callable
 
 from scripts.lab.service import Service
@@ -97,9 +98,17 @@ async def test_a_watch_ends_with_unwatch_and_with_the_connection(
             await other.wire.next("presence", status="online")
         await other.wire.next("presence", status="offline")
         assert len(mine.wire.of("presence")) == 1
+        await mine.say({"type": "watch", "users": [bob]})
+        await mine.wire.next("presence")
         await mine.abort()
         await mine.connect()
         assert mine.wire.of("presence") == []
+        await other.say({"type": "unwatch", "users": [bob]})
+
+        async def over() -> bool:
+            return (await asyncio.to_thread(service.metrics))["inboxd_watches"] == 0
+
+        await eventually_async(over, "nobody is watched by who is gone")
 
 
 async def test_too_many_are_refused_and_the_connection_goes_on(service: Service, alice: str, bob: str) -> None:
