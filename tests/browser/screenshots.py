@@ -49,6 +49,38 @@ async def shot(chat: Chat, name: str) -> None:
     (FOLDER / f"{name}.webp").write_bytes(b64decode(picture["data"]))
 
 
+GROUP = (
+    ("alice", "Release today? Everything is green"),
+    ("bob", "I pulled the plug on two workers while the tests ran."),
+    ("carol", "And? Anything lost?"),
+    ("alice", "Nothing. Each once, in order, in all three inboxes"),
+)
+
+
+async def group(people: dict[str, Chat]) -> None:
+    """What three have said to each other, read by all, with what they think of it."""
+    await people["alice"].make_group("Release crew", "bob", "carol")
+    for user in ("bob", "carol"):
+        await people[user].pick_group("Release crew")
+    for user, text in GROUP:
+        await people[user].write(text)
+        for chat in people.values():
+            await expect(chat.message(text)).to_be_attached()
+    first, *_, last = (text for _, text in GROUP)
+    await people["bob"].react(first, "👍")
+    await people["carol"].react(first, "👍")
+    await people["carol"].react(last, "❤️")
+    await people["bob"].react(last, "🙏")
+    await people["alice"].edit(last, f"{last}.")
+    await expect(people["alice"].by("reaction")).to_have_count(3)
+    await people["alice"].is_read(first)
+    await people["alice"].is_read(f"{last}.")
+    await people["alice"].page.mouse.move(0, 0)
+    await people["bob"].composer.press_sequentially("Then let us")
+    await expect(people["alice"].by("typing")).to_have_text("bob is typing…")
+    await shot(people["alice"], "group")
+
+
 async def talk(people: dict[str, Chat]) -> None:
     """Everybody has said what is shown; what carol wrote is unread."""
     for user, chat in people.items():
@@ -67,6 +99,7 @@ async def conversations(browser: Browser, base: str) -> Chat:
     phone = await person(browser, base, "alice", "phone", **PHONE)
     await talk(people)
     alice = people["alice"]
+    await alice.is_read(TALK[-2][1])
     await shot(alice, "chat-light")
     await alice.page.emulate_media(color_scheme="dark")
     await shot(alice, "chat-dark")
@@ -76,6 +109,8 @@ async def conversations(browser: Browser, base: str) -> Chat:
     await expect(phone.bodies).to_have_count(len(TALK))
     await shot(phone, "phone")
     await alice.page.emulate_media(color_scheme="light")
+    await group(people)
+    await alice.pick("bob")
     return alice
 
 
