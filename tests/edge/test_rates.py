@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import httpx2
 import pytest
@@ -194,6 +195,24 @@ async def test_a_socket_beyond_its_rate_is_read_more_slowly_and_everything_comes
     seqs = [int(frame["recipients"][0]["cursor"].partition("-")[2]) for frame in wire.of("accepted")]
     assert seqs == list(range(1, 61)), "nothing lost, nothing out of order"
     assert service.metrics()["inboxd_sockets_slowed_total"] >= before + 40
+    await wire.close()
+
+
+@pytest.mark.parametrize(
+    "frame", ({"type": "signal", "to": "nobody", "body": 1}, {"type": "watch", "users": ["nobody"]})
+)
+async def test_signals_and_watches_count_as_messages(
+    service: Service, issuer: Issuer, alice: str, frame: dict[str, Any]
+) -> None:
+    before = service.metrics()["inboxd_sockets_slowed_total"]
+    wire = await Wire.open(
+        f"{service.url.replace('http', 'ws')}/v1/ws", headers={"Authorization": f"Bearer {issuer.token(alice)}"}
+    )
+    await wire.send({"type": "hello", "device": "phone"})
+    await wire.next("live")
+    await wire.send(*([frame] * 15), {"type": "ping", "ref": "end"})
+    await wire.next("pong", ref="end")
+    assert service.metrics()["inboxd_sockets_slowed_total"] >= before + 5
     await wire.close()
 
 

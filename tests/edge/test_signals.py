@@ -97,6 +97,28 @@ async def test_a_fault_is_told_and_the_connection_goes_on(
         await phone.wire.next("signal")
 
 
+async def test_to_a_group_it_reaches_the_members_and_nobody_else_may_send_one(
+    service: Service, api: Api, alice: str, bob: str, carol: str
+) -> None:
+    group = f"team.{alice}"
+    assert (await api.http.put(f"/v1/groups/{group}", json={"members": [alice, bob]})).status_code == 201
+    async with (
+        Device(service.url, alice) as mine,
+        Device(service.url, bob) as phone,
+        Device(service.url, carol) as stranger,
+    ):
+        await phone.go_live()
+        to_it = {"type": "signal", "group": group, "body": {"typing": True}}
+        await stranger.say(to_it)
+        assert (await stranger.wire.next("error"))["code"] == "no_such_group"
+        await mine.say(to_it)
+        got = await phone.wire.next("signal")
+        assert got == {"type": "signal", "from": alice, "group": group, "body": {"typing": True}, "ts": got["ts"]}
+        assert (await api.http.delete(f"/v1/groups/{group}/members/{bob}")).status_code == 204
+        await mine.say(to_it, a_signal(bob, "after"))
+        assert (await phone.wire.next("signal"))["body"] == "after"
+
+
 async def test_in_anothers_name_it_needs_the_scope(guarded: Service, alice: str, bob: str, carol: str) -> None:
     issuer = Issuer()
     async with Device(guarded.url, bob, token=issuer.token(bob)) as phone:
