@@ -22,5 +22,6 @@ What is not stored: delivery/signals.py tells whoever is online, delivery/watchi
 
 Beside the path: delivery/audit.py finds lost hints, delivery/liveness.py beats and sings,
 delivery/reaper.py cleans up after dead workers, delivery/claims.py gives claims back, delivery/poll.py
-and edge/events.py receive without a WebSocket. supervisor.py starts it all; docs/architecture.md tells it at length.
+and edge/events.py receive without a WebSocket, delivery/pusher.py rings for whoever does not ack. supervisor.py starts
+it all; docs/architecture.md tells it at length.
 """
