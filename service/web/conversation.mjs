@@ -72,7 +72,7 @@ export class Conversation {
   newestInView() {
     if (this.seen == null) return undefined;
     const at = this.atEnd ? this.records.length - 1 : this.records.findIndex((one) => one.identity === this.seen);
-    return this.records.findLast((one, index) => index <= at && !one.mine && one.kind !== "event");
+    return this.records.findLast((one, index) => index <= at && !one.mine && !one.erased && one.kind !== "event");
   }
 
   /** One page of older ones, from the server where it can be asked, and from the store. */

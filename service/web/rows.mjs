@@ -16,7 +16,9 @@ const BLANK = {
 export const rowOf = (peer, stored = {}) => ({ ...BLANK, peer, ...stored });
 export const blankRow = (peer) => rowOf(peer);
 
-/** The row after a record was stored. `fresh`: it was delivered just now, so it is unread; one from history is not. */
+/** The row after a record was stored, where `known` was before. `fresh`: it was delivered just now, so it is unread; one from
+ * history is not.
+ */
 export function advance(row, record, fresh, known = null) {
   if (!isLine(record)) return row;
   const newest = row.last == null || row.last.identity === record.identity || compare(placed(row.last), placed(record)) < 0;
@@ -24,8 +26,14 @@ export function advance(row, record, fresh, known = null) {
   if (record.kind === "event") return grouped(next, record);
   // Whoever answers has read what was before; on whichever device.
   if (record.mine) return newest ? markedRead(next) : next;
-  const unread = fresh && !reached(placed(record), row.read) && !(record.n <= row.readN);
-  return unread ? { ...next, unread: next.unread + 1 } : next;
+  return { ...next, unread: Math.max(0, next.unread + news(row, record, fresh, known)) };
+}
+
+// By how much the unread ones change: what was deleted has not to be read any more.
+function news(row, record, fresh, known) {
+  if (reached(placed(record), row.read) || record.n <= row.readN) return 0;
+  if (record.erased) return known?.counted && !known.erased ? -1 : 0;
+  return fresh ? 1 : 0;
 }
 
 export const markedRead = (row) => (row.last == null ? row : readTo(row, placed(row.last), 0));

@@ -152,9 +152,20 @@ export class Session extends Feed {
     this.#mended.add(peer);
     try {
       if (conversation) await conversation.mend();
-      else if (this.view.rows.size === 0) await this.history(null, null, 200);
+      else if (this.view.rows.size === 0) await this.#begin();
     } catch {
       this.#mended.delete(peer); // the next time
+    }
+  }
+
+  // The list of a browser that has forgotten it: from the newest entries, and what the service says of each conversation.
+  async #begin() {
+    await this.history(null, null, 200);
+    for (const { with: peer, group, last, unread } of await this.http.conversations()) {
+      const place = peer ?? `#${group}`;
+      const known = last ? await this.store.put(recordsOf(last, this.user), { counts: false }) : { rows: [] };
+      const row = await this.store.change(place, (row) => ({ ...row, unread: Math.max(row.unread, unread) }));
+      this.take({ rows: [...known.rows, row] });
     }
   }
 }

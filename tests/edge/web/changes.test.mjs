@@ -110,3 +110,10 @@ test("a message is named to the client as it was sent", () => {
   assert.deepEqual(ref(message(1, ME, { to: ["bob", "carol"] })).to, ["bob", "carol"]);
   assert.deepEqual(ref(message(1, "bob", { to: undefined, group: "g", seq: 7 })), { type: "message", id: "m1", from: "bob", group: "g", seq: 7, cursor: at(1).cursor });
 });
+
+test("what is deleted has not to be read any more, and what comes deleted never had to be", async () => {
+  assert.equal((await picture([message(1), message(2), erase(3, "m2")])).unread, 1);
+  assert.equal((await picture([message(1), message(2), erase(3, "m2"), erase(3, "m2"), hole(2)])).unread, 1);
+  assert.equal((await picture([message(1), hole(2), erase(3, "m2")])).unread, 1);
+  assert.equal((await picture([message(1), erase(3, "m2"), message(2)])).unread, 1);
+});

@@ -47,9 +47,9 @@ class Teller {
   unwatch() {}
 }
 
-function sessionOf() {
+function sessionOf(http = {}) {
   const [client, store, network] = [new Teller(), new MemoryStore(), new EventTarget()];
-  const session = new Session({ user: "alice", device: "d", client, http: {}, store, network, channel: null });
+  const session = new Session({ user: "alice", device: "d", client, http, store, network, channel: null });
   return { client, store, session };
 }
 const message = (seq, from, more = {}) => ({ type: "message", id: `m${seq}`, from, to: from === "alice" ? "bob" : "alice", body: { text: "hi" }, cursor: `${seq}-${seq}`, ts: seq, ...more });
@@ -138,4 +138,13 @@ test("that one types is said every three seconds at most, and only while there i
   session.people.sent("bob");
   session.people.write("bob");
   assert.equal(said.length, 3);
+});
+
+test("a browser that has forgotten everything gets the list, with what is unread", async () => {
+  const conversations = async () => [{ with: "bob", last: message(3, "bob"), unread: 2 }, { group: "g", last: message(2, "eve", { to: undefined, group: "g", seq: 1 }), unread: 0 }];
+  const { client, session } = sessionOf({ conversations, blocks: async () => [] });
+  client.history = async () => ({ entries: [message(3, "bob")], more: false });
+  await client.tell("state", { state: "live" });
+  await client.tell("live", { cursor: "3-3" });
+  assert.deepEqual([...session.view.rows.values()].map((row) => [row.peer, row.last.id, row.unread]), [["bob", "m3", 2], ["#g", "m2", 0]]);
 });
