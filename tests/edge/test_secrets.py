@@ -1,5 +1,6 @@
 """What a service has written, and what it has answered, holds no secret: neither its own nor anybody's token."""
 
+import base64
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ from tests.support.wire import Wire
 
 SECRET = f"the-secret-{secrets.token_hex(20)}"
 PASSWORD = f"the-password-{secrets.token_hex(8)}"
+SIGNING = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+NOBODYS = f"http://inboxd:{PASSWORD}@127.0.0.1:1/hooks"
+"""Where pushes go, and nobody is."""
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +47,10 @@ def service(serve: Callable[..., Service], store: RedisServer, issuer: Issuer) -
         return {"Authorization": f"Bearer {issuer.token('operator', 'ops')}"}
 
     url = store.url.replace("redis://", f"redis://:{PASSWORD}@")
-    return serve(operator=operator, auth="jwt", jwt_secret=SECRET, redis_url=url, log_level="debug", workers=1)
+    pushes = {"push_url": NOBODYS, "push_secret": SIGNING, "push_private": "on", "push_after": "10ms"}
+    return serve(
+        operator=operator, auth="jwt", jwt_secret=SECRET, redis_url=url, log_level="debug", workers=1, **pushes
+    )
 
 
 async def answers(service: Service, tokens: list[str]) -> list[str]:
@@ -96,6 +103,9 @@ async def test_nothing_that_is_said_or_written_holds_a_secret(
     good = issuer.token("alice", "chat send:any ops")
     tokens = [good, issuer.token("alice", lasts=-1), good[:-4], Issuer().token("mallory"), issuer.token("bad name")]
     said = await answers(service, tokens) + await frames(service, tokens)
+    async with Api(service.url, token=good) as api:
+        await api.send("bob", "hi", "m-1")
+    eventually(lambda: "a push failed" in service.stderr(), "it logs that nobody could be told")
     with redis.Redis.from_url(store.url, password=PASSWORD) as client:
         client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")  # it logs what it has lost
         client.config_set("requirepass", "another")  # and whom it is not let in by
@@ -105,7 +115,7 @@ async def test_nothing_that_is_said_or_written_holds_a_secret(
         client.config_set("requirepass", PASSWORD)
     service.await_ready()
     written = "\n".join([*said, service.stdout(), service.stderr()])
-    for secret in (SECRET, PASSWORD, *tokens, *(token.rpartition(".")[2] for token in tokens)):
+    for secret in (SECRET, PASSWORD, SIGNING[6:], *tokens, *(token.rpartition(".")[2] for token in tokens)):
         at = written.find(secret)
         assert at < 0, written[max(0, at - 200) : at + len(secret) + 100]
 
@@ -116,6 +126,8 @@ def test_a_service_that_does_not_start_says_why_without_the_secret(tmp_path: Pat
         ({"jwt_secret": SECRET}, "INBOXD_JWT_SECRET is set"),
         ({"auth": "jwt", "jwt_secret": SECRET, "redis_url": f"redis://:{PASSWORD}@127.0.0.1:1"}, "cannot be reached"),
         ({"host": "0.0.0.0"}, "INBOXD_AUTH=jwt"),
+        ({"push_url": f"https://inboxd:{PASSWORD}@backend.example/"}, "INBOXD_PUSH_SECRET is missing"),
+        ({"push_url": NOBODYS, "push_secret": SIGNING}, "must begin with https://"),
     )
     for settings, words in cases:
         service = Service(tmp_path, **settings)
@@ -123,6 +135,6 @@ def test_a_service_that_does_not_start_says_why_without_the_secret(tmp_path: Pat
             service.start()
         assert service.exit_code in {2, 3}
         assert words in service.stderr()
-        for secret in ("hunter2", SECRET, PASSWORD):
+        for secret in ("hunter2", SECRET, PASSWORD, SIGNING[6:]):
             assert secret not in service.stdout() + service.stderr()
         service.close()
