@@ -37,8 +37,6 @@ class Reads:
         found = await self._marks.find(user, sender, id)
         if found is None:
             raise ClientError("no_such_message", "upto: no message of this id from there is known here", "upto")
-        if found.read:
-            return
         if self._receipts and found.wanted and sender != user:
             await self._note(receipt("read", user, sender, found.wanted))
         if await self._marks.move(user, was_read(sender), id, found.cursor) is not Moved.OLDER:

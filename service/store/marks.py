@@ -67,12 +67,11 @@ class Skim:
 @dataclass(frozen=True, slots=True)
 class Found:
     """Where a message lies in its reader's inbox. `wanted`: the newest one up to there, not read before, of which its
-    sender wants to know that it was read ("": none). `read`: one behind it was read already.
+    sender wants to know that it was read ("": none).
     """
 
     cursor: Cursor
     wanted: str = ""
-    read: bool = False
 
 
 class Moved(IntEnum):
@@ -140,7 +139,7 @@ class Marks:
             return None
         before = await self._read_before(user, sender)
         if before > cursor:
-            return Found(cursor, read=True)
+            return Found(cursor)
         if entry is None or entry.receipts:
             return Found(cursor, id)
         return Found(cursor, await self._wanted_before(user, sender, cursor, before))
