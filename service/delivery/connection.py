@@ -4,7 +4,6 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import orjson
@@ -14,14 +13,10 @@ from service.core.cursor import Cursor
 from service.core.entries import frame
 from service.core.errors import ClientError, Fault, Unavailable
 from service.core.frames import Hello, History, error_frame, history_frame
-from service.core.groups import GroupResult, group_outcome
-from service.core.lane import Lane
 from service.core.page import Page
-from service.core.sending import OUT_OF_ORDER, Appended, Message, Outcome, outcome
 from service.core.session import Read, Session
-from service.delivery.committer import Done
-from service.delivery.fanout import Done as DoneInGroup
 from service.delivery.peer import Peer
+from service.delivery.sends import Sends
 from service.store.history import Asked
 from service.store.presence import Claim, Claimed
 from service.telemetry import DEVICES_REFUSED, ENTRIES_EXPIRED, ENTRIES_SENT, REPLACED, REPLAYED_PAGES, USERS_CROWDED
@@ -34,8 +29,6 @@ log = logging.getLogger("inboxd.connection")
 FRAME_BYTES = 256 << 10
 """What one WebSocket frame bundles at most, unless a single line is longer: clients bound their frames too."""
 CROWDED = Fault("too_many_connections", "as many devices of this user are connected as may be")
-MOST_SENDS = 1024
-"""Sends of one connection on their way; beyond, it is read no further until some have their answer."""
 
 
 class Connection:
@@ -49,10 +42,7 @@ class Connection:
         self.session: Session | None = None
         self.closed = asyncio.Event()
         self._opened = asyncio.Event()
-        self._lane = Lane()
-        self._sends = 0
-        self._where: str | None = None  # the group they go to; None: users
-        self._fewer = asyncio.Event()
+        self.sends = Sends(worker, self.tell, self.closed)
         self._out: list[bytes] = []
         self._flushing = False
         self._reading: asyncio.Task[None] | None = None
@@ -126,7 +116,7 @@ class Connection:
     def lost(self) -> None:
         """The socket is gone. Gives the claim back; what was not acked is sent again."""
         self.closed.set()
-        self._fewer.set()
+        self.sends.let_go()
         if self._reading is not None:
             self._reading.cancel()
         if self._patience is not None:
@@ -224,63 +214,6 @@ class Connection:
         if cursor != self._stored:
             self.on_acked(cursor)
 
-    async def ready_to_send(self, group: str | None = None) -> None:
-        """Back-pressure: waits while too many sends of this connection are on their way. And order: what goes to users
-        and to groups goes different ways, so all of it is answered before it changes from one to the other.
-        """
-        while (self._sends >= MOST_SENDS or (self._sends and group != self._where)) and not self.closed.is_set():
-            self._fewer.clear()
-            await self._fewer.wait()
-        self._where = group
-        await self._worker.committer.room()
-
-    def submit(self, message: Message, group: str | None = None) -> None:
-        """Sends a message to its recipients, or to a group; `accepted` or `error` follows. Not once the socket is
-        closing: nobody could be told.
-        """
-        if self.closed.is_set():
-            return
-        if not self._lane.admits(message.id):
-            self._told(message, Outcome(OUT_OF_ORDER.status, {}, OUT_OF_ORDER))
-            return
-        self._sends += 1
-        if group is None:
-            self._worker.committer.submit(message, self._done(message), self._lane)
-        else:
-            self._worker.fanout.submit(group, message, self._done_in(group, message), self._lane)
-
-    async def change(self, change: Message) -> None:
-        """As `submit`, of an edit, deletion or reaction to users, in order: its target may be what was sent just
-        before, so all of that is answered first.
-        """
-        while self._sends and not self.closed.is_set():
-            self._fewer.clear()
-            await self._fewer.wait()
-        await self._worker.committer.room()
-        if self.closed.is_set():
-            return
-        if not self._lane.admits(change.id):
-            self._told(change, Outcome(OUT_OF_ORDER.status, {}, OUT_OF_ORDER))
-            return
-        self._sends += 1
-        self._where = None
-        await self._worker.changes.submit(change, self._done(change), self._lane)
-
-    def submit_unordered(self, message: Message, told: Done) -> None:
-        """As `submit`, for a client that cannot repeat a send: what follows one that failed is not refused."""
-        if self.closed.is_set():
-            return
-        self._sends += 1
-
-        def done(results: Sequence[Appended] | Fault) -> None:
-            self._answered()
-            told(results)
-
-        self._worker.committer.submit(message, done)
-
-    def skip(self, id: str) -> None:
-        self._lane.skip(id)
-
     async def history(self, asked: History) -> None:
         """Answers with one page, or with `error`."""
         if self.closed.is_set():
@@ -307,36 +240,6 @@ class Connection:
             return False
         self.tell(line)
         return True
-
-    def _done(self, message: Message) -> Done:
-        def done(results: Sequence[Appended] | Fault) -> None:
-            self._answered()
-            if isinstance(results, Fault):
-                self._told(message, Outcome(results.status, {}, results))
-            else:
-                self._told(message, outcome(message, results, self._worker.durability))
-
-        return done
-
-    def _done_in(self, group: str, message: Message) -> DoneInGroup:
-        def done(result: GroupResult | Fault) -> None:
-            self._answered()
-            self._told(message, group_outcome(message, group, result, self._worker.durability))
-
-        return done
-
-    def _answered(self) -> None:
-        self._sends -= 1
-        self._fewer.set()
-
-    def _told(self, message: Message, told: Outcome) -> None:
-        if self.closed.is_set():
-            return
-        if told.fault is not None:
-            self.tell(error_frame(told.fault, id=message.id, **told.content))
-        else:
-            del told.content["from"]
-            self.tell(orjson.dumps({"type": "accepted", **told.content}))
 
     # Moving the data.
 
@@ -424,6 +327,6 @@ class Connection:
         if code == 4509:
             REPLACED.inc()
         self.closed.set()
-        self._fewer.set()
+        self.sends.let_go()
         self._flush()
         self._peer.close(code, reason)

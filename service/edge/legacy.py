@@ -224,8 +224,8 @@ class LegacyEndpoint:
             if fault is not None:
                 socket.write(system(f"not sent: {fault.detail}", user))
 
-        await connection.ready_to_send()
-        connection.submit_unordered(message, done)
+        await connection.sends.ready()
+        connection.sends.submit_unordered(message, done)
 
 
 def _message(worker: Worker, sender: str, recipient: str, text: str) -> Message:

@@ -232,7 +232,7 @@ class Conversation:
             case Ack():
                 connection.ack(Cursor.parse(frame.cursor))
             case Skip():
-                connection.skip(frame.id)
+                connection.sends.skip(frame.id)
             case History():
                 await connection.history(frame)
                 await self._socket.drained()
@@ -279,10 +279,10 @@ class Conversation:
         else:
             message = change_of(frame, sender, most)
         if message.target and frame.group is None:
-            await connection.change(message)
+            await connection.sends.change(message)
         else:
-            await connection.ready_to_send(frame.group)
-            connection.submit(message, frame.group)
+            await connection.sends.ready(frame.group)
+            connection.sends.submit(message, frame.group)
 
     async def _rested(self) -> None:
         """Draws one message from the user's rate."""

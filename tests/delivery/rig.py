@@ -253,7 +253,7 @@ class Client:
     def say(self, message: Message) -> None:
         """Sends a message over this connection."""
         self.rules.sent({"type": "send", "id": message.id})
-        self.connection.submit(message)
+        self.connection.sends.submit(message)
 
     def ack(self, cursor: str | Cursor | None = None) -> None:
         """Acks up to a cursor, by default everything."""

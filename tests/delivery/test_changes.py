@@ -34,7 +34,7 @@ async def say(worker: Worker, message: Message, lane: Lane | None = None) -> lis
 def over(client: Client, message: Message) -> asyncio.Task[None]:
     """A change over a connection, as the edge does it."""
     client.rules.sent({"type": message.kind, "id": message.id})
-    return asyncio.create_task(client.connection.change(message))
+    return asyncio.create_task(client.connection.sends.change(message))
 
 
 async def kinds(store: Any, user: str) -> list[str]:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from service.delivery import connection as module
+from service.delivery import sends as module
 from service.delivery.worker import Worker
 from tests.delivery.conftest import Start
 from tests.delivery.rig import Client, Frame, a_message, connect, ticks, troubled, until, within
@@ -117,7 +117,7 @@ async def test_a_failed_send_may_be_given_up(worker: Worker, store: Any) -> None
     alice.say(mine("m1"))
     assert await answered(alice, 1) == {"m1": "unavailable"}
     await until(lambda: not worker.committer.down, "the server is found again")
-    alice.connection.skip("m1")
+    alice.connection.sends.skip("m1")
     alice.say(mine("m2"))
     assert (await answered(alice, 2))["m2"] == "accepted"
     assert await entries(store) == ["m2"]
@@ -143,9 +143,9 @@ async def test_sends_beyond_1024_on_their_way_wait_until_some_have_their_answer(
     trouble.gate.clear()
     for n in range(module.MOST_SENDS - 1):
         alice.say(mine(f"m{n}"))
-    await within(alice.connection.ready_to_send(), "room for one more")
+    await within(alice.connection.sends.ready(), "room for one more")
     alice.say(mine("last"))
-    waiting = asyncio.ensure_future(alice.connection.ready_to_send())
+    waiting = asyncio.ensure_future(alice.connection.sends.ready())
     await ticks()
     assert not waiting.done()
     trouble.gate.set()
@@ -160,12 +160,12 @@ async def test_whoever_waits_for_room_is_let_go_when_the_socket_is_lost(worker: 
     trouble.gate.clear()
     for n in range(module.MOST_SENDS):
         alice.say(mine(f"m{n}"))
-    waiting = asyncio.ensure_future(alice.connection.ready_to_send())
+    waiting = asyncio.ensure_future(alice.connection.sends.ready())
     await ticks()
     assert not waiting.done()
     alice.hang_up()
     await within(waiting, "the end of waiting")
-    alice.connection.submit(mine("late"))
+    alice.connection.sends.submit(mine("late"))
     trouble.gate.set()
     await within(worker.committer.drained(), "the committer")
     assert await entries(store) == [f"m{n}" for n in range(module.MOST_SENDS)], "taken, or taken too late"
@@ -184,7 +184,7 @@ async def test_a_crowded_committer_makes_connections_wait(start: Start, monkeypa
     await until(lambda: trouble.calls == 1, "the first call")
     for n in range(12):
         alice.say(mine(f"m{n}"))
-    waiting = asyncio.ensure_future(carol.connection.ready_to_send())
+    waiting = asyncio.ensure_future(carol.connection.sends.ready())
     await ticks()
     assert not waiting.done()
     trouble.gate.set()
