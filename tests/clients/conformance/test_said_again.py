@@ -32,6 +32,26 @@ async def test_a_read_is_said_again_until_the_service_has_it(stage: Stage) -> No
     assert len(reads(stage)) - said == count, "it has been heard"
 
 
+async def test_what_the_service_has_is_not_said_again_after_a_kill(fresh: Open) -> None:
+    """Killed with the `read` entry handled and on disk, which comes no second time."""
+    stage = await fresh()
+    await stage.live()
+    stage.deliver(1)
+    await stage.settled()
+    await stage.do("kill_after_handler")
+    await stage.do("read", message=stage.home.log()[0])
+    await stage.killed()
+    assert stage.home.log()[-1]["type"] == "read"
+    for _ in range(2):
+        await stage.start()
+        await stage.live()
+        stage.deliver(1)
+        await stage.settled()
+        stage.driver.kill()
+        await stage.killed()
+    assert len(reads(stage)) == 1
+
+
 async def test_a_read_that_is_refused_for_now_is_said_again_and_one_for_good_is_not(stage: Stage) -> None:
     stage.deliver(1, id="t1")
     await stage.settled()

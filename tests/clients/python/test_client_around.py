@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from inboxd_client import InboxClient, Presence, RequestError, SendError
+from inboxd_client import InboxClient, Presence, RequestError, SendError, State
 
 from scripts.lab.timing import PATIENCE
 from tests.clients.python.helpers import witness
@@ -83,6 +83,7 @@ async def test_a_refusal_for_now_of_a_read_is_nothing_to_be_told_of(
 
 async def test_signals_are_for_now_or_never(server: ScriptedServer, client: Callable[..., InboxClient]) -> None:
     bob = client()
+    bob.on("state", lambda change: change.state is State.REPLAYING and bob.signal({"early": True}, to="alice"))
     assert not bob.signal({"typing": True}, to="alice")
     async with bob:
         assert not bob.signal({"typing": True}, to="alice")

@@ -258,8 +258,9 @@ async def test_a_group_from_its_making_to_its_end(people: list[Person]) -> None:
     await cleo.client.read(await cleo.told("message", id=sent.id))
     await cleo.told("read", group=team, upto=sent.seq)
     marks = {mark["user"]: mark for mark in await ann.client.marks(team)}
-    assert marks[cleo.user]["read"] is not None
-    assert marks[cleo.user]["read"]["seq"] == sent.seq
+    reached = marks[cleo.user]["read"]
+    assert reached is not None
+    assert reached["seq"] == sent.seq
     await ann.client.react(await ann.told("message", id=sent.id), {"emoji": "🎉"})
     await ben.told("react", target=sent.id, group=team)
     assert set((await ben.client.group(team))["members"]) == {person.user for person in people}
