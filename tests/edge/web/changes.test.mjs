@@ -35,7 +35,7 @@ function orders(list) {
 }
 
 const STORY = [message(1), message(2), edit(3, "m1", "first"), edit(4, "m1", "second"), react(5, "m1", ME, "👍"), react(6, "m1", ME, null)];
-const ERASED = [message(1), edit(2, "m1", "secret"), react(3, "m1", "bob", "👍"), erase(4, "m1"), hole(1)];
+const ERASED = [message(1, "bob", { body: { text: "secret" } }), edit(2, "m1", "secret"), react(3, "m1", "bob", "👍"), erase(4, "m1"), hole(1)];
 
 for (const [name, story] of Object.entries({ "edits and reactions": STORY, deletions: ERASED })) {
   test(`${name} give the same picture in whichever order they come`, async () => {
@@ -95,6 +95,8 @@ test("one's own change is shown while it waits, and is not lost when it is accep
   const [other] = model.recordsOf({ ...change("edit", 3, "m1", ME, { body: { text: "newer" } }), target_from: ME }, ME);
   for (const order of orders([stored, accepted, copy])) assert.equal(model.bodyOf(order.reduce(model.joined)).text, "new");
   for (const order of orders([stored, accepted, copy, other])) assert.equal(model.bodyOf(order.reduce(model.joined)).text, "newer");
+  const near = { ...other, edit: { ...other.edit, at: [copy.edit.at[0], copy.edit.at[1] + 1] } }; // in the same millisecond
+  for (const order of orders([stored, accepted, copy, near])) assert.equal(model.bodyOf(order.reduce(model.joined)).text, "newer");
 });
 
 test("a change to several is one in each of their conversations", () => {
