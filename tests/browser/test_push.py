@@ -12,6 +12,14 @@ from tests.browser.chat import Chat
 from tests.browser.conftest import Enter
 from tests.browser.test_without_service import installed
 
+ACTIVE = """async () => {
+  const { active } = await navigator.serviceWorker.ready;
+  while (active.state !== "activated") {
+    await new Promise((resolve) => active.addEventListener("statechange", resolve, { once: true }));
+  }
+}"""
+"""It claims the page while it activates; what is pushed then may be lost."""
+
 SHOWN = """async () => {
   const registration = await navigator.serviceWorker.ready;
   const shown = await registration.getNotifications();
@@ -43,6 +51,8 @@ class Phone:
     async def start(self) -> None:
         await self.chat.page.context.grant_permissions(["notifications"], origin=self._origin)
         await installed(self.chat)
+        async with asyncio.timeout(PATIENCE):
+            await self.chat.page.evaluate(ACTIVE)
         self._session = await self.chat.page.context.new_cdp_session(self.chat.page)
         known: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

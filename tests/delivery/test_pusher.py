@@ -230,7 +230,8 @@ async def test_gone_is_said_once_and_tried_again_all_the_same(
 
 
 async def test_of_two_workers_one_tells_each_user(pushing: Pushing, receiver: Receiver, store: Any) -> None:
-    one, other = await pushing(push_timeout=PATIENCE), await pushing(push_timeout=PATIENCE)
+    patient = {"push_timeout": PATIENCE, "redis_timeout": 5 * UNIT}
+    one, other = await pushing(**patient), await pushing(**patient)
     users = [f"u{n}" for n in range(40)]
     receiver.hold.clear()
     for n, user in enumerate(users):
