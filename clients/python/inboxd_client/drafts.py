@@ -13,8 +13,11 @@ Target = Message | Mapping[str, Any]
 
 
 def frame_of(target: Target) -> Frame:
-    """Its fields."""
-    return target.frame if isinstance(target, Message) else dict(target)
+    """Its fields; those that say which message it is."""
+    if not isinstance(target, Message):
+        return dict(target)
+    named = {"id": target.id, "from": target.sender, "to": target.to, "group": target.group, "seq": target.seq}
+    return {name: value for name, value in {**named, "cursor": target.cursor}.items() if value is not None}
 
 
 def of_message(
