@@ -99,6 +99,15 @@ test("one's own change is shown while it waits, and is not lost when it is accep
   for (const order of orders([stored, accepted, copy, near])) assert.equal(model.bodyOf(order.reduce(model.joined)).text, "newer");
 });
 
+test("a change that was refused is told at its message, which says what it said", () => {
+  const records = model.recordsOf(message(1, ME), ME);
+  const item = { type: "edit", id: "c2", target: "m1", to: "bob", body: { text: "new" }, order: 1, createdAt: T, state: "failed", error: { code: "no_such_message" } };
+  const shown = (outbox) => logItems({ me: ME, row: { peer: "bob" }, records, outbox, gaps: [] }).find((one) => one.kind === "message");
+  assert.deepEqual([shown([item]).body.text, shown([item]).failed.id, shown([item]).changing], ["1", "c2", false]);
+  assert.equal(shown([{ ...item, to: "carol" }]).failed, null);
+  assert.deepEqual([shown([{ ...item, state: "queued" }]).body.text, shown([{ ...item, state: "queued" }]).changing], ["new", true]);
+});
+
 test("a change to several is one in each of their conversations", () => {
   const item = { type: "delete", id: "c1", target: "m1", to: ["bob", "carol"] };
   const acceptance = { ts: T, recipients: [{ to: "bob", cursor: "1-1" }, { to: "carol", error: "no_such_message" }] };
