@@ -56,7 +56,7 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "chat:seen:{bob}:a",
         "hash",
         "`m/<from>/<id>` (`edit/…`, `delete/…`, `react/…`, `receipt/…`, `read/…`) → cursor and fingerprint of the "
-        "body; `:a` and `:b` take turns",
+        "body; `g/<group>/<number>` where a turn began with it; `:a` and `:b` take turns",
         "append",
         "one to two dedupe windows",
     ),

@@ -9,7 +9,7 @@ from scripts.lab.timing import UNIT, eventually_async
 from service.core.sending import AppendStatus
 from tests.store.conftest import Store, accepted, message
 
-APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED, BEHIND, BLOCKED = AppendStatus
+APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED, BEHIND, BLOCKED, *_ = AppendStatus
 Aged = Callable[..., Awaitable[None]]
 WINDOW = 60_000
 """Milliseconds, as in the limits of these tests."""

@@ -8,7 +8,7 @@ from service.store.appends import Note, Numbered
 from service.store.presence import Claim
 from tests.store.conftest import Store, accepted, deletion, group_fields, message
 
-APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED, BEHIND, BLOCKED = AppendStatus
+APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED, BEHIND, BLOCKED, *_ = AppendStatus
 
 
 async def number(store: Store, number: int, first: int = 1, user: str = "bob") -> Appended:
@@ -83,6 +83,15 @@ async def test_an_id_of_a_message_does_not_stand_in_the_way_of_an_edit(store: St
 
 
 # Groups.
+
+
+async def test_an_inbox_that_begins_with_a_group_expires_as_a_whole(store: Store) -> None:
+    """Numbers are not looked up in the dedupe hash; the message behind it is, and must not keep it for good."""
+    await number(store, 1)
+    await store.send("m1")
+    for key in (store.keys.inbox("bob"), store.keys.seen("bob", "b")):
+        assert await store.do("TTL", key) > 0
+    assert set(await store.hash(store.keys.seen("bob", "b"))) == {"g/team/1", "m/alice/m1"}
 
 
 async def test_only_a_members_next_number_is_appended(store: Store) -> None:

@@ -5,7 +5,7 @@ from service.store.appends import targets
 from service.store.presence import Claim
 from tests.store.conftest import Store, accepted, message
 
-APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED, BEHIND, BLOCKED = AppendStatus
+APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED, BEHIND, BLOCKED, *_ = AppendStatus
 
 
 async def with_device(store: Store, user: str = "alice") -> Store:

@@ -7,7 +7,7 @@ from service.core.sending import AppendStatus
 from service.store.presence import Claim
 from tests.store.conftest import Store, accepted, message
 
-APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED, BEHIND, BLOCKED = AppendStatus
+APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED, BEHIND, BLOCKED, *_ = AppendStatus
 
 
 async def test_the_first_message_gets_number_one_and_follows_the_start(store: Store) -> None:

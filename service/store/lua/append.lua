@@ -155,6 +155,8 @@ local function append(k, what, identity, print, expires, aside, first, final)
 
   if turn then
     local letter = seen == KEYS[k + 2] and 'a' or 'b'
+    -- A number is not looked up there, but the hash must be there to expire.
+    if number then call('HSET', seen, 'g/' .. identity .. '/' .. number, cursor .. ' -') end
     call('HSET', state, 'last', cursor, 'seen', letter, 'turned', format('%.0f', ms), 'older', older)
     call('EXPIRE', seen, floor(window * 2 / 1000) + 1)
     call('EXPIRE', inbox, retention)
