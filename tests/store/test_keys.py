@@ -13,6 +13,7 @@ from service.store import scripts
 from service.store.appends import Numbered
 from service.store.blocks import Blocks
 from service.store.keys import CATALOGUE, Keys
+from service.store.locate import Locator
 from service.store.marks import was_read
 from service.store.presence import Claim
 from service.store.scripts import ACK, APPEND, BEAT, CLAIM, ENLIST, PULSE, REAP, RELEASE, Script
@@ -125,8 +126,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Script, list[Any]]]:
     return seen
 
 
-KEYS_PER_OP = {APPEND: 6, ACK: 4, ENLIST: 1, CLAIM: 6, RELEASE: 4, BEAT: 1, PULSE: 2, REAP: 1}
-KEYS_PER_OP |= {scripts.OWED: 3, scripts.READ: 2, scripts.SKIM: 1}
+KEYS_PER_OP = {APPEND: 6, ACK: 4, ENLIST: 1, CLAIM: 7, RELEASE: 4, BEAT: 1, PULSE: 2, REAP: 1}
+KEYS_PER_OP |= {scripts.OWED: 3, scripts.READ: 2, scripts.SKIM: 1, scripts.LOCATE: 1}
 KEYS_PER_OP |= {scripts.BLOCK: 2, scripts.WATCH: 4}
 KEYS_PER_OP |= dict.fromkeys(scripts.PUSH, 1) | {scripts.PUSH_DONE: 2}
 KEYS_PER_OP |= {scripts.GROUP_COMMIT: 6, scripts.GROUP_CHANGE: 4, scripts.GROUP_DONE: 4}
@@ -144,6 +145,7 @@ async def test_the_keys_of_every_op_of_every_script_lie_in_one_slot(
     await store.marks.owed([("bob", None), ("carol", None)])
     await store.marks.skim("bob")
     await store.marks.move("bob", was_read("alice"), "m1", Cursor(1, 1))
+    await Locator(store.clients, store.keys).find(["bob", "carol"], "alice", "unknown")
     await store.presence.release(claim)
     await store.presence.enter("w-1")
     await store.presence.beat("w-1")
