@@ -25,7 +25,9 @@ SLICE = 200
 """Users per pipeline."""
 MOST_WATCHED = 100_000
 """Watches (a connection, a user) of one worker: about 50 MiB. Beyond, more are refused."""
-LIVES = 6
+RENEWED = 3
+"""Audits of which one renews the rows in the store; the others only glance."""
+LIVES = 2 * RENEWED
 """Audit intervals that a row in the store stands for, if it is not renewed."""
 
 
@@ -152,22 +154,23 @@ class Watching:
 
     async def audit(self) -> None:
         """Looks at everybody once in each interval, until cancelled: renews the rows, and finds lost notices."""
-        backoff = Backoff(first=0.05, most=2.0)
+        backoff, rounds = Backoff(first=0.05, most=2.0), 0
         while True:
             urgent = self._now.is_set()
             self._now.clear()
             try:
-                await self._look_at_all(urgent)
+                await self._look_at_all(urgent, renew=urgent or rounds % RENEWED == 0)
+                rounds += 1
                 backoff.reset()
             except Unavailable:
                 self._now.set()
                 await asyncio.sleep(backoff.wait(random.random()))
 
-    async def _look_at_all(self, urgent: bool) -> None:
+    async def _look_at_all(self, urgent: bool, renew: bool) -> None:
         users = list(self._users)
         slices = [users[at : at + SLICE] for at in range(0, len(users), SLICE)] or [[]]
         for some in slices:
-            for user, seen in await self._look(some):
+            for user, seen in await self._look(some, renew):
                 for watcher, standing in seen.items():
                     told = self._users[user].told[watcher]
                     if told is None or told.online != standing.online:
@@ -175,6 +178,7 @@ class Watching:
             if not urgent:
                 await self._pause(self._interval / len(slices) * random.uniform(0.7, 1.0))
                 urgent = self._now.is_set()
+                renew = renew or urgent
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -197,12 +201,17 @@ class Watching:
                     PRESENCE_UNTOLD.inc()
                     watched.told[watcher] = None  # the audit tries again
 
-    async def _look(self, users: Sequence[str]) -> list[tuple[str, dict[Watcher, Standing]]]:
-        """What each watcher that is still here may see of them. Raises Unavailable."""
+    async def _look(self, users: Sequence[str], renew: bool = True) -> list[tuple[str, dict[Watcher, Standing]]]:
+        """What each watcher that is still here may see of them; without `renew` only whether they are online. Raises
+        Unavailable.
+        """
         if not users:
             return []
-        life = self._interval * LIVES
-        found = dict(zip(users, await self._watchers.watch(self._host.id, users, life), strict=True))
+        if renew:
+            standings = await self._watchers.watch(self._host.id, users, self._interval * LIVES)
+        else:
+            standings = await self._watchers.glance(users)
+        found = dict(zip(users, standings, strict=True))
         pairs = [
             (user, watcher.claim.user)
             for user, standing in found.items()

@@ -107,6 +107,15 @@ async def test_somebody_who_is_blocked_sees_nobody(store: Store, watchers: Watch
     assert (await watchers.watch("w-9", ["bob"], 60))[0].guarded
 
 
+async def test_a_glance_says_whether_somebody_is_online_and_watches_nobody(store: Store, watchers: Watchers) -> None:
+    await store.presence.claim(PHONE)
+    await store.do("HSET", store.keys.state("carol"), "blocks", 1)
+    assert await watchers.glance(["bob", "carol"]) == [Standing(True, None), Standing(False, None, guarded=True)]
+    await store.presence.release(PHONE)
+    assert await watchers.glance(["bob"]) == [Standing(False, None)]
+    assert await store.do("EXISTS", store.keys.watchers("bob")) == 0
+
+
 async def test_the_holders_of_a_user_are_the_workers_of_its_devices(store: Store, watchers: Watchers) -> None:
     await store.presence.claim(PHONE)
     await store.presence.claim(LAPTOP)
