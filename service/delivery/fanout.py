@@ -211,7 +211,7 @@ class Fanout:
             if len(self._announced) > MOST_QUEUED:
                 self._announced.clear()
             self._announced[group] = until
-        return deadline
+        return min(deadline, self._announced[group])
 
     async def _done(self, group: str, numbers: Sequence[int]) -> None:
         try:

@@ -131,7 +131,21 @@ class Spread:
                     del ahead[op.user]
         return {user: number for user, number in ahead.items() if number <= owed[user][-1]}
 
-    async def _number(self, ops: Sequence[Numbered]) -> Sequence[Appended | Unavailable]:
+    async def _number(self, ops: Sequence[Numbered]) -> list[Appended | Unavailable]:
+        """Part by part: to heal many members of much would else fill the memory."""
+        results: list[Appended | Unavailable] = []
+        part: list[Numbered] = []
+        size = 0
+        for op in ops:
+            part.append(op)
+            size += sum(len(value) for value in op.fields)
+            if len(part) >= CALL_OPS or size >= PART_BYTES:
+                results += await self._number_part(part)
+                part, size = [], 0
+        results += await self._number_part(part)
+        return results
+
+    async def _number_part(self, ops: Sequence[Numbered]) -> Sequence[Appended | Unavailable]:
         try:
             results = await self._appends.number(ops) if ops else []
         except Unavailable as error:

@@ -134,6 +134,26 @@ async def test_another_worker_hears_of_an_entry_in_one_field_for_all_its_members
     assert sorted(part.partition("/")[0] for name in fields for part in name.split(" ")) == sorted(USERS)
 
 
+async def test_no_call_holds_more_than_a_part_however_much_is_missing(
+    worker: Worker, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members, entries = await committed(worker, 20)
+    monkeypatch.setattr(spread_module, "PART_BYTES", 3 * entries[-1].size)
+    sizes: list[int] = []
+    number = worker.appends.number
+
+    async def counting(ops: Sequence[Numbered]) -> Any:
+        sizes.append(len(ops))
+        return await number(ops)
+
+    monkeypatch.setattr(worker.appends, "number", counting)
+    given = await spread(worker).give("team", members, entries[-1:])
+    assert given.unknown == set()
+    assert max(sizes) <= 4  # shorter ids weigh less
+    for user in USERS:
+        assert len(await has(store, user)) == 21
+
+
 async def test_a_spread_that_knows_nothing_of_some_member_raises_nothing(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
