@@ -159,8 +159,10 @@ export class Feed extends EventTarget {
     if (reached(placed(newest), row.told) && !(row.unread > 0 && conversation.atEnd)) return;
     conversation.reading = true;
     try {
-      await this.client.read(refOf(newest, this.user)).catch(() => {}); // its storage fails: that is told elsewhere
+      await this.client.read(refOf(newest, this.user));
       this.take({ rows: [await this.readUpTo(row.peer, placed(newest))] });
+    } catch {
+      return; // a storage fails, which is told elsewhere; the next look tries again
     } finally {
       conversation.reading = false;
     }

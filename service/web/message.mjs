@@ -14,6 +14,12 @@ export function Message({ item, session, named, stop }) {
     setDoing(null);
     opener.current?.focus();
   };
+  // Also where what was opened has not been drawn yet.
+  const onKeyDown = (event) => {
+    if (event.key !== "Escape") return;
+    if (doing) event.stopPropagation();
+    setDoing(null);
+  };
   const sides = [item.mine ? "mine" : "theirs", item.follows && "follows", item.state].filter(Boolean).join(" ");
   return html`<li class="message ${sides}" data-testid="message" data-id=${item.id} data-identity=${item.identity}
     data-state=${item.state} data-seen=${String(item.seen)}>
@@ -25,7 +31,7 @@ export function Message({ item, session, named, stop }) {
         <${Foot} item=${item} />
       </div>
       ${may(item) && html`<button type="button" class="quiet opener" data-testid="actions" tabindex=${stop ? 0 : -1} ref=${opener}
-        aria-expanded=${String(doing != null)} onClick=${() => setDoing(doing ? null : "choose")}>
+        aria-expanded=${String(doing != null)} onKeyDown=${onKeyDown} onClick=${() => setDoing(doing ? null : "choose")}>
         <span aria-hidden="true">⋯</span><span class="unseen">React or change</span>
       </button>`}
     </div>
