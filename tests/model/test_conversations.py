@@ -32,7 +32,9 @@ T = TypeVar("T")
 
 EXAMPLES = int(os.environ.get("TEST_CONVERSATIONS", "0"))
 """So many random conversations, other ones each time; else a few that are always the same."""
-FEW, STEPS = 25, 25
+FEW, STEPS = 30, 30
+SELDOM = 8
+"""Steps after which all may be looked at: that costs as much as they do."""
 
 PICK = st.integers(0, 1000)
 USER = st.sampled_from(USERS)
@@ -51,9 +53,11 @@ class Conversations(RuleBasedStateMachine):
         super().__init__()
         self.server.flush()
         self.world = World(self.server)
+        self.unchecked = 0
         self.do(self.world.begin())
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
+        self.unchecked += 1
         return self.loop.run_until_complete(work)
 
     @initialize(members=st.lists(OTHERS, min_size=1, max_size=3, unique=True), on=PICK)
@@ -162,18 +166,31 @@ class Conversations(RuleBasedStateMachine):
     )
     def a_worker_dies(self, where: str, after: bool, kinds: list[Kind | None], pick: int, grouped: bool) -> None:
         """While it is busy with these."""
+        messages = self._busy(kinds, pick, grouped=grouped)
+        self.do(self.world.die(self.world.worker(pick), where, after=after, messages=messages))
+
+    @precondition(lambda self: len(self.world.dead) < 2)
+    @rule(turns=st.integers(0, 60), kinds=st.lists(CHANGES | st.none(), min_size=2, max_size=6), pick=PICK)
+    def a_worker_dies_at_any_moment(self, turns: int, kinds: list[Kind | None], pick: int) -> None:
+        """So many turns of its loop after it was given these."""
+        messages = self._busy(kinds[::2], pick, grouped=True) + self._busy(kinds[1::2], pick, grouped=False)
+        self.do(self.world.die(self.world.worker(pick), turns=turns, messages=messages))
+
+    def _busy(self, kinds: list[Kind | None], pick: int, *, grouped: bool) -> list[Message]:
         members, messages = self.world.truth.members, []
         for kind in kinds:
             change = self._change(kind, pick, grouped=grouped) if kind is not None else None
             to = () if grouped else USERS[1 + pick % 3 :]
             messages.append(change or self.world.message(members[pick % len(members)], to))
-        self.do(self.world.die(self.world.worker(pick), where, after=after, messages=messages))
+        return messages
 
     # What must hold.
 
+    @precondition(lambda self: self.unchecked > SELDOM)
     @rule()
     def all_is_as_it_should_be(self) -> None:
         self.do(self._all_is_well())
+        self.unchecked = 0
 
     async def _all_is_well(self) -> None:
         await self.world.rest()

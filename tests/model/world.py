@@ -19,7 +19,7 @@ from service.ops.audit import audit
 from service.ops.audit_laws import Asked
 from service.store.groups import Change
 from service.store.history import Asked as Page
-from tests.delivery.rig import LOOK, quick, troubled, until, until_stored, within
+from tests.delivery.rig import LOOK, quick, ticks, troubled, until, until_stored, within
 from tests.model.handset import Frame, Handset, identity_of, position
 from tests.model.truth import GROUP, Identity, Truth
 
@@ -152,18 +152,25 @@ class World:
     async def connect(self, handset: Handset, on: int, window: int, *, named: bool) -> None:
         await handset.connect(self.worker(on), window, named=named)
 
-    async def die(self, victim: Worker, where: str, *, after: bool, messages: Sequence[Message]) -> None:
-        """The worker is given these, gets as far as that call, and is no more. Whoever sent them says them again."""
-        name, _, method = where.partition(".")
-        trouble = troubled(getattr(victim, name), method)
-        trouble.gate.clear()
-        if after:
-            trouble.gate.set()
-            trouble.after = 1_000_000
-        tasks = [asyncio.create_task(self._try(message, victim)) for message in messages]
-        with suppress(TimeoutError):  # it may never get there
-            async with asyncio.timeout(0.1 * UNIT):
-                await until(lambda: trouble.failed if after else trouble.calls, where)
+    async def die(
+        self, victim: Worker, where: str = "", *, messages: Sequence[Message], after: bool = False, turns: int = 0
+    ) -> None:
+        """The worker is given these, gets as far as that call, or for so many turns of its loop, and is no more.
+        Whoever sent them says them again.
+        """
+        trouble = None
+        if where:
+            name, _, method = where.partition(".")
+            trouble = troubled(getattr(victim, name), method)
+            trouble.after = 1_000_000 if after else 0
+            if not after:
+                trouble.gate.clear()
+        tasks = [asyncio.create_task(self._submit(message, victim)) for message in messages]
+        await ticks(turns)
+        if trouble is not None:
+            with suppress(TimeoutError):  # it may never get there
+                async with asyncio.timeout(0.1 * UNIT):
+                    await until(lambda: trouble.failed if after else trouble.calls, where)
         await self._kill(victim)
         answers = [task.result() if task.done() else None for task in tasks]
         for task in tasks:
@@ -175,9 +182,6 @@ class World:
                 await self.say(message, on=0)
             else:
                 self._believe(message, answer)
-
-    async def _try(self, message: Message, worker: Worker) -> Any:
-        return await self._submit(message, worker)
 
     async def _kill(self, victim: Worker) -> None:
         """Nothing is given back, told or ended in order."""
