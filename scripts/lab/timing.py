@@ -14,7 +14,7 @@ T = TypeVar("T")
 UNIT = float(os.environ.get("TEST_TIME_UNIT", "1"))
 """Seconds."""
 
-PATIENCE = 20 * UNIT
+PATIENCE = 45 * UNIT
 """Seconds after which a test gives up waiting for something that must come."""
 
 POLL = 0.02
