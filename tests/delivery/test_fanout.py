@@ -269,7 +269,8 @@ async def test_more_than_may_wait_is_unavailable_at_once(
     assert len(await has(store, "bob")) == 5
 
 
-async def test_a_member_that_is_online_gets_it_at_once_in_order(worker: Worker, other: Worker, store: Any) -> None:
+async def test_a_member_that_is_online_gets_it_at_once_in_order(start: Start) -> None:
+    worker, other = await start(audit_interval=NEVER), await start(audit_interval=NEVER)  # which would read it
     here, there = await connect(worker, "bob"), await connect(other, "carol")
     await change(worker, "put", "bob", "carol")
     await send(worker, *(said(f"m{n}") for n in range(5)))

@@ -15,8 +15,9 @@ from service.delivery.worker import Worker
 from service.store import groups as groups_module
 from service.store.appends import Numbered
 from service.store.groups import Change
+from tests.delivery.conftest import Start
 from tests.delivery.group_rig import change, has, opens, said, send
-from tests.delivery.rig import connect, troubled, until_stored
+from tests.delivery.rig import NEVER, connect, troubled, until_stored
 
 USERS = ("alice", "bob", "carol", "heidi")
 
@@ -114,10 +115,13 @@ async def test_everything_is_told_once_for_all_whom_it_has_just_reached(worker: 
 
 
 async def test_another_worker_hears_of_an_entry_in_one_field_for_all_its_members(
-    worker: Worker, other: Worker, store: Any, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    worker, other = await start(audit_interval=NEVER), await start(audit_interval=NEVER)  # which would read it
     clients = [await connect(other, user) for user in USERS]
     await change(worker, "put", *USERS)
+    for client in clients:
+        await client.next("group")
     announce = worker.streams.announce
     fields: list[str] = []
 
