@@ -95,8 +95,8 @@ CATALOGUE: tuple[KeyDoc, ...] = (
     KeyDoc(
         "chat:push:{1}",
         "zset",
-        "user → when to look whether a push is due (ms; `.5`, `.75`: being looked into, `.25`: once more, then it goes); "
-        "0 to 15, users are spread over them",
+        "user → when to look whether a push is due (ms; `.5`, `.75`: being looked into, `.25`: a second time); "
+        "0 to 15: users are spread over them",
         "committers, pusher",
         "until nothing is left to be told",
     ),
