@@ -1,5 +1,6 @@
-#!lua
--- group_erase: takes a group's message that was deleted out of inboxes. Pages find in `erased` what was there.
+#!lua flags=allow-oom
+-- group_erase: takes a group's message that was deleted out of inboxes. Pages find in `erased` what was there. Frees
+-- memory, so it may run when the server is out of it.
 --
 -- KEYS  three per inbox: state, inbox, erased (of one user)
 -- ARGV  1 group  2 its number there  3 id  4 from  5 ms before which it was not appended  6 entries to look at
