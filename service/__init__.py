@@ -18,6 +18,9 @@ A message, stage by stage:
     store/lua/ack.lua            the cursor moves, the inbox is trimmed
     delivery/receipter.py        its sender has a receipt
 
+To a group: delivery/fanout.py gives it the group's next number (store/lua/group_commit.lua) and delivery/spread.py
+appends it to every member; delivery/finisher.py ends what others left open.
+
 What is not stored: delivery/signals.py tells whoever is online, delivery/watching.py who comes and goes.
 
 Beside the path: delivery/audit.py finds lost hints, delivery/liveness.py beats and sings,

@@ -14,7 +14,7 @@ from service.store.client import Clients
 from service.store.keys import Keys
 from service.store.limits import Limits
 from service.store.presence import Claim, Presence
-from service.store.worker_stream import Hint, WorkerStreams
+from service.store.worker_stream import Hint, WorkerStreams, read_field
 from service.telemetry import HINTS_DROPPED, HINTS_SENT, STALE_CLAIMS
 from tests.delivery.rig import Trouble, ended, quick, total, troubled, until, until_stored
 
@@ -66,6 +66,22 @@ async def heard(store: Any, worker: str) -> list[list[str]]:
     """Per entry of a worker's stream its fields' names, canaries left out."""
     entries = await store.xrange(f"chat:worker:{{{worker}}}")
     return [list(fields) for _, fields in entries if "!canary" not in fields]
+
+
+@pytest.mark.parametrize(("members", "fields"), ((1, 1), (300, 1), (301, 2), (1000, 4)))
+async def test_an_entry_of_many_inboxes_is_few_fields_that_name_them_all(
+    bench: Bench, store: Any, members: int, fields: int
+) -> None:
+    await bench.streams.position("w-a")
+    users = [f"{'u' * 120}{n}" for n in range(members)]
+    bench.announcer.add_shared("w-a", [hint(7, user, b'{"type":"message"}') for user in users], [])
+    await bench.lands()
+    entries = await heard(store, "w-a")
+    names = [name for entry in entries for name in entry]
+    assert len(names) == fields
+    assert max(map(len, names)) < module.ENTRY_BYTES
+    events = [event for name in names for event in read_field(name.encode(), b'{"type":"message"}')]
+    assert events == [hint(7, user, b'{"type":"message"}') for user in users]
 
 
 async def test_what_gathers_during_a_flight_is_one_entry_per_worker(bench: Bench, store: Any) -> None:
