@@ -1,5 +1,6 @@
 """A device as a client library is: it keeps a cursor, drops repeats by identity, and remembers what it was shown."""
 
+from collections.abc import Callable
 from typing import Any
 
 from service.delivery.worker import Worker
@@ -17,12 +18,13 @@ def identity_of(frame: Frame) -> Identity:
 
 
 class Handset:
-    """One device. `log`: every entry once, in the order it came; `deleted`: whose place only was shown. `acked`: the
-    furthest it ever said; `began`: where its first replay started.
+    """One device. `log`: every entry once, in the order it came. `acked`: the furthest it ever said; `began`: where its
+    first replay started. `judge`: is told of every receipt when it comes.
     """
 
-    def __init__(self, user: str, name: str) -> None:
+    def __init__(self, user: str, name: str, judge: Callable[[str, Frame], None]) -> None:
         self.user, self.name = user, name
+        self._judge = judge
         self.client: Client | None = None
         self.worker: Worker | None = None
         self.cursor = ""
@@ -71,6 +73,8 @@ class Handset:
             return
         self.seen[found] = frame["cursor"]
         self.log.append(frame)
+        if frame["type"] == "receipt":
+            self._judge(self.user, frame)
 
     def ack(self) -> None:
         """Everything that was handled."""

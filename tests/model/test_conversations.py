@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 EXAMPLES = int(os.environ.get("TEST_CONVERSATIONS", "0"))
 """So many random conversations, other ones each time; else a few that are always the same."""
-FEW, STEPS = 30, 30
+FEW, STEPS = 40, 30
 SELDOM = 8
 """Steps after which all may be looked at: that costs as much as they do."""
 
@@ -147,9 +147,7 @@ class Conversations(RuleBasedStateMachine):
     @precondition(lambda self: len(self.world.handsets) < 7)
     @rule(user=USER, on=PICK)
     def somebody_has_a_new_device(self, user: str, on: int) -> None:
-        handset = Handset(user, f"tablet-{len(self.world.handsets)}")
-        self.world.handsets.append(handset)
-        self.do(self.world.connect(handset, on, 4, named=False))
+        self.do(self.world.connect(self.world.device(user), on, 4, named=False))
 
     def _handset(self, pick: int) -> Handset:
         return self.world.handsets[pick % len(self.world.handsets)]
@@ -163,18 +161,26 @@ class Conversations(RuleBasedStateMachine):
         kinds=st.lists(CHANGES | st.none(), min_size=1, max_size=4),
         pick=PICK,
         grouped=st.booleans(),
+        again=st.booleans(),
     )
-    def a_worker_dies(self, where: str, after: bool, kinds: list[Kind | None], pick: int, grouped: bool) -> None:
+    def a_worker_dies(
+        self, where: str, after: bool, kinds: list[Kind | None], pick: int, grouped: bool, again: bool
+    ) -> None:
         """While it is busy with these."""
         messages = self._busy(kinds, pick, grouped=grouped)
-        self.do(self.world.die(self.world.worker(pick), where, after=after, messages=messages))
+        self.do(self.world.die(self.world.worker(pick), where, after=after, messages=messages, again=again))
 
     @precondition(lambda self: len(self.world.dead) < 2)
-    @rule(turns=st.integers(0, 60), kinds=st.lists(CHANGES | st.none(), min_size=2, max_size=6), pick=PICK)
-    def a_worker_dies_at_any_moment(self, turns: int, kinds: list[Kind | None], pick: int) -> None:
+    @rule(
+        turns=st.integers(0, 60),
+        kinds=st.lists(CHANGES | st.none(), min_size=2, max_size=6),
+        pick=PICK,
+        again=st.booleans(),
+    )
+    def a_worker_dies_at_any_moment(self, turns: int, kinds: list[Kind | None], pick: int, again: bool) -> None:
         """So many turns of its loop after it was given these."""
         messages = self._busy(kinds[::2], pick, grouped=True) + self._busy(kinds[1::2], pick, grouped=False)
-        self.do(self.world.die(self.world.worker(pick), turns=turns, messages=messages))
+        self.do(self.world.die(self.world.worker(pick), turns=turns, messages=messages, again=again))
 
     def _busy(self, kinds: list[Kind | None], pick: int, *, grouped: bool) -> list[Message]:
         members, messages = self.world.truth.members, []

@@ -21,7 +21,7 @@ from service.store.groups import Change
 from service.store.history import Asked as Page
 from tests.delivery.rig import LOOK, quick, ticks, troubled, until, until_stored, within
 from tests.model.handset import Frame, Handset, identity_of, position
-from tests.model.truth import GROUP, Identity, Truth
+from tests.model.truth import GROUP, Truth, identity
 
 USERS = ("alice", "bob", "carol", "dave")
 OWNER = "alice"
@@ -46,9 +46,7 @@ class World:
         for _ in range(2):
             await self._start()
         for number, user in enumerate(USERS):
-            handset = Handset(user, "phone")
-            self.handsets.append(handset)
-            await handset.connect(self.workers[number % 2], 256, named=False)
+            await self.connect(self.device(user), number, 256, named=False)
 
     async def end(self) -> None:
         for handset in self.handsets:
@@ -60,9 +58,9 @@ class World:
 
     async def _start(self) -> None:
         worker = Worker(quick(self._url, **{name: value * UNIT for name, value in TIMES.items()}), lambda _: None)
+        self.workers.append(worker)
         await worker.start()
         await until(lambda: worker.reader.position, "it reads")
-        self.workers.append(worker)
 
     # What people do.
 
@@ -129,8 +127,8 @@ class World:
 
     async def read(self, user: str, message: Message, on: int) -> None:
         upto = {"from": message.sender, "upto": message.id}
-        await self.worker(on).reads.take(user, ReadUpto.model_validate(upto))
         self.truth.read(user, message)
+        await self.worker(on).reads.take(user, ReadUpto.model_validate(upto))
 
     async def create(self, members: Sequence[str], on: int) -> None:
         await self.worker(on).fanout.change(Change(GROUP, OWNER, "put", tuple(members)))
@@ -149,14 +147,42 @@ class World:
     def worker(self, number: int) -> Worker:
         return self.workers[number % len(self.workers)]
 
+    def device(self, user: str) -> Handset:
+        """A new one."""
+        handset = Handset(user, f"device-{len(self.handsets)}", self._judge)
+        self.handsets.append(handset)
+        return handset
+
+    def _judge(self, user: str, receipt: Frame) -> None:
+        """By now whoever is named must have acked it, or said to have read it."""
+        by, one = receipt["by"], (Kind.MESSAGE, user, receipt["target"])
+        lies = self.truth.inboxes[by].get(one)
+        if lies is None:
+            return  # its sender has no answer yet
+        if receipt["kind"] == "delivered":
+            assert position(lies) <= self._acked(by), f"{by} has not acked {one}"
+        else:
+            said = [self.truth.inboxes[by].get(read) for read in self.truth.reads[by]]
+            assert any(read is not None and position(read) >= position(lies) for read in said), f"{by}: {one}"
+
+    def _acked(self, user: str) -> tuple[int, int]:
+        return max(handset.acked for handset in self.handsets if handset.user == user)
+
     async def connect(self, handset: Handset, on: int, window: int, *, named: bool) -> None:
         await handset.connect(self.worker(on), window, named=named)
 
     async def die(
-        self, victim: Worker, where: str = "", *, messages: Sequence[Message], after: bool = False, turns: int = 0
+        self,
+        victim: Worker,
+        where: str = "",
+        *,
+        messages: Sequence[Message],
+        after: bool = False,
+        turns: int = 0,
+        again: bool = True,
     ) -> None:
         """The worker is given these, gets as far as that call, or for so many turns of its loop, and is no more.
-        Whoever sent them says them again.
+        Whoever sent them says them `again`; or, if it was to the group, has gone for good.
         """
         trouble = None
         if where:
@@ -178,10 +204,18 @@ class World:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._start()
         for message, answer in zip(messages, answers, strict=True):
-            if answer is None or isinstance(answer, Fault):
+            if (answer is None or isinstance(answer, Fault)) and not (again or message.to):
+                await self._look_for(message)
+            elif answer is None or isinstance(answer, Fault):
                 await self.say(message, on=0)
             else:
                 self._believe(message, answer)
+
+    async def _look_for(self, message: Message) -> None:
+        """Where it got a number, every member must have it, though nobody asks for it any more."""
+        for place, fields in await self.store.xrange(f"chat:group:{{{GROUP}}}:log"):
+            if (fields["kind"], fields.get("from"), fields["id"]) == identity(message):
+                self.truth.numbered(message, int(place.partition("-")[0]))
 
     async def _kill(self, victim: Worker) -> None:
         """Nothing is given back, told or ended in order."""
@@ -279,32 +313,20 @@ class World:
         assert {entry["type"] for entry in before} <= {"deleted"}, "a new device gets what is there"
 
     def _check_receipts(self, inboxes: dict[str, list[Frame]]) -> None:
-        """True: whoever is named has acked, or said to have read, it. Cumulative: none is missing in the end."""
-        lies = {user: self._places(inboxes[user]) for user in USERS}
-        acked = {user: max(handset.acked for handset in self.handsets if handset.user == user) for user in USERS}
+        """Cumulative: whatever was acked, some receipt says so in the end."""
         furthest: dict[tuple[str, str], int] = {}
+        lies = {user: {identity_of(entry): entry["cursor"] for entry in inboxes[user]} for user in USERS}
         for sender, entries in inboxes.items():
             for entry in entries:
-                if entry["type"] != "receipt":
-                    continue
-                by, one = entry["by"], (Kind.MESSAGE, sender, entry["target"])
-                at = lies[by][one]
-                if entry["kind"] == "delivered":
-                    assert position(at) <= acked[by], f"{by} has not acked {one}"
-                    number = position(at)[1]
-                    furthest[sender, by] = max(furthest.get((sender, by), 0), number)
-                else:
-                    assert any(position(lies[by][read]) >= position(at) for read in self.truth.reads[by]), one
+                if entry["type"] == "receipt" and entry["kind"] == "delivered":
+                    pair, at = (sender, entry["by"]), lies[entry["by"]][Kind.MESSAGE, sender, entry["target"]]
+                    furthest[pair] = max(furthest.get(pair, 0), position(at)[1])
         for by, entries in inboxes.items():
             for entry in entries:
-                if entry["type"] == "message" and "to" in entry and entry["from"] != by:
+                direct = entry["type"] == "message" and "to" in entry and entry["from"] != by
+                if direct and position(entry["cursor"]) <= self._acked(by):
                     number = position(entry["cursor"])[1]
-                    if position(entry["cursor"]) <= acked[by]:
-                        assert furthest.get((entry["from"], by), 0) >= number, f"no receipt for {entry} by {by}"
-
-    @staticmethod
-    def _places(entries: list[Frame]) -> dict[Identity, str]:
-        return {identity_of(entry): entry["cursor"] for entry in entries}
+                    assert furthest.get((entry["from"], by), 0) >= number, f"no receipt for {entry} by {by}"
 
     async def _nothing_left_of_what_was_deleted(self) -> None:
         gone = [json.loads(self.truth.messages[one].body) for one in self.truth.deleted if one in self.truth.messages]
