@@ -169,7 +169,9 @@ class Fanout:
     async def _do(self, group: str, work: Work) -> None:
         try:
             changed = await (self._change(work.change) if work.change is not None else self._finish(group))
-        except Unavailable as error:
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                log.exception("the keys of a group hold what they should not")
             if not work.answer.done():  # its request may have been cancelled
                 work.answer.set_exception(error)
             return
@@ -226,20 +228,28 @@ class Fanout:
         GROUP_COMMITS.inc()
         GROUP_SENDS.inc(len(batch))
         try:
-            deadline = await self._announce(group)
-            name, members = self._known.get(group)
-            committed = await self._groups.commit(group, [one.message for one in batch], name, deadline)
+            results, given = await self._commit(group, batch)
         except Unavailable as error:
             log.warning("sends to a group may or may not be in: %s", error.why)
             self._answer(queue, batch, [None] * len(batch))
             return
+        except Exception:  # one group's keys, in which somebody has put something else, must not end all groups
+            log.exception("the keys of a group hold what they should not")
+            self._answer(queue, batch, [REFUSALS[CommitStatus.FAILED]] * len(batch))
+            return
+        self._answer(queue, batch, [_result(one, given) for one in results])
+        ended = [one.number for one in results if one.number and one.number not in given.unknown]
+        await self._done(group, ended)
+
+    async def _commit(self, group: str, batch: list[Submission]) -> tuple[list[Numbering], Given]:
+        """What became of each send. Raises Unavailable."""
+        deadline = await self._announce(group)
+        name, members = self._known.get(group)
+        committed = await self._groups.commit(group, [one.message for one in batch], name, deadline)
         if committed.members is not None:
             members = committed.members
             self._known.put(group, committed.changed, members)
-        given = await self._spread_all(group, members, batch, committed.results)
-        self._answer(queue, batch, [_result(one, given) for one in committed.results])
-        ended = [one.number for one in committed.results if one.number and one.number not in given.unknown]
-        await self._done(group, ended)
+        return committed.results, await self._spread_all(group, members, batch, committed.results)
 
     async def _spread_all(
         self, group: str, members: Members, batch: list[Submission], results: Sequence[Numbering]

@@ -15,6 +15,7 @@ from service.telemetry import GROUP_BEHIND, GROUP_COMMITS, GROUP_SENDS
 from tests.delivery.conftest import Start
 from tests.delivery.group_rig import change, deletion, has, opens, said, send, submit
 from tests.delivery.rig import NEVER, code, connect, ticks, total, troubled, until_stored, within
+from tests.delivery.test_finisher import finisher
 
 EVERYBODY = ("alice", "bob", "carol", "heidi")  # of several servers, in a Cluster
 
@@ -248,6 +249,22 @@ async def test_a_change_that_is_refused_says_why(start: Start, what: str, by: st
     with pytest.raises(ClientError) as refused:
         await change(worker, what, "b", "c", by=by)
     assert refused.value.fault.code == refusal
+
+
+async def test_a_group_whose_keys_hold_something_else_fails_alone(worker: Worker, store: Any) -> None:
+    await change(worker, "put", "bob")
+    await change(worker, "put", "bob", group="other")
+    await store.hset("chat:group:{team}:members", "carol", "is here")
+    await store.hset("chat:group:{team}", "changed", "by hand")
+    assert code(await submit(worker.fanout, said("m1"))) == "internal"  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="not a stay"):
+        await change(worker, "join", "dave")
+    await finisher(worker, later=60).look()
+    await send(worker, said("m1"), group="other")
+    assert await has(store, "bob", "other") == ["1 created", "2 m1"]
+    await store.hdel("chat:group:{team}:members", "carol")
+    await send(worker, said("m1"), said("m2"))
+    assert await has(store, "bob") == ["1 created", "2 m1", "3 joined", "4 m2"]
 
 
 async def test_more_than_may_wait_is_unavailable_at_once(
