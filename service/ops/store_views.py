@@ -1,7 +1,6 @@
 """The commands that read the server: `inboxd inbox`, `inboxd workers` and `inboxd doctor`."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
