@@ -41,6 +41,18 @@ def read(number: int, **more: Any) -> Frame:
     return {**frame, "from": "alice", **more}
 
 
+def of_group(number: int, seq: int, **more: Any) -> Frame:
+    """A message to a group."""
+    frame = message(number, group="team", seq=seq)
+    del frame["to"]
+    return frame | more
+
+
+def event(number: int, seq: int, **more: Any) -> Frame:
+    frame = {"type": "group", "cursor": f"{1000 + number}-{number}", "id": f"team:{seq}", "group": "team", "seq": seq}
+    return {**frame, "event": "joined", "user": "bob", "by": "alice", "ts": 1000 + number, **more}
+
+
 def live(cursor: str) -> Frame:
     return {"type": "live", "cursor": cursor}
 
@@ -124,6 +136,27 @@ def test_other_entries_stand_in_the_order_of_messages() -> None:
     ),
 )
 def test_a_broken_rule_is_called_out(rule: str, frames: tuple[Frame, ...]) -> None:
+    with pytest.raises(RuleBrokenError, match=rule):
+        judge(*frames)
+
+
+def test_a_groups_numbers_rise_and_may_leave_some_out() -> None:
+    judge(event(1, 4), of_group(2, 6), ack("1002-2"), event(3, 7, event="left"), live("1003-3"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "frames"),
+    (
+        ("number again", (of_group(1, 4), of_group(2, 4))),
+        ("number again", (event(1, 5), of_group(2, 4))),
+        ("to, or group", (of_group(1, 4, to="bob"),)),
+        ("derived", (event(1, 4, id="team:5"),)),
+        ("unknown event", (event(1, 4, event="exploded"),)),
+        ("a name", (event(1, 4, name="joined with a name"),)),
+        ("a hole", (of_group(1, 4), of_group(3, 5))),
+    ),
+)
+def test_a_broken_rule_of_groups_is_called_out(rule: str, frames: tuple[Frame, ...]) -> None:
     with pytest.raises(RuleBrokenError, match=rule):
         judge(*frames)
 
