@@ -88,10 +88,12 @@ def delivered(peer: str) -> str:
 
 
 def was_read(peer: str) -> str:
+    """The field of how far a user has read what `peer` sent."""
     return f"read/user/{peer}"
 
 
 def was_read_in(group: str) -> str:
+    """The field of how far a user has read in a group."""
     return f"read/group/{group}"
 
 
