@@ -124,8 +124,8 @@ def test_the_reasons_are_those_of_the_protocol() -> None:
     ("fields", "wire"),
     (
         (
-            ["kind", "message", "id", "m", "from", "al", "group", "team", "seq", "17", "receipts", "off", "body", b"{}"],
-            {"type": "message", "id": "m", "from": "al", "group": "team", "seq": 17, "body": {}},
+            ["kind", "message", "id", "m", "from", "al", "group", "g", "seq", "17", "receipts", "off", "body", b"{}"],
+            {"type": "message", "id": "m", "from": "al", "group": "g", "seq": 17, "body": {}},
         ),
         (
             ["kind", "edit", "id", "e", "target", "m", "target_from", "a", "from", "a", "to", "b,c", "body", b"1"],
