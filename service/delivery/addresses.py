@@ -59,7 +59,7 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
             raise PrivateAddressError(f"{host} leads to {odd[0]}, which is not on the public internet")
         for left, address in enumerate(addresses, 1 - len(addresses)):
             try:
-                return await self._inner.handle_async_request(_to(address, request, host))
+                return await self._inner.handle_async_request(_to(address, request, host, len(addresses)))
             except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 if not left:
                     raise
@@ -69,11 +69,15 @@ class CheckedTransport(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def _to(address: str, request: httpx2.Request, host: str) -> httpx2.Request:
+def _to(address: str, request: httpx2.Request, host: str, of: int) -> httpx2.Request:
+    """One of so many: where nobody answers there, time is left for the others, and for the answer."""
+    timeout = dict(request.extensions.get("timeout", {}))
+    if of > 1 and timeout.get("connect") is not None:
+        timeout["connect"] /= of + 1
     return httpx2.Request(
         request.method,
         request.url.copy_with(host=address),
         headers=request.headers,  # `Host` among them
         stream=request.stream,
-        extensions={**request.extensions, "sni_hostname": host},
+        extensions={**request.extensions, "timeout": timeout, "sni_hostname": host},
     )

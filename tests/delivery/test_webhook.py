@@ -1,9 +1,11 @@
 """One try: signed so that a published library believes it, bounded, never followed anywhere else."""
 
 import base64
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from scripts.lab.timing import PATIENCE
+from scripts.lab.timing import PATIENCE, UNIT
 from scripts.lab.tls import Authority
 from service.delivery.webhook import MOST_READ, Answer, Webhook, sign
 from tests.support.receiver import Receiver, Reply
@@ -71,6 +73,23 @@ async def test_a_receiver_that_does_not_answer_is_left(receiver: Receiver) -> No
     receiver.hold.clear()
     answer = await posted(receiver.url, timeout=0.05)
     assert (answer.accepted, answer.status) == (False, "timeout")
+
+
+async def test_an_address_that_swallows_everything_leaves_time_for_the_next(receiver: Receiver) -> None:
+    async def both(host: str, port: int) -> Sequence[str]:
+        return ["127.0.0.2", "127.0.0.1"]
+
+    with socket.create_server(("127.0.0.2", receiver.port), backlog=0) as hole, ExitStack() as kept:
+        for _ in range(4):  # its queue is full: who comes now hears nothing
+            one = kept.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(hole.getsockname())
+        url = f"http://backend.example:{receiver.port}/hooks"
+        webhook = Webhook(url, SECRET, timeout=3 * UNIT, private=True, most=2, resolve=both)
+        answer = await webhook.post("push_1", BODY, 0)
+        await webhook.aclose()
+    assert answer.accepted, answer
+    assert len(receiver.requests) == 1
 
 
 async def test_nobody_there_is_a_failure_like_any_other(receiver: Receiver) -> None:
