@@ -8,11 +8,15 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx2
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
+_NAMES = ThreadPoolExecutor(4, "names")
+"""Threads of its own: a name server that hangs must not take those that everything else shares."""
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -36,7 +40,8 @@ def is_public(address: str) -> bool:
 
 async def resolve(host: str, port: int) -> Sequence[str]:
     """All addresses of a name, best first. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    lookup = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_NAMES, lookup)
     return list(dict.fromkeys(str(row[4][0]) for row in found))
 
 

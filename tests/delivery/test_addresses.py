@@ -1,11 +1,16 @@
 """A push goes to the address that was judged, and to none in one's own network."""
 
+import asyncio
+import socket
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 import httpx2
 import pytest
 
 from service.delivery.addresses import CheckedTransport, PrivateAddressError, is_public, resolve
+from tests.delivery.rig import within
 
 PUBLIC = ("1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "::ffff:1.1.1.1", "64:ff9b::101:101")
 PRIVATE = (
@@ -113,3 +118,22 @@ async def test_a_name_without_an_address_cannot_be_connected_to() -> None:
     with pytest.raises(httpx2.ConnectError, match="no address"):
         await post(Far(), Names([]))
     assert await resolve("127.0.0.1", 80) == ["127.0.0.1"]
+
+
+async def test_a_name_server_that_hangs_takes_no_thread_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = threading.Event()
+    asking: set[str] = set()
+
+    def hangs(*_: Any, **__: Any) -> list[Any]:
+        asking.add(threading.current_thread().name)
+        answered.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    lookups = [asyncio.ensure_future(resolve("backend.example", 443)) for _ in range(40)]
+    try:
+        assert await within(asyncio.to_thread(lambda: "free"), "a thread for somebody else") == "free"
+    finally:
+        answered.set()
+        await asyncio.gather(*lookups)
+    assert 0 < len(asking) <= 4
