@@ -27,6 +27,7 @@ class PushSweeper:
         self._period = period
         self._life = life
         self._own = own
+        self._positions: dict[str, str] = {}  # where this round stands at each primary; "0": at its end
 
     async def run(self) -> None:
         """Sweeps until cancelled, whenever it is this worker's turn."""
@@ -35,22 +36,22 @@ class PushSweeper:
                 if await self._leads():
                     await self.round()
             except Unavailable as error:
-                log.info("the sweep begins anew: %s", error.why)
+                log.info("the sweep goes on later: %s", error.why)
             await asyncio.sleep(self._life / 3)
 
     async def round(self) -> None:
-        """One walk over every primary, over a whole period. Raises Unavailable."""
+        """One walk over every primary, over a whole period. Raises Unavailable: the next call goes on from there."""
         primaries = await self._sweep.primaries()
-        steps = sum(math.ceil(keys / KEYS) or 1 for _, keys in primaries)
-        for primary, _ in primaries:
-            if not await self._walk(primary, self._period / steps):
+        steps = sum(math.ceil(keys / KEYS) or 1 for _, _, keys in primaries)
+        for address, primary, _ in primaries:
+            if not await self._walk(address, primary, self._period / steps):
                 return  # another worker has begun
+        self._positions.clear()
 
-    async def _walk(self, primary: Link, pause: float) -> bool:
-        position = ""
-        while position != "0":
+    async def _walk(self, address: str, primary: Link, pause: float) -> bool:
+        while (position := self._positions.get(address)) != "0":
             step = await self._sweep.step(primary, position or "0")
-            position = step.position
+            self._positions[address] = step.position
             PUSHES_SWEPT.inc(step.reminded)
             if not await self._rest(pause):
                 return False
@@ -66,4 +67,7 @@ class PushSweeper:
         return True
 
     async def _leads(self) -> bool:
-        return await self._sweep.lead(self._own(), self._life)
+        leads = await self._sweep.lead(self._own(), self._life)
+        if not leads:
+            self._positions.clear()  # whoever leads now begins at the beginning
+        return leads

@@ -39,12 +39,12 @@ class PushSweep:
         self._leads_until = asked + life
         return True
 
-    async def primaries(self) -> list[tuple[Link, int]]:
-        """Each, with the number of its keys, about."""
+    async def primaries(self) -> list[tuple[str, Link, int]]:
+        """Each by its address, with the number of its keys, about."""
         found = []
-        for _, primary in await self._client.primaries():
+        for address, primary in await self._client.primaries():
             told: dict[str, Any] = await primary.run("INFO", "keyspace")
-            found.append((primary, sum(int(one["keys"]) for one in told.values() if "keys" in one)))
+            found.append((address, primary, sum(int(one["keys"]) for one in told.values() if "keys" in one)))
         return found
 
     async def step(self, primary: Link, position: str) -> Step:

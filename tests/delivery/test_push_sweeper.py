@@ -1,4 +1,4 @@
-"""A round over all users, slow, by one worker alone; begun anew where another took over or a server was away."""
+"""A round over all users, slow, by one worker alone; begun anew where another took over."""
 
 import asyncio
 from typing import Any
@@ -15,18 +15,17 @@ class Sweep:
     def __init__(self, *leads: bool) -> None:
         self.leads = list(leads)
         self.steps: list[tuple[str, str]] = []
-        self.failing = 0
+        self.failing: set[int] = set()  # steps that fail, counted from 1
 
     async def lead(self, worker: str, life: float) -> bool:
         return self.leads.pop(0) if len(self.leads) > 1 else self.leads[0]
 
-    async def primaries(self) -> list[tuple[Any, int]]:
-        return [("a", 2 * KEYS + 1), ("b", 0)]
+    async def primaries(self) -> list[tuple[str, Any, int]]:
+        return [("a:1", "a", 2 * KEYS + 1), ("b:1", "b", 0)]
 
     async def step(self, primary: Any, position: str) -> Step:
         self.steps.append((primary, position))
-        if self.failing:
-            self.failing -= 1
+        if len(self.steps) in self.failing:
             raise Unavailable("away")
         following = {"0": "7", "7": "9", "9": "0"}[position] if primary == "a" else "0"
         return Step(following, 0)
@@ -51,13 +50,24 @@ async def test_a_worker_that_no_longer_leads_stops_where_it_is() -> None:
     assert sweep.steps == WHOLE[:2]
 
 
-async def test_a_server_that_is_away_makes_it_begin_anew() -> None:
+async def test_after_a_server_was_away_it_goes_on_where_it_was() -> None:
     sweep = Sweep(True)
-    sweep.failing = 1
+    sweep.failing = {2, 4, 6}  # a server that is away for a moment, again and again
     running = asyncio.create_task(sweeper(sweep).run())
-    await until(lambda: len(sweep.steps) >= 5, "a whole round")
+    await until(lambda: len(sweep.steps) >= 11, "two rounds")
     await ended(running)
-    assert sweep.steps[:5] == [("a", "0"), *WHOLE]
+    trouble = [("a", "0"), ("a", "7"), ("a", "7"), ("a", "9"), ("a", "9"), ("b", "0"), ("b", "0")]
+    assert sweep.steps[:11] == [*trouble, *WHOLE], "and the next round begins at the beginning"
+
+
+async def test_who_leads_again_after_somebody_else_begins_at_the_beginning() -> None:
+    sweep = Sweep(True, True, False, True)
+    running = asyncio.create_task(sweeper(sweep, period=0.04).run())
+    await until(lambda: len(sweep.steps) >= 8, "a whole round")
+    await ended(running)
+    taken = next(n for n, step in enumerate(sweep.steps) if n and step == WHOLE[0])
+    assert 0 < taken < 4
+    assert sweep.steps[taken : taken + 4] == WHOLE
 
 
 async def test_who_does_not_lead_looks_at_nothing() -> None:

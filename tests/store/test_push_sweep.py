@@ -71,8 +71,8 @@ async def test_one_worker_sweeps_until_it_is_silent(push: PushStore) -> None:
 
 async def test_a_primary_says_about_how_many_keys_it_has(real_store: Store) -> None:
     push = PushStore(real_store)
-    [(_, none)] = await push.sweep.primaries()
+    [(_, _, none)] = await push.sweep.primaries()
     await real_store.send("m1")
-    [(_, some)] = await push.sweep.primaries()
+    [(_, _, some)] = await push.sweep.primaries()
     assert none == 0
     assert some >= 4
