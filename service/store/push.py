@@ -42,7 +42,10 @@ class Reminders:
             parts[partition_of(user)].append(user)
         when = self._now_ms() + (0 if now else self._after_ms)
         return [
-            Reminder(tuple(part), (scripts.PUSH_REMIND, (self._keys.push(partition),), (when, *part)))
+            Reminder(
+                tuple(part),
+                (scripts.PUSH_REMIND, (self._keys.push(partition), self._keys.push_tries(partition)), (when, *part)),
+            )
             for partition, part in parts.items()
         ]
 

@@ -129,7 +129,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Script, list[Any]]]:
 KEYS_PER_OP = {APPEND: 6, ACK: 4, ENLIST: 1, CLAIM: 7, RELEASE: 4, BEAT: 1, PULSE: 2, REAP: 1}
 KEYS_PER_OP |= {scripts.OWED: 3, scripts.READ: 2, scripts.SKIM: 1, scripts.LOCATE: 1}
 KEYS_PER_OP |= {scripts.BLOCK: 2, scripts.WATCH: 4}
-KEYS_PER_OP |= dict.fromkeys(scripts.PUSH, 1) | {scripts.PUSH_DONE: 2}
+KEYS_PER_OP |= dict.fromkeys(scripts.PUSH, 1) | {scripts.PUSH_DONE: 2, scripts.PUSH_REMIND: 2}
 KEYS_PER_OP |= {scripts.GROUP_COMMIT: 6, scripts.GROUP_CHANGE: 4, scripts.GROUP_DONE: 4}
 KEYS_PER_OP |= {scripts.GROUP_ERASE: 3, scripts.GROUP_FORGET: 1}
 

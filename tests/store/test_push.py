@@ -37,6 +37,22 @@ async def test_every_recipient_has_a_row_for_when_the_first_message_is_due(push:
     assert await push.score("alice") is None, "one's own copy wakes nobody"
 
 
+async def test_a_row_from_a_clock_that_was_ahead_is_due_when_the_next_message_is(push: PushStore) -> None:
+    push.now = IN_A_MINUTE
+    await push.store.send("m1")
+    push.now = 1_000
+    await push.store.send("m2")
+    assert await push.score() == 1_000
+
+
+async def test_a_failed_try_waits_as_long_as_it_was_told_to(push: PushStore) -> None:
+    await push.store.send("m1")
+    lease = await push.lease()
+    await push.rows.done(lease, lease.now_ms + IN_A_MINUTE, Tries(1, "503", lease.now_ms))
+    await push.store.send("m2")
+    assert await push.score() == lease.now_ms + IN_A_MINUTE
+
+
 async def test_a_row_is_written_on_the_duplicate_branch_too(push: PushStore) -> None:
     await push.store.send("m1")
     await push.store.do("UNLINK", push.store.keys.push(partition_of("bob")))

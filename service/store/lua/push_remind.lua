@@ -1,7 +1,7 @@
 #!lua
 -- push_remind: these users may have to be told of a message that is about to be appended. Runs before the append.
 --
--- KEYS  push:{p}
+-- KEYS  push:{p}, push:{p}:tries
 -- ARGV  1 when to look (ms)  then users
 -- Returns how many rows are new
 --
@@ -11,6 +11,8 @@
 --   .25  looked into once, nothing found: look again then, for what was being appended meanwhile
 --   .75  leased for that second look, after which the row goes
 -- A row that is reminded of starts again: what is appended after this is seen by a look of which none has begun.
+-- One that waits already is due at the earlier of the two times, because the clock it was written by may have been
+-- ahead; but not where a try has failed: that one waits as long as it was told to.
 
 local call, format = redis.call, string.format
 local new = 0
@@ -23,6 +25,8 @@ for i = 2, #ARGV do
     call('ZADD', KEYS[1], format('%.2f', score - 0.25), ARGV[i])
   elseif score % 1 == 0.25 then
     call('ZADD', KEYS[1], format('%.0f', math.min(score - 0.25, tonumber(ARGV[1]))), ARGV[i])
+  elseif score % 1 == 0 and score > tonumber(ARGV[1]) and call('HEXISTS', KEYS[2], ARGV[i]) == 0 then
+    call('ZADD', KEYS[1], format('%.0f', tonumber(ARGV[1])), ARGV[i])
   end
 end
 return new
