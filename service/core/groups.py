@@ -55,6 +55,12 @@ def first_of(stays: Stays) -> int:
     return stays[0].joined + 1
 
 
+def last_of(stays: Stays, before: int) -> int:
+    """The highest number below `before` that is owed; 0 for none."""
+    low = [stay for stay in stays if stay.joined < before - 1]
+    return max((before - 1 if stay.left is None else min(stay.left, before - 1) for stay in low), default=0)
+
+
 def current(members: Members) -> tuple[str, ...]:
     """Those who are members now, the longest-standing first."""
     there = [(stays[-1].joined, user) for user, stays in members.items() if is_member(stays)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from service.core.entries import Fields
 from service.core.errors import Unavailable
-from service.core.groups import LogEntry, Members, chunked, first_of, gets, run_of
+from service.core.groups import LogEntry, Members, chunked, first_of, gets, last_of, run_of
 from service.core.sending import Appended, AppendStatus
 from service.store.appends import CALL_OPS, Appends, Numbered
 from service.store.groups import LOG_PAGE, Groups
@@ -165,16 +165,31 @@ class Spread:
             log.error("the inbox of %s cannot be written to: it misses number %d of a group", op.user, op.number)
 
     async def _erase(self, group: str, members: Members, entry: LogEntry, given: Given) -> None:
-        """After the deletion itself is in: what it erases cannot come any more."""
+        """After the deletion itself is in: what it erases cannot come any more to whoever has that. Who has left before
+        may still lack the message, and somebody have it in hand: such an inbox is first brought past its number.
+        """
+        assert entry.erases is not None  # looked at by the caller
+        users = [user for user, stays in members.items() if gets(stays, entry.erases.number)]
+        try:
+            behind = await self._erase_in(group, users, entry)
+            behind = {user: number for user, number in behind.items() if not gets(members[user], entry.number)}
+            if not behind:
+                return
+            lacking = Given(away=given.away)
+            owed = {user: [last_of(members[user], entry.number)] for user in behind}
+            await self._catch_up(group, members, dict(behind), owed, lacking)
+            await self._erase_in(group, list(behind), entry)
+        except Unavailable:
+            given.unknown.add(entry.number)
+            return
+        if lacking.unknown:
+            given.unknown.add(entry.number)
+
+    async def _erase_in(self, group: str, users: Sequence[str], entry: LogEntry) -> dict[str, int]:
+        """As `Groups.erase`. Raises Unavailable."""
         assert entry.erases is not None  # looked at by the caller
         fields = {_text(name): _text(value) for name, value in zip(entry.fields[::2], entry.fields[1::2], strict=True)}
-        users = [user for user, stays in members.items() if gets(stays, entry.erases.number)]
-        for at in range(0, len(users), CALL_OPS):
-            part = users[at : at + CALL_OPS]
-            try:
-                await self._groups.erase(group, part, entry.erases, fields["target"], fields["target_from"])
-            except Unavailable:
-                given.unknown.add(entry.number)
+        return await self._groups.erase(group, users, entry.erases, fields["target"], fields["target_from"])
 
 
 _IN = (AppendStatus.APPENDED, AppendStatus.DUPLICATE)

@@ -1,5 +1,6 @@
 """Groups: giving out their numbers, changing who is a member, and what is known of the fan-outs under way."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,17 +25,23 @@ from service.store import scripts
 from service.store.client import Clients
 from service.store.keys import FANOUT_PARTS, Keys
 from service.store.limits import Limits
-from service.store.link import Command, Wait, unwrapped
+from service.store.link import Command, Wait, unavailable, unwrapped
 from service.store.marks import Mark
+
+log = logging.getLogger("inboxd.groups")
 
 MOST_OPEN = 1000
 """Fan-outs of one group that may be under way; beyond, it takes nothing more: some member's server is away."""
 LOG_PAGE, LOG_BYTES = 128, 1 << 20
 """Entries of a log read at a time."""
-ERASE_LOOKS = 10_000
-"""Entries of an inbox that are looked at for one that was deleted."""
+ERASE_INBOXES, ERASE_LOOKS, ERASE_BYTES = 16, 2_000, 1 << 20
+"""Inboxes that are looked through at a time for a message that was deleted, and entries and bytes of bodies that all of
+them may cost then: one call must not hold up everybody else's commands.
+"""
 CLOCKS_APART = 10_000
-"""ms by which the clocks of two servers of a Cluster may differ without a deleted entry being missed."""
+"""ms by which the clocks of two servers may differ without a deleted entry being missed: of a Cluster, or one that has
+taken the other's place.
+"""
 INDEX_PAGE = 500
 """Rows of the index read at a time; one that moves meanwhile is seen the next time."""
 AT_ONCE = 200
@@ -226,22 +233,49 @@ class Groups:
         of = self._keys.group(group)
         await scripts.call(self._rest, scripts.GROUP_DONE, tuple(of[:4]), (self._limits.history, *numbers))
 
-    async def erase(self, group: str, users: Sequence[str], erases: Erasure, id: str, sender: str) -> None:
-        """Takes a message that was deleted out of these inboxes, where it is still there. Raises Unavailable."""
-        since = max(0, erases.ts - (CLOCKS_APART if self._rest.many else 0))
-        args = (group, erases.number, id, sender, since, ERASE_LOOKS, self._limits.kept)
-        calls: list[scripts.Call] = []
-        keys: list[bytes] = []
-        for user in users:
+    async def renumber(self, group: str, entries: Sequence[LogEntry], highest: int) -> None:
+        """Gives these entries, where their fan-outs are open, new numbers above `highest`. Raises Unavailable."""
+        args = (group, highest, *(part for entry in entries for part in (entry.number, entry.ts)))
+        await self._call((scripts.GROUP_RENUMBER, tuple(self._keys.group(group)), args))
+
+    async def erase(self, group: str, users: Sequence[str], erases: Erasure, id: str, sender: str) -> dict[str, int]:
+        """Takes a message that was deleted out of these inboxes, where it is still there. It may
+        come yet into those that are returned: user → the number which that one gets next. Raises Unavailable.
+        """
+        behind: dict[str, int] = {}
+        waiting = [(user, str(max(0, erases.ts - CLOCKS_APART))) for user in users]
+        while waiting:
+            part, waiting = waiting[:ERASE_INBOXES], waiting[ERASE_INBOXES:]
+            again = []
+            for (user, _), (status, *more) in zip(
+                part, await self._erase(group, part, erases, id, sender), strict=True
+            ):
+                if status == _AGAIN:
+                    again.append((user, more[0].decode()))
+                elif status == _BEHIND:
+                    behind[user] = int(more[0])
+                elif status == _FAILED:
+                    log.error("the inbox of %s cannot be read: what a group has deleted stays there", user)
+            waiting = again + waiting
+        return behind
+
+    async def _erase(
+        self, group: str, part: Sequence[tuple[str, str]], erases: Erasure, id: str, sender: str
+    ) -> list[Any]:
+        """What `group_erase.lua` says of each of these inboxes, from where they are to be looked at."""
+        keys = []
+        for user, _ in part:
             of = self._keys.of(user)
-            keys += (of.state, of.inbox, of.erased)
-            if self._rest.many:
-                calls.append((scripts.GROUP_ERASE, keys, args))
-                keys = []
-        if keys:
-            calls.append((scripts.GROUP_ERASE, keys, args))
-        if calls:
-            unwrapped(await scripts.call_all(self._rest, calls))
+            keys.append((of.state, of.inbox, of.erased, of.groups))
+        places = [[n] for n in range(len(part))] if self._rest.many else [list(range(len(part)))]
+        # One connection's calls run one behind the other, too.
+        looks, size = ERASE_LOOKS // len(places), ERASE_BYTES // len(places)
+        head = (group, erases.number, id, sender, looks, size, self._limits.kept)
+        calls: list[scripts.Call] = [
+            (scripts.GROUP_ERASE, [key for n in place for key in keys[n]], (*head, *(part[n][1] for n in place)))
+            for place in places
+        ]
+        return [row for reply in unwrapped(await scripts.call_all(self._rest, calls)) for row in reply]
 
     # Asking.
 
@@ -303,6 +337,8 @@ class Groups:
             found += [user for user, blocks in zip(part, unwrapped(replies), strict=True) if blocks]
         return found
 
+
+_AGAIN, _BEHIND, _FAILED = 2, 3, 6  # what `group_erase.lua` says of an inbox
 
 PARTS = range(FANOUT_PARTS)
 """Of the index."""

@@ -17,6 +17,7 @@ from service.core.groups import (
     gets,
     group_outcome,
     is_member,
+    last_of,
     logged,
     run_of,
     stays_of,
@@ -110,3 +111,10 @@ def test_a_sender_is_told_the_number_and_who_was_full() -> None:
     assert "refused" not in again.content
     refused = group_outcome(HI, "team", Fault("no_such_group", "none"), "fsynced")
     assert (refused.status, refused.content, refused.fault) == (404, {}, Fault("no_such_group", "none"))
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=6, unique=True).map(sorted), st.integers(1, 14))
+def test_the_last_number_before_another_is_the_highest_that_is_owed(ends: list[int], before: int) -> None:
+    pairs = [ends[n : n + 2] for n in range(0, len(ends), 2)]
+    stays = stays_of(" ".join(f"{pair[0]}-{pair[1]}/1" if len(pair) == 2 else f"{pair[0]}-" for pair in pairs))
+    assert last_of(stays, before) == max((n for n in range(1, before) if gets(stays, n)), default=0)

@@ -8,6 +8,7 @@ import pytest
 from service.core.errors import ClientError, Fault, Unavailable
 from service.core.groups import GroupResult
 from service.core.lane import Lane
+from service.core.sending import UNAVAILABLE
 from service.delivery import fanout as fanout_module
 from service.delivery.worker import Worker
 from service.store.groups import Change
@@ -209,6 +210,46 @@ async def test_a_deleted_message_is_erased_everywhere_and_missed_by_nobody(worke
         assert row.split(" ")[1:] == ["m1", "alice", "group", "team/2"]
     assert await has(store, "heidi") == ["1 created", "3 m2", "4 left"]
     assert await store.zcard("chat:erased:{heidi}") == 1
+
+
+@pytest.mark.parametrize("last", ("the sender's", "whoever ends it"))
+async def test_what_was_deleted_comes_to_nobody_who_left_before_it_was_there(
+    worker: Worker, other: Worker, store: Any, last: str
+) -> None:
+    """A worker has the message in hand; bob leaves, heard of by nobody yet; alice deletes it; that worker goes on."""
+    await change(worker, "put", "bob", "carol")
+    message = said("m1", body="secret")
+    committed = await worker.groups.commit("team", [message], "", worker.claim_deadline())
+    entries = await worker.groups.log("team", 2, 2)
+    assert committed.members is not None
+    await other.groups.change(Change("team", "bob", "leave", ("bob",)), other.claim_deadline())
+    await send(other, deletion("d1", "m1"))
+    if last == "the sender's":
+        assert (await worker.fanout._spread.give("team", committed.members, entries)).unknown == set()
+        await worker.groups.done("team", [2])
+    await within(worker.fanout.finish("team"), "all is ended")
+    assert await opens(store) == []
+    assert await has(store, "bob") == ["1 created", "3 left"]
+    for user in ("alice", "carol"):
+        assert await has(store, user) == ["1 created", "3 left", "4 d1"]
+
+
+async def test_a_deletion_is_open_while_who_left_before_it_may_get_its_target(
+    worker: Worker, other: Worker, store: Any
+) -> None:
+    await change(worker, "put", "bob", "carol")
+    (number,) = (await worker.groups.commit("team", [said("m1")], "", worker.claim_deadline())).results
+    await other.groups.change(Change("team", "bob", "leave", ("bob",)), other.claim_deadline())
+    lost = troubled(other.groups, "log")
+    lost.before = 1
+    answer = await within(submit(other.fanout, deletion("d1", "m1")), "an answer")
+    assert answer == UNAVAILABLE
+    assert number.number == 2
+    assert await opens(store) == [2, 3, 4]
+    (again,) = await send(other, deletion("d1", "m1"))
+    assert (again.number, again.duplicate) == (4, True)
+    await within(worker.fanout.finish("team"), "all is ended")
+    assert await has(store, "bob") == ["1 created", "3 left"]
 
 
 async def test_a_member_that_never_had_a_deleted_message_passes_it_over(start: Start, store: Any) -> None:

@@ -11,6 +11,7 @@ from service.core.errors import Unavailable
 from service.core.groups import CommitStatus, Erasure, Numbering, current, gets
 from service.core.sending import AppendStatus, Message
 from service.store import groups as store_groups
+from service.store import scripts
 from service.store.appends import Numbered
 from service.store.groups import Change, Changed, ChangeStatus, Groups
 from tests.store.conftest import Store, text
@@ -350,6 +351,64 @@ async def test_nothing_else_is_erased(team: Team, number: int, id: str, sender: 
     await give(team, 1, 2)
     await team.groups.erase("team", ["bob"], Erasure(number, sent.ts - 1000), id, sender)
     assert len(await team.store.entries()) == 2
+
+
+async def test_an_inbox_that_may_get_the_deleted_message_yet_is_named(team: Team) -> None:
+    await team.put("bob")
+    (sent,) = await team.send(said("m1"))
+    await give(team, 1)
+    erase = lambda: team.groups.erase("team", ["bob", "carol"], Erasure(2, sent.ts), "m1", "alice")  # noqa: E731
+    assert await erase() == {"bob": 2, "carol": 1}
+    await give(team, 2)
+    assert await erase() == {"carol": 1}
+    assert len(await team.store.entries()) == 1
+
+
+@pytest.mark.parametrize(("looks", "size"), ((40, 1 << 20), (10_000, 100)))
+async def test_one_call_looks_at_so_much_and_the_next_goes_on_from_there(
+    team: Team, monkeypatch: pytest.MonkeyPatch, looks: int, size: int
+) -> None:
+    """What is deleted lies behind much that came while the clock stood."""
+    monkeypatch.setattr(store_groups, "ERASE_LOOKS", looks)
+    monkeypatch.setattr(store_groups, "ERASE_BYTES", size)
+    users = ["alice", "bob", "carol"]
+    await team.put("bob", "carol")
+    (sent,) = await team.send(said("m1"))
+    for user in users:
+        for n in range(70):
+            await team.store.send(f"x{n}-{user}", to=user)
+        await give(team, 1, 2, user=user)
+    calls: list[int] = []
+    call_all = scripts.call_all
+
+    async def counting(link: Any, made: Any, *more: Any, **how: Any) -> list[Any]:
+        calls.append(len(made))
+        return await call_all(link, made, *more, **how)
+
+    monkeypatch.setattr(scripts, "call_all", counting)
+    assert await team.groups.erase("team", users, Erasure(2, sent.ts), "m1", "alice") == {}
+    assert len(calls) >= 3
+    for user in users:
+        assert await team.store.do("ZCARD", f"chat:erased:{{{user}}}") == 1
+
+
+async def test_what_a_clock_that_was_behind_has_stamped_is_erased(team: Team) -> None:
+    """The inboxes' server, or the one that took its place, was a few seconds behind the one that gave the number."""
+    await team.put("bob")
+    (sent,) = await team.send(said("m1"))
+    await give(team, 1, 2)
+    await team.groups.erase("team", ["bob"], Erasure(2, sent.ts + 5_000), "m1", "alice")
+    assert len(await team.store.entries()) == 1
+
+
+async def test_an_inbox_that_cannot_be_read_keeps_nothing_from_being_erased_elsewhere(team: Team) -> None:
+    await team.put("bob", "carol")
+    (sent,) = await team.send(said("m1"))
+    for user in ("bob", "carol"):
+        await give(team, 1, 2, user=user)
+    await team.store.do("SET", "chat:inbox:{bob}", "not a stream")
+    assert await team.groups.erase("team", ["bob", "carol"], Erasure(2, sent.ts), "m1", "alice") == {}
+    assert await team.store.do("ZCARD", "chat:erased:{carol}") == 1
 
 
 # The index.
