@@ -10,9 +10,9 @@ const served = (file) => here(`../../service/web/sdk/${file}`);
 const common = { bundle: true, format: "esm", target: "es2022", logLevel: "warning", absWorkingDir: here(".") };
 
 /** Names by which parts of the client know one another: in no option, event, frame, stored record or public method. */
-const inner = ["become", "cut", "due", "effects", "emitter", "flush", "follower", "gen", "given", "gone", "heard", "inbox", "link", "lost", "merge",
-  "owed", "pauses", "polite", "proven", "pump", "refused", "saved", "stored", "takers", "tell", "tick", "timing", "wait", "wanted", "welcomed",
-  "when", "writer"];
+const inner = ["become", "cut", "due", "effects", "emitter", "flush", "follower", "gen", "given", "gone", "heard", "identities", "inbox",
+  "link", "lost", "merge", "owed", "pauses", "polite", "proven", "pump", "reads", "refused", "repeat", "saved", "settle", "stored", "takers",
+  "tell", "tick", "timing", "wait", "wanted", "watched", "welcomed", "when", "writer"];
 const mangleProps = new RegExp(`^(${inner.join("|")})$`);
 
 /** Errors are of one class, also in the second module. */

@@ -64,6 +64,11 @@ export class Inbox {
     return this.#seen.get(identity);
   }
 
+  /** Of what was handled, the newest last. */
+  get identities(): string[] {
+    return [...this.#seen.keys()];
+  }
+
   take(): Step | undefined {
     const step = this.#queue.shift();
     if (step) step.repeat = step.identity !== undefined && this.#seen.has(step.identity);

@@ -27,10 +27,7 @@ export class Reads {
   start(write: (text: string) => void): void {
     this.write = write;
     this.#failures = 0;
-    for (const item of this.#items.values()) {
-      if (this.#inbox.at(item.id)) this.#drop(item);
-      else this.#say(item);
-    }
+    for (const item of this.#items.values()) this.merge(item);
   }
 
   /** Resolves when it is stored. */
@@ -38,7 +35,7 @@ export class Reads {
     if (!group && (!from || from === user)) return; // nobody reads to the end of what oneself wrote
     const item = { type: "read", order: 0, cursor, ...(group ? { group, upto: seq! } : { from, upto: id }) } as ReadItem;
     item.id = identityOf({ ...item, id: `read:${group ? `${group}:${seq}` : id}` })!;
-    if (this.#items.has(item.id) || this.#inbox.at(item.id)) return;
+    if (this.#items.has(item.id) || this.#confirmed(item)) return;
     try {
       await this.#writer.put([item]);
     } catch (error) {
@@ -48,11 +45,13 @@ export class Reads {
     this.#core.tell({ t: "items", put: [item], remove: [] });
   }
 
-  /** The furthest of each conversation is kept. */
+  /** The furthest of each conversation is kept; where nobody knows which that is, the later one. */
   merge(item: ReadItem): void {
+    if (this.#confirmed(item)) return this.#drop(item);
     for (const other of this.#like(item)) {
-      if (before(item.cursor, other.cursor)) return this.#drop(item);
-      if (other.id !== item.id) this.#drop(other);
+      if (other.id === item.id) continue;
+      if (this.#covers(other, item)) return this.#drop(item);
+      this.#drop(other);
     }
     this.#items.set(item.id, item);
     this.#say(item);
@@ -61,12 +60,8 @@ export class Reads {
   /** An entry was handled: what it confirms is done. */
   settle(entry: Entry): void {
     if (entry.type !== "read") return;
-    const upto = entry["upto"] as number | string;
-    const there = this.#inbox.at(`message/${entry.from}/${upto}`);
-    for (const item of this.#like(entry)) {
-      const covered = item.group ? upto >= item.upto : there && item.cursor && !before(there, item.cursor);
-      if (covered || item.upto === upto) this.#drop(item);
-    }
+    const read = { ...entry, cursor: "" } as unknown as ReadItem; // the entry's cursor is not the message's
+    for (const item of this.#like(read)) if (this.#covers(read, item)) this.#drop(item);
   }
 
   /** The service could not store it, and it is said again; or (false) knows no such message. */
@@ -81,6 +76,26 @@ export class Reads {
 
   #like({ from, group }: Frame | ReadItem): ReadItem[] {
     return [...this.#items.values()].filter((item) => item.from === from && item.group === group);
+  }
+
+  /** The inbox has an entry that says as much, of this or another device. */
+  #confirmed(item: ReadItem): boolean {
+    const whose = item.id.slice(0, -`${item.upto}`.length);
+    return this.#inbox.identities.some(
+      (id) => id.startsWith(whose) && this.#covers({ ...item, upto: id.slice(whose.length), cursor: "" }, item),
+    );
+  }
+
+  /** Whether who has read one has read the other; not where that is unknown. */
+  #covers(one: ReadItem, other: ReadItem): boolean {
+    if (one.upto === other.upto) return true;
+    if (one.group) return one.upto >= other.upto;
+    return before(this.#place(other), this.#place(one));
+  }
+
+  /** The message's cursor; unknown, it is before none and after none. */
+  #place({ cursor, from, upto }: ReadItem): string {
+    return cursor || this.#inbox.at(`message/${from}/${upto}`) || "?";
   }
 
   #say(...items: ReadItem[]): void {
