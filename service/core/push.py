@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from service.core.backoff import Backoff
-from service.core.cursor import START, Cursor
+from service.core.cursor import Cursor
 
 PARTITIONS = 16
 """Zsets over which the users are spread: a constant, because rows lie where it says."""
@@ -31,14 +31,20 @@ class Newest:
 @dataclass(frozen=True, slots=True)
 class Pending:
     """What waits for a user: messages of others beyond `best`, none expired. `told`: the `best` at which the user was
-    told last. `first` is where the oldest lies.
+    told last. `first` is where the oldest lies; None: nothing waits.
     """
 
     best: Cursor
     told: Cursor | None
-    count: int = 0
-    first: Cursor = START
-    newest: Newest | None = None
+    first: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many wait, among the oldest entries of them; and the newest of all. None: nothing does any more."""
+
+    count: int
+    newest: Newest | None
 
 
 class Verdict(Enum):
@@ -51,7 +57,7 @@ class Verdict(Enum):
 
 def judge(pending: Pending, now_ms: int, after_ms: int) -> tuple[Verdict, int]:
     """And when to look again (ms, by the server's clock): 0 but for LATER."""
-    if pending.newest is None or pending.told == pending.best:
+    if pending.first is None or pending.told == pending.best:
         return Verdict.NOTHING, 0
     due = pending.first.ms + after_ms
     return (Verdict.PUSH, 0) if due <= now_ms else (Verdict.LATER, due)

@@ -1,11 +1,12 @@
 """What is told when something waits: to an application's backend, or to a Matrix push gateway. Never what it says."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import orjson
 
-from service.core.push import Pending
+from service.core.push import Counted
 from service.store.pushers import Pusher, Pushers
 from service.telemetry import PUSHERS_REJECTED
 
@@ -13,27 +14,34 @@ from service.telemetry import PUSHERS_REJECTED
 class Format(Protocol):
     """A receiver's language."""
 
-    async def body(self, user: str, pending: Pending, id: str, now_ms: int) -> bytes | None:
-        """None: there is nobody to tell. Raises Unavailable."""
+    async def recipients(self, user: str) -> Mapping[str, Pusher] | None:
+        """Device → pusher, where the language has those. None: there is nobody to tell. Raises Unavailable."""
 
-    async def accepted(self, user: str, content: bytes) -> None:
+    def body(self, user: str, to: Mapping[str, Pusher], waits: Counted, id: str, now_ms: int) -> bytes:
+        """What these are told. Something waits."""
+
+    async def accepted(self, user: str, to: Mapping[str, Pusher], content: bytes) -> None:
         """What the receiver answered to it. Raises Unavailable."""
 
 
 class WebhookFormat:
     """`inbox.pending`, as `docs/protocol.md` has it."""
 
-    async def body(self, user: str, pending: Pending, id: str, now_ms: int) -> bytes | None:
+    async def recipients(self, user: str) -> Mapping[str, Pusher] | None:
+        """The backend knows."""
+        return {}
+
+    def body(self, user: str, to: Mapping[str, Pusher], waits: Counted, id: str, now_ms: int) -> bytes:
         """Count and newest sender."""
-        newest = pending.newest
+        newest = waits.newest
         assert newest is not None  # something waits
         told = {"from": newest.sender, "group": newest.group or None, "cursor": str(newest.cursor),
                 "ts": newest.cursor.ms}  # fmt: skip
         at = datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        data = {"user": user, "pending": pending.count, "newest": told}
+        data = {"user": user, "pending": waits.count, "newest": told}
         return orjson.dumps({"type": "inbox.pending", "timestamp": at, "data": data})
 
-    async def accepted(self, user: str, content: bytes) -> None:
+    async def accepted(self, user: str, to: Mapping[str, Pusher], content: bytes) -> None:
         """Nothing in it counts."""
 
 
@@ -43,12 +51,13 @@ class MatrixFormat:
     def __init__(self, pushers: Pushers) -> None:
         self._pushers = pushers
 
-    async def body(self, user: str, pending: Pending, id: str, now_ms: int) -> bytes | None:
-        """None where no device has a pusher. `event_id` is by what gateways drop repeats."""
-        pushers = await self._pushers.of(user)
-        if not pushers:
-            return None
-        newest = pending.newest
+    async def recipients(self, user: str) -> Mapping[str, Pusher] | None:
+        """None where no device has a pusher."""
+        return await self._pushers.of(user) or None
+
+    def body(self, user: str, to: Mapping[str, Pusher], waits: Counted, id: str, now_ms: int) -> bytes:
+        """`event_id` is by what gateways drop repeats."""
+        newest = waits.newest
         assert newest is not None  # something waits
         notification = {
             "event_id": f"${id}",
@@ -56,16 +65,15 @@ class MatrixFormat:
             "type": "m.room.message",
             "sender": newest.sender,
             "prio": "high",
-            "counts": {"unread": pending.count},
-            "devices": [_device(pusher) for pusher in pushers.values()],
+            "counts": {"unread": waits.count},
+            "devices": [_device(pusher) for pusher in to.values()],
         }
         return orjson.dumps({"notification": notification})
 
-    async def accepted(self, user: str, content: bytes) -> None:
+    async def accepted(self, user: str, to: Mapping[str, Pusher], content: bytes) -> None:
         """Pushers whose key the gateway rejects are gone."""
         rejected = rejected_in(content)
-        pushers = (await self._pushers.of(user)).items() if rejected else ()
-        gone = [(device, pusher) for device, pusher in pushers if pusher.pushkey in rejected]
+        gone = [(device, pusher) for device, pusher in to.items() if pusher.pushkey in rejected]
         if gone:
             PUSHERS_REJECTED.inc(await self._pushers.reject(user, gone))
 

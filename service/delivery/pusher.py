@@ -7,14 +7,15 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from service.core.errors import Unavailable
-from service.core.push import Pending, Verdict, judge, push_id, wait_after
+from service.core.push import Counted, Pending, Verdict, judge, push_id, wait_after
 from service.delivery.push_formats import Format
 from service.delivery.webhook import Answer, Webhook
 from service.store.push import Lease, PushRows, Tries
+from service.store.pushers import Pusher as Registered
 from service.telemetry import PUSHES_FAILED, PUSHES_NOT_NEEDED, PUSHES_RETRIED, PUSHES_SENT
 
 log = logging.getLogger("inboxd.push")
@@ -35,6 +36,17 @@ class Patience:
     lease: float
     backoff: float
     backoff_most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """One push: to whom (`to`: as the format has them), of what, and how it has gone so far."""
+
+    lease: Lease
+    pending: Pending
+    waits: Counted
+    to: Mapping[str, Registered]
+    tries: Tries
 
 
 class Pusher:
@@ -105,32 +117,40 @@ class Pusher:
         if verdict is Verdict.LATER:
             await self._rows.done(lease, again_ms)
             return
-        id = push_id(lease.user, pending.best)
-        body = None
-        if verdict is Verdict.PUSH:
-            body = await self._format.body(lease.user, pending, id, self._now_ms())
-        if body is None:
+        ring = await self._ring(lease, pending, tries) if verdict is Verdict.PUSH else None
+        if ring is None:
             PUSHES_NOT_NEEDED.inc()
             await self._rows.done(lease)
         elif time.monotonic() + self._patience.timeout < held_until:  # else somebody else may be at it, too
-            await self._push(lease, pending, tries, await self._try(id, body, tries))
+            await self._push(ring)
 
-    async def _try(self, id: str, body: bytes, tries: Tries) -> Answer:
-        if tries.failures:
+    async def _ring(self, lease: Lease, pending: Pending, tries: Tries) -> Ring | None:
+        """None: there is nobody to tell, or nothing any more. Counts last, because that costs most."""
+        to = await self._format.recipients(lease.user)
+        if to is None or pending.first is None:
+            return None
+        waits = await self._rows.count(lease.user, pending.first, lease.now_ms)
+        return None if waits.newest is None else Ring(lease, pending, waits, to, tries)
+
+    async def _try(self, ring: Ring) -> Answer:
+        if ring.tries.failures:
             PUSHES_RETRIED.inc()
-        return await self._webhook.post(id, body, self._now_ms())
+        id, now_ms = push_id(ring.lease.user, ring.pending.best), self._now_ms()
+        body = self._format.body(ring.lease.user, ring.to, ring.waits, id, now_ms)
+        return await self._webhook.post(id, body, now_ms)
 
-    async def _push(self, lease: Lease, pending: Pending, tries: Tries, answer: Answer) -> None:
-        """What follows from a try. Whoever dies before it is written leaves it to be done again, under the same id."""
+    async def _push(self, ring: Ring) -> None:
+        """A try, and what follows. Whoever dies before it is written leaves it to be done again, under the same id."""
+        lease, answer = ring.lease, await self._try(ring)
         if answer.accepted:
             PUSHES_SENT.inc()
-            await self._rows.told(lease.user, pending.best)
-            await self._format.accepted(lease.user, answer.content)
+            await self._rows.told(lease.user, ring.pending.best)
+            await self._format.accepted(lease.user, ring.to, answer.content)
             await self._rows.done(lease)
             return
         PUSHES_FAILED.inc()
         self._complain(answer)
-        patience, failures = self._patience, tries.failures + 1
+        patience, failures = self._patience, ring.tries.failures + 1
         wait = wait_after(failures, answer.retry_after, patience.backoff, patience.backoff_most, random.random())
         now_ms = self._now_ms()
         await self._rows.done(lease, now_ms + int(wait * 1000), Tries(failures, answer.status, now_ms))

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.core.cursor import START, Cursor
-from service.core.push import PARTITIONS, Newest, Pending, partition_of
+from service.core.push import PARTITIONS, Counted, Newest, Pending, partition_of
 from service.store import scripts
 from service.store.keys import Keys
 from service.store.link import Link, unwrapped
 
 SLICE = 100
 """Entries looked at in one call: each may be as large as a message may be."""
+FEW = 10
+"""Entries looked at in the first call: mostly the very first is a message."""
+MOST = 1000
+"""Entries that are counted: whoever has more waiting need not know how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class PushRows:
         ]
 
     async def look(self, user: str, now_ms: int) -> tuple[Pending, Tries]:
-        """What waits for a user, and how telling it has gone so far."""
+        """Whether something waits for a user, and how telling it has gone so far."""
         of = self._keys.of(user)
         (best, told), tries = unwrapped(
             await self._client.pipeline(
@@ -127,14 +131,32 @@ class PushRows:
             )
         )
         begin = Cursor.of(best) if best else START
-        count, first, newest, at = 0, START, None, begin.raw()
+        first = await self._first(user, begin, now_ms)
+        return Pending(begin, Cursor.of(told) if told else None, first), Tries.of(tries)
+
+    async def _first(self, user: str, begin: Cursor, now_ms: int) -> Cursor | None:
+        at, size = begin.raw(), FEW
         while at:
-            row: Any = await scripts.call(self._client, scripts.PUSH_LOOK, (of.inbox,), (at, user, now_ms, SLICE))
+            row = await self._slice(user, at, now_ms, size, "first")
             if row[0]:
-                first = first if count else Cursor.of(row[1])
-                newest = Newest(row[3].decode(), row[4].decode(), Cursor.of(row[2]))
-            count, at = count + row[0], row[5]
-        return Pending(begin, Cursor.of(told) if told else None, count, first, newest), Tries.of(tries)
+                return Cursor.of(row[1])
+            at, size = row[5], SLICE
+        return None
+
+    async def count(self, user: str, first: Cursor, now_ms: int) -> Counted:
+        """What waits from `first` on. Of more than MOST entries the oldest are counted."""
+        at, count, newest, walked = Cursor(first.ms, first.seq - 1).raw(), 0, None, 0
+        while at and walked < MOST:
+            row = await self._slice(user, at, now_ms, SLICE, "all")
+            count, newest = count + row[0], _newest(row) or newest
+            at, walked = row[5], walked + SLICE
+        if at:
+            newest = _newest(await self._slice(user, at, now_ms, SLICE, "newest")) or newest
+        return Counted(count, newest)
+
+    async def _slice(self, user: str, at: bytes, now_ms: int, most: int, what: str) -> Any:
+        keys, args = (self._keys.of(user).inbox,), (at, user, now_ms, most, what)
+        return await scripts.call(self._client, scripts.PUSH_LOOK, keys, args)
 
     async def told(self, user: str, best: Cursor) -> None:
         """The user knows what waits beyond `best`."""
@@ -153,3 +175,8 @@ class PushRows:
             (lease.user, lease.until_ms, again, tries.row() if tries else "", self._settling_ms),
         )
         return bool(found)
+
+
+def _newest(row: Any) -> Newest | None:
+    """What `push_look.lua` found."""
+    return Newest(row[3].decode(), row[4].decode(), Cursor.of(row[2])) if row[0] else None

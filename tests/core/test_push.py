@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from service.core.cursor import START, Cursor
 from service.core.push import (
     PARTITIONS,
-    Newest,
     Pending,
     Verdict,
     judge,
@@ -17,12 +16,11 @@ from service.core.push import (
     wait_after,
 )
 
-ALICES = Newest("alice", "", Cursor(1000, 7))
 FIRST, MOST = 5.0, 600.0
 
 
 def waiting(first_ms: int, told: Cursor | None = None, best: Cursor = START) -> Pending:
-    return Pending(best, told, 2, Cursor(first_ms, 6), ALICES)
+    return Pending(best, told, Cursor(first_ms, 6))
 
 
 def test_what_waits_for_long_enough_is_told() -> None:

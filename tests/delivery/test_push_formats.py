@@ -4,24 +4,25 @@ import json
 
 import pytest
 
-from service.core.cursor import START, Cursor
-from service.core.push import Newest, Pending
+from service.core.cursor import Cursor
+from service.core.push import Counted, Newest
 from service.delivery.push_formats import MatrixFormat, WebhookFormat, rejected_in
 from service.store.pushers import Pusher
 
 NOW = 1_795_350_000_123
-WAITS = Pending(START, None, 2, Cursor(1, 1), Newest("alice", "team", Cursor(2, 2)))
+WAITS = Counted(2, Newest("alice", "team", Cursor(2, 2)))
 
 
 async def test_a_webhook_names_user_count_and_newest_and_the_time_as_the_standard_has_it() -> None:
-    told = json.loads(await WebhookFormat().body("bob", WAITS, "push_1", NOW) or b"")
+    told = json.loads(WebhookFormat().body("bob", {}, WAITS, "push_1", NOW))
+    assert await WebhookFormat().recipients("bob") is not None
     newest = {"from": "alice", "group": "team", "cursor": "2-2", "ts": 2}
     assert told == {
         "type": "inbox.pending",
         "timestamp": "2026-11-22T12:20:00.123Z",
         "data": {"user": "bob", "pending": 2, "newest": newest},
     }
-    assert await WebhookFormat().accepted("bob", b"whatever") is None  # type: ignore[func-returns-value]
+    assert await WebhookFormat().accepted("bob", {}, b"whatever") is None  # type: ignore[func-returns-value]
 
 
 class Registered:
@@ -40,12 +41,14 @@ class Registered:
 
 
 async def test_where_no_device_is_registered_there_is_nobody_to_tell() -> None:
-    assert await MatrixFormat(Registered()).body("bob", WAITS, "push_1", NOW) is None  # type: ignore[arg-type]
+    assert await MatrixFormat(Registered()).recipients("bob") is None  # type: ignore[arg-type]
 
 
 async def test_a_groups_message_is_in_the_room_of_that_group() -> None:
     pushers = Registered(phone=Pusher("app", "key", {}, 7))
-    told = json.loads(await MatrixFormat(pushers).body("bob", WAITS, "push_1", NOW) or b"")  # type: ignore[arg-type]
+    format = MatrixFormat(pushers)  # type: ignore[arg-type]
+    to = await format.recipients("bob") or {}
+    told = json.loads(format.body("bob", to, WAITS, "push_1", NOW))
     assert told["notification"]["room_id"] == "team"
     assert told["notification"]["event_id"] == "$push_1"
     assert told["notification"]["devices"] == [{"app_id": "app", "pushkey": "key", "pushkey_ts": 7, "data": {}}]
@@ -53,7 +56,8 @@ async def test_a_groups_message_is_in_the_room_of_that_group() -> None:
 
 async def test_only_what_is_rejected_goes() -> None:
     pushers = Registered(phone=Pusher("app", "key", {}, 7), tablet=Pusher("app", "other", {}, 7))
-    await MatrixFormat(pushers).accepted("bob", b'{"rejected": ["key", "unknown"]}')  # type: ignore[arg-type]
+    format = MatrixFormat(pushers)  # type: ignore[arg-type]
+    await format.accepted("bob", pushers.pushers, b'{"rejected": ["key", "unknown"]}')
     assert pushers.gone == ["phone"]
 
 

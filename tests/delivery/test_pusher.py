@@ -13,6 +13,7 @@ from scripts.lab.timing import PATIENCE, UNIT
 from service.core.cursor import START, Cursor
 from service.core.push import partition_of, push_id
 from service.delivery.worker import Worker
+from service.store.push import PushRows
 from service.telemetry import PUSHES_NOT_NEEDED, PUSHES_RETRIED, PUSHES_SENT
 from tests.delivery import group_rig
 from tests.delivery.conftest import Start
@@ -162,6 +163,20 @@ async def test_what_came_after_an_ack_has_its_own_time(pushing: Pushing, receive
     assert receiver.requests[0].data["pending"] == 1
     assert receiver.requests[0].data["newest"]["cursor"] == str(second)
     assert receiver.requests[0].id == push_id("bob", Cursor.parse(bob.cursors[0]))
+
+
+@on_one
+async def test_where_nobody_can_be_told_nothing_is_counted(
+    pushing: Pushing, receiver: Receiver, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def count(*_: Any) -> Any:
+        raise AssertionError("counted for nobody")
+
+    monkeypatch.setattr(PushRows, "count", count)
+    worker = await pushing(push_format="matrix")
+    await send(worker, a_message("m1"))
+    await gone(store)
+    assert receiver.requests == []
 
 
 @on_one

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from scripts.lab.timing import PATIENCE
-from service.core.cursor import START, Cursor
-from service.core.push import Newest, Pending
+from service.core.cursor import Cursor
+from service.core.push import Counted, Newest
 from service.delivery.push_formats import WebhookFormat
 from service.delivery.webhook import Answer, Webhook
 from tests.house.tree import ROOT
@@ -91,9 +91,7 @@ async def subscribed(backend: str, user: str, browser: Browser) -> None:
 async def pushed(backend: str, user: str, *, id: str, secret: str = SECRET, seconds_ago: int = 0) -> Answer:
     """As inboxd does it."""
     now = int((time.time() - seconds_ago) * 1000)
-    pending = Pending(START, None, 3, Cursor(1, 1), Newest("alice", "", Cursor(2, 2)))
-    body = await WebhookFormat().body(user, pending, id, now)
-    assert body is not None
+    body = WebhookFormat().body(user, {}, Counted(3, Newest("alice", "", Cursor(2, 2))), id, now)
     webhook = Webhook(f"{backend}/hooks/inboxd", secret, timeout=PATIENCE, private=True, most=1)
     try:
         return await webhook.post(id, body, now)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from service.core.cursor import START, Cursor
-from service.core.push import Newest, Pending, partition_of
+from service.core.push import Counted, Newest, Pending, partition_of
 from service.core.sending import AppendStatus
 from service.store import scripts
 from service.store.appends import Numbered
@@ -23,6 +23,11 @@ def push(store: Store) -> PushStore:
 
 async def look(push: PushStore, user: str = "bob", now_ms: int = 0) -> Pending:
     return (await push.rows.look(user, now_ms))[0]
+
+
+async def count(push: PushStore, user: str = "bob", now_ms: int = 0) -> Counted:
+    first = (await look(push, user, now_ms)).first
+    return Counted(0, None) if first is None else await push.rows.count(user, first, now_ms)
 
 
 # Reminding.
@@ -188,10 +193,12 @@ def test_a_note_that_cannot_be_read_is_none(row: bytes) -> None:
 
 async def test_what_waits_is_counted_from_what_was_acked(push: PushStore) -> None:
     first, second, third = [accepted(await push.store.send(f"m{n}")) for n in (1, 2, 3)]
-    assert await look(push) == Pending(START, None, 3, first, Newest("alice", "", third))
+    assert await look(push) == Pending(START, None, first)
+    assert await count(push) == Counted(3, Newest("alice", "", third))
     await push.store.presence.register("bob", "phone")
     await push.store.inboxes.ack([("bob", "phone", first)])
-    assert await look(push) == Pending(first, None, 2, second, Newest("alice", "", third))
+    assert await look(push) == Pending(first, None, second)
+    assert await count(push) == Counted(2, Newest("alice", "", third))
     await push.store.inboxes.ack([("bob", "phone", third)])
     assert await look(push) == Pending(third, None)
 
@@ -200,22 +207,54 @@ async def test_own_messages_expired_ones_and_other_entries_do_not_wait(push: Pus
     await push.store.send("m1", sender="bob", to="bob")
     expiring = accepted(await push.store.send("m2", expires_in=5))
     await push.store.do("XADD", push.store.keys.inbox("bob"), f"{expiring.ms}-9", "kind", "receipt", "by", "carol")
-    assert (await look(push, now_ms=expiring.ms)).count == 1
-    assert (await look(push, now_ms=expiring.ms + IN_A_MINUTE)).newest is None
+    assert (await count(push, now_ms=expiring.ms)).count == 1
+    assert (await look(push, now_ms=expiring.ms + IN_A_MINUTE)).first is None
+    assert await push.rows.count("bob", expiring, expiring.ms + IN_A_MINUTE) == Counted(0, None), "expired meanwhile"
 
 
 async def test_a_groups_message_names_the_group(push: PushStore) -> None:
     await push.store.appends.number([Numbered("bob", "team", 1, 1, group_fields(1))])
-    newest = (await look(push)).newest
+    newest = (await count(push)).newest
     assert newest is not None
     assert (newest.sender, newest.group) == ("alice", "team")
 
 
 async def test_everything_is_counted_however_many_slices_it_takes(push: PushStore) -> None:
     cursors = await push.store.fill(250)
-    pending = await look(push)
-    assert (pending.count, pending.first) == (250, cursors[0])
-    assert pending.newest == Newest("alice", "", cursors[-1])
+    assert (await look(push)).first == cursors[0]
+    assert await count(push) == Counted(250, Newest("alice", "", cursors[-1]))
+
+
+async def test_of_very_many_the_oldest_are_counted_and_the_newest_is_named(
+    push: PushStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.push.MOST", 200)
+    cursors = await push.store.fill(450)
+    asked = calls_of(push, monkeypatch)
+    assert await count(push) == Counted(200, Newest("alice", "", cursors[-1]))
+    assert len(asked) == 4, "one for the first, two to count, one for the newest"
+
+
+async def test_a_look_ends_at_the_first_message_that_waits(push: PushStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(1, 16):
+        await push.store.do("XADD", push.store.keys.inbox("bob"), f"1-{n}", "kind", "receipt", "by", "carol")
+    await push.store.fill(250)
+    asked = calls_of(push, monkeypatch)
+    assert (await look(push)).first is not None
+    assert asked == [10, 100]
+
+
+def calls_of(push: PushStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many entries each look into an inbox may read from now on."""
+    asked: list[int] = []
+    run = scripts.call_all
+
+    async def call_all(link: Any, calls: Any, *args: Any, **how: Any) -> list[Any]:
+        asked.extend(values[3] for script, _, values in calls if script is scripts.PUSH_LOOK)
+        return await run(link, calls, *args, **how)
+
+    monkeypatch.setattr(scripts, "call_all", call_all)
+    return asked
 
 
 async def test_where_a_user_was_told_is_remembered(push: PushStore) -> None:
