@@ -149,7 +149,8 @@ CATALOGUE: tuple[KeyDoc, ...] = (
     KeyDoc(
         "chat:group:{team}:seen:a",
         "hash",
-        "as `chat:seen`: → number, fingerprint, ms, members, and what a deletion erases",
+        "as `chat:seen`: → number, fingerprint, ms, members, what a deletion erases, when it expires (ms), and 1 once it "
+        "is deleted",
         "group_commit",
         "one to two dedupe windows",
     ),

@@ -105,6 +105,10 @@ async def test_what_is_not_there_or_not_ones_own_is_refused(
     problem(await api.post({**change("edit", "e-1", team), "to": bob, "group": None}), 404, "no_such_message")
     async with Api(service.url, "mallory") as mallory:
         problem(await mallory.post(change("react", "r-1", team, target_from=alice)), 404, "no_such_group")
+    await api.post(change("delete", "d-1", team))
+    for kind in ("edit", "delete"):
+        problem(await api.post(change(kind, f"{kind}-2", team)), 404, "no_such_message")
+    problem(await bobs.post(change("react", "r-2", team, target_from=alice)), 404, "no_such_message")
 
 
 async def test_history_of_a_group_goes_both_ways_and_is_its_own(api: Api, bobs: Api, bob: str, team: str) -> None:

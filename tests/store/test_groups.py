@@ -320,6 +320,43 @@ async def test_what_is_said_about_an_unknown_message_is_refused(team: Team) -> N
     assert [one.status for one in results] == [CommitStatus.NO_SUCH_MESSAGE] * 2 + [CommitStatus.COMMITTED] * 2
 
 
+@pytest.mark.parametrize("ms", (0, 61_000))
+async def test_what_was_deleted_is_deleted_once_and_nothing_is_said_of_it(team: Team, ms: int) -> None:
+    """Also where the ids have turned since."""
+    await team.put("bob")
+    await team.send(said("m0"), said("m1"))
+    await team.age(ms)
+    (first,) = await team.send(change_to("m1", Kind.DELETE))
+    results = await team.send(
+        change_to("m1", Kind.DELETE, "d2"),
+        change_to("m1", Kind.EDIT, "e1"),
+        change_to("m1", Kind.REACT, "r1", "bob"),
+        change_to("m0", Kind.DELETE, "d3"),
+        change_to("m0", Kind.EDIT, "e2"),
+        change_to("m1", Kind.DELETE),
+    )
+    wanted = [CommitStatus.NO_SUCH_MESSAGE] * 3
+    assert [one.status for one in results[:3]] == wanted
+    assert [one.status for one in results[3:]] == [
+        CommitStatus.COMMITTED,
+        CommitStatus.NO_SUCH_MESSAGE,
+        CommitStatus.DUPLICATE,
+    ]
+    assert (results[5].number, results[5].erases) == (first.number, first.erases)
+
+
+async def test_what_is_said_of_a_message_that_expires_goes_with_it(team: Team) -> None:
+    await team.put("bob")
+    sent, edited, reacted = await team.send(
+        said("m1", expires_in=60), change_to("m1", Kind.EDIT, "e1"), change_to("m1", Kind.REACT, "r1", "bob")
+    )
+    assert edited.expires == reacted.expires == sent.expires > sent.ts
+    (edit,) = await team.groups.log("team", 3, 3)
+    assert edit.fields[:2] == [b"expires", str(sent.expires).encode()]
+    (gone,) = await team.send(change_to("m1", Kind.DELETE))
+    assert gone.expires == 0
+
+
 async def give(team: Team, *numbers: int, user: str = "bob") -> list[AppendStatus]:
     entries = {entry.number: entry for entry in await team.groups.log("team", 1, 99)}
     ops = [Numbered(user, "team", number, 1, entries[number].fields) for number in numbers]
