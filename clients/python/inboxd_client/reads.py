@@ -102,6 +102,10 @@ class Reads:
         """It is kept."""
         self._newest[read.name] = read
 
+    def newest(self, name: str) -> Read:
+        """Raises KeyError where nothing is kept under it."""
+        return self._newest[name]
+
     def _reaches(self, one: Read, other: Read) -> bool:
         """It is known that `one` is not before the other."""
         if isinstance(one.upto, int) and isinstance(other.upto, int):
