@@ -39,6 +39,10 @@ Members = Callable[[str, str], Awaitable[Sequence[str]]]
 """(group, asking) → its members. Raises ClientError `no_such_group` (also for who is none), Unavailable."""
 
 
+Holders = set[str] | Unavailable
+"""The workers that hold devices of one user; or that this one cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signal:
     """`users`: none for a group's. `body`: compact JSON. `refuse`: tells the sender why it went nowhere."""
@@ -103,8 +107,11 @@ class Signals:
         for signal, users in zip(flight, named, strict=True):
             found: dict[str, list[str]] = {}
             for user in users:
-                if (user, signal.sender) not in blocked:
-                    for worker in holders[user]:
+                there, refused = holders[user], blocked.get((user, signal.sender), False)
+                if isinstance(there, Unavailable) or isinstance(refused, Unavailable):
+                    SIGNALS_DROPPED.inc()
+                elif not refused:
+                    for worker in there:
                         found.setdefault(worker, []).append(user)
             for worker, here in found.items():
                 if worker == self._host.id:
@@ -113,29 +120,29 @@ class Signals:
                     controls.setdefault(worker, []).append(_line(signal, here))
         await self._tell(controls)
 
-    async def _holders(self, users: list[str]) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
+    async def _holders(self, users: list[str]) -> dict[str, Holders]:
+        found: dict[str, Holders] = {}
         for at in range(0, len(users), SLICE):
             part = users[at : at + SLICE]
             found |= zip(part, await self._watchers.holders(part), strict=True)
         return found
 
     async def _blocked(
-        self, flight: Sequence[Signal], named: Sequence[Sequence[str]], holders: dict[str, set[str]]
-    ) -> set[tuple[str, str]]:
+        self, flight: Sequence[Signal], named: Sequence[Sequence[str]], holders: dict[str, Holders]
+    ) -> dict[tuple[str, str], bool | Unavailable]:
         pairs = {
             (user, signal.sender): None
             for signal, users in zip(flight, named, strict=True)
             for user in users
             if holders[user]
         }
-        found: set[tuple[str, str]] = set()
+        found: dict[tuple[str, str], bool | Unavailable] = {}
         for at in range(0, len(pairs), SLICE):
             found |= await self._blocks.between(list(pairs)[at : at + SLICE])
         return found
 
     async def _named(self, flight: Sequence[Signal]) -> list[list[str]]:
-        """Whom each is for, its sender left out. Raises Unavailable."""
+        """Whom each is for, its sender left out."""
         groups = iter(await asyncio.gather(*(self._members_for(one) for one in flight if one.group is not None)))
         return [
             [user for user in (one.users if one.group is None else next(groups)) if user != one.sender]
@@ -143,13 +150,15 @@ class Signals:
         ]
 
     async def _members_for(self, signal: Signal) -> Sequence[str]:
-        """None where the sender was told why. Raises Unavailable."""
+        """None where the sender was told why, or the group cannot be read: that is no other signal's trouble."""
         assert signal.group is not None
         try:
             return await self._members(signal.group, signal.sender)
         except ClientError as error:
             signal.refuse(error.fault)
-            return ()
+        except Unavailable:
+            SIGNALS_DROPPED.inc()
+        return ()
 
     async def _tell(self, controls: dict[str, list[bytes]]) -> None:
         entries = [(worker, part) for worker, lines in controls.items() for part in _parts(lines)]

@@ -18,7 +18,7 @@ from service.core.errors import ClientError, Unavailable
 from service.core.frames import MAX_WATCHED, presence_frame
 from service.store.blocks import Blocks
 from service.store.presence import Claim
-from service.store.watchers import HIDDEN, Standing, Watchers
+from service.store.watchers import HIDDEN, Seen, Standing, Watchers
 from service.telemetry import PRESENCE_TOLD, PRESENCE_UNTOLD, WATCHES, WATCHES_REFUSED
 
 SLICE = 200
@@ -51,12 +51,13 @@ class Host(Protocol):
 @dataclass(slots=True)
 class Watched:
     """One user. `told`: each watcher with what it was told last; `next`: the soonest that watchers hear again (by the
-    loop's clock); `timer`: when the store is asked.
+    loop's clock); `timer`: when the store is asked; `backoff`: while this one cannot be read.
     """
 
     told: dict[Watcher, Standing | None] = field(default_factory=dict)
     next: float = -math.inf
     timer: asyncio.TimerHandle | None = None
+    backoff: Backoff | None = None
 
 
 class Watching:
@@ -135,6 +136,15 @@ class Watching:
         self._due[user] = None
         self._wake.set()
 
+    def _look_later(self, user: str) -> None:
+        """It cannot be read: neither those behind it wait for that, nor is it forgotten."""
+        watched = self._users.get(user)
+        if watched is None or watched.timer is not None:
+            return
+        watched.backoff = watched.backoff or Backoff(first=0.05, most=5.0)
+        wait = watched.backoff.wait(random.random())
+        watched.timer = asyncio.get_running_loop().call_later(wait, self._settled, user)
+
     async def run(self) -> None:
         """Looks at those that are due, and tells their watchers, until cancelled."""
         backoff = Backoff(first=0.05, most=2.0)
@@ -154,23 +164,24 @@ class Watching:
 
     async def audit(self) -> None:
         """Looks at everybody once in each interval, until cancelled: renews the rows, and finds lost notices."""
-        backoff, rounds = Backoff(first=0.05, most=2.0), 0
+        rounds = 0
         while True:
             urgent = self._now.is_set()
             self._now.clear()
-            try:
-                await self._look_at_all(urgent, renew=urgent or rounds % RENEWED == 0)
-                rounds += 1
-                backoff.reset()
-            except Unavailable:
-                self._now.set()
-                await asyncio.sleep(backoff.wait(random.random()))
+            await self._look_at_all(urgent, renew=urgent or rounds % RENEWED == 0)
+            rounds += 1
 
     async def _look_at_all(self, urgent: bool, renew: bool) -> None:
         users = list(self._users)
         slices = [users[at : at + SLICE] for at in range(0, len(users), SLICE)] or [[]]
         for some in slices:
-            for user, seen in await self._look(some, renew):
+            try:
+                looks = await self._look(some, renew)
+            except Unavailable:
+                looks = []
+                for user in some:
+                    self._look_later(user)
+            for user, seen in looks:
                 for watcher, standing in seen.items():
                     told = self._users[user].told[watcher]
                     if told is None or told.online != standing.online:
@@ -202,8 +213,8 @@ class Watching:
                     watched.told[watcher] = None  # the audit tries again
 
     async def _look(self, users: Sequence[str], renew: bool = True) -> list[tuple[str, dict[Watcher, Standing]]]:
-        """What each watcher that is still here may see of them; without `renew` only whether they are online. Raises
-        Unavailable.
+        """What each watcher that is still here may see of them; without `renew` only whether they are online. Those
+        that cannot be read are left out, and looked at later. Raises Unavailable.
         """
         if not users:
             return []
@@ -215,23 +226,39 @@ class Watching:
         pairs = [
             (user, watcher.claim.user)
             for user, standing in found.items()
-            if standing.guarded and user in self._users
+            if not isinstance(standing, Unavailable) and standing.guarded and user in self._users
             for watcher in self._users[user].told
         ]
         blocked = await self._blocks.between(pairs)
-        return [
-            (
-                user,
-                {
-                    watcher: HIDDEN
-                    if (user, watcher.claim.user) in blocked
-                    else Standing(standing.online, standing.last_seen)
-                    for watcher in self._users[user].told
-                },
-            )
-            for user, standing in found.items()
-            if user in self._users
-        ]
+        looks = []
+        for user, standing in found.items():
+            if (watched := self._users.get(user)) is None:
+                continue
+            if (seen := _seen(user, standing, watched, blocked)) is None:
+                self._look_later(user)
+                continue
+            watched.backoff = None
+            looks.append((user, seen))
+        return looks
+
+
+def _seen(
+    user: str, standing: Seen, watched: Watched, blocked: dict[tuple[str, str], bool | Unavailable]
+) -> dict[Watcher, Standing] | None:
+    """None where nobody knows. Who has begun to watch since blocks were asked for is left out, and looked at next."""
+    if isinstance(standing, Unavailable):
+        return None
+    shown = Standing(standing.online, standing.last_seen)
+    if not standing.guarded:
+        return dict.fromkeys(watched.told, shown)
+    seen = {}
+    for watcher in watched.told:
+        hidden = blocked.get((user, watcher.claim.user))
+        if isinstance(hidden, Unavailable):
+            return None
+        if hidden is not None:
+            seen[watcher] = HIDDEN if hidden else shown
+    return seen
 
 
 def _still_true(told: Standing | None, standing: Standing) -> bool:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from service.core.errors import ClientError
+from service.core.errors import ClientError, Unavailable
 from service.store import scripts
 from service.store.keys import Keys
-from service.store.link import Link, unwrapped
+from service.store.link import Link, each
 
 MOST_BLOCKED = 10_000
 """Whom one user may block: a list that one answer can hold."""
@@ -45,10 +45,15 @@ class Blocks:
             found |= {member.decode() for member in members}
         return sorted(found)
 
-    async def between(self, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Those of the pairs (user, whom) in which the user has blocked the other. Raises Unavailable."""
+    async def between(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bool | Unavailable]:
+        """Of each pair (user, whom) whether the user has blocked the other, as far as that user can be read. Raises
+        Unavailable.
+        """
         if not pairs:
-            return set()
+            return {}
         commands = [("SISMEMBER", self._keys.of(user).blocks, whom) for user, whom in pairs]
-        replies = unwrapped(await self._client.pipeline(commands))
-        return {pair for pair, blocked in zip(pairs, replies, strict=True) if blocked}
+        replies = each(await self._client.exchange(commands))
+        return {
+            pair: reply if isinstance(reply, Unavailable) else bool(reply)
+            for pair, reply in zip(pairs, replies, strict=True)
+        }

@@ -76,6 +76,11 @@ def unavailable(error: Exception) -> Unavailable:
     return error if isinstance(error, Unavailable) else Unavailable(f"{type(error).__name__}: {error}")
 
 
+def each(replies: Sequence[Any]) -> list[Any]:
+    """Replies of which some may have failed: those have `Unavailable` in their place."""
+    return [unavailable(reply) if isinstance(reply, Exception) else reply for reply in replies]
+
+
 def unwrapped(replies: list[Any]) -> list[Any]:
     """Replies of which none may have failed. Raises Unavailable for the first that did."""
     for reply in replies:

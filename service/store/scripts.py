@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from service.store.link import Link, Wait, unavailable, unwrapped
+from service.store.link import Link, Wait, each, unwrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ PUSH_REMIND, PUSH_LEASE, PUSH_LOOK = load("push_remind"), load("push_lease"), lo
 PUSH_TOLD, PUSH_DONE, PUSH_REJECT = load("push_told"), load("push_done"), load("push_reject")
 PUSH = (PUSH_REMIND, PUSH_LEASE, PUSH_LOOK, PUSH_TOLD, PUSH_DONE, PUSH_REJECT)
 GROUP_COMMIT, GROUP_CHANGE, GROUP_DONE = load("group_commit"), load("group_change"), load("group_done")
-GROUP_ERASE, GROUP_FORGET = load("group_erase"), load("group_forget")
-GROUPS = (GROUP_COMMIT, GROUP_CHANGE, GROUP_DONE, GROUP_ERASE, GROUP_FORGET)
+GROUP_ERASE, GROUP_FORGET, GROUP_RENUMBER = load("group_erase"), load("group_forget"), load("group_renumber")
+GROUPS = (GROUP_COMMIT, GROUP_CHANGE, GROUP_DONE, GROUP_ERASE, GROUP_FORGET, GROUP_RENUMBER)
 ALL = (*GROUPS, APPEND, ACK, LOCATE, OWED, READ, SKIM, ENLIST, CLAIM, RELEASE, BEAT, PULSE, REAP, BLOCK, WATCH, *PUSH)
 
 
@@ -69,4 +69,4 @@ async def call_all(link: Link, calls: Sequence[Call], wait: Wait | None = None, 
         texts = [("EVAL", calls[n][0].text, *commands[n][2:]) for n in unknown]
         for n, reply in zip(unknown, await link.exchange(texts, wait), strict=True):
             replies[n] = reply
-    return [unavailable(reply) if isinstance(reply, Exception) else reply for reply in replies]
+    return each(replies)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.core.errors import ClientError, Fault
+from service.core.errors import ClientError, Fault, Unavailable
 from service.delivery import signals as module
 from service.delivery.poll import LongPoll
 from service.delivery.signals import Signal
@@ -159,6 +159,34 @@ async def test_what_cannot_be_looked_up_or_told_is_lost_and_counted(worker: Work
     await until(lambda: total(SIGNALS_DROPPED) - before == 2, "the loss")
     say(worker, "bob", 3)
     assert await bodies(bob, 1) == [3]
+
+
+@pytest.mark.parametrize("damaged", ("presence", "blocks"))
+async def test_a_recipient_who_cannot_be_read_is_left_out_and_counted_and_nobody_else(
+    worker: Worker, other: Worker, store: Any, damaged: str
+) -> None:
+    bob, carol, before = await connect(other, "bob"), await connect(worker, "carol"), total(SIGNALS_DROPPED)
+    await store.hset(worker.keys.presence("ghost"), "phone", f"{worker.id}/s-1/0")
+    await store.delete(getattr(worker.keys, damaged)("ghost"))
+    await store.set(getattr(worker.keys, damaged)("ghost"), "x")
+    say(worker, ("ghost", "bob"), 1)
+    say(worker, "carol", 2)
+    assert (await bodies(bob, 1), await bodies(carol, 1)) == ([1], [2])
+    assert total(SIGNALS_DROPPED) - before == 1
+
+
+async def test_a_group_that_cannot_be_read_is_counted_and_holds_nobody_up(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def members(group: str, asking: str) -> Sequence[str]:
+        raise Unavailable(f"{asking} asks for {group}")
+
+    monkeypatch.setattr(worker.signals, "_members", members)
+    bob, before = await connect(worker, "bob"), total(SIGNALS_DROPPED)
+    say(worker, (), 1, group="team")
+    say(worker, "bob", 2)
+    assert await bodies(bob, 1) == [2]
+    assert total(SIGNALS_DROPPED) - before == 1
 
 
 async def test_a_worker_that_is_gone_gets_none(worker: Worker, store: Any) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.core.errors import ClientError
+from service.core.errors import ClientError, Unavailable
 from service.delivery import watching as module
 from service.delivery.worker import Worker
 from service.store.presence import Claim
@@ -143,6 +143,67 @@ async def test_what_is_asked_while_the_store_is_away_is_told_when_it_is_back(wor
     watcher = await watching(worker, "bob")
     assert away.failed == 3
     assert told(watcher) == [("bob", "offline")]
+
+
+async def test_one_who_cannot_be_read_keeps_nothing_from_others_and_is_told_once_it_can(
+    worker: Worker, store: Any
+) -> None:
+    await store.set(worker.keys.devices("ghost"), "x")
+    watcher = await connect(worker, "alice")
+    worker.watching.watch(watcher.connection, ["ghost"])
+    await until(lambda: worker.watching._users["ghost"].backoff, "a look in vain")
+    worker.watching.watch(watcher.connection, ["bob"])
+    await hears(watcher, ("bob", "offline"))
+    await connect(worker, "bob")
+    await hears(watcher, ("bob", "offline"), ("bob", "online"))
+    await store.delete(worker.keys.devices("ghost"))
+    await hears(watcher, ("bob", "offline"), ("bob", "online"), ("ghost", "offline"))
+    assert worker.watching._users["ghost"].backoff is None
+
+
+async def test_blocks_that_cannot_be_read_hide_that_user_from_all_and_nobody_else(worker: Worker, store: Any) -> None:
+    await connect(worker, "ghost")
+    await worker.blocks.block("ghost", "mallory")
+    await store.delete(worker.keys.blocks("ghost"))
+    await store.set(worker.keys.blocks("ghost"), "x")
+    fool = await connect(worker, "mallory")
+    worker.watching.watch(fool.connection, ["ghost", "bob"])
+    await hears(fool, ("bob", "offline"))
+    await until(lambda: worker.watching._users["ghost"].backoff, "a look in vain")
+    assert told(fool) == [("bob", "offline")]
+
+
+async def test_the_audit_goes_on_behind_a_slice_of_which_nothing_is_known(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLICE", 1)
+    watcher = await watching(worker, "bob", "carol")
+    for method in ("watch", "glance"):
+        real = getattr(worker.watchers, method)
+
+        async def called(*args: Any, real: Any = real) -> Any:
+            if any(arg == ["bob"] for arg in args):
+                raise Unavailable("as the test wants it")
+            return await real(*args)
+
+        monkeypatch.setattr(worker.watchers, method, called)
+    worker.presence.changed = lambda *_: None  # every notice is lost
+    await connect(worker, "carol")
+    await watcher.until(lambda: ("carol", "online") in told(watcher), "what the audit finds")
+
+
+async def test_who_begins_to_watch_while_blocks_are_asked_for_sees_no_more_than_they_may(worker: Worker) -> None:
+    await connect(worker, "bob")
+    await worker.blocks.block("bob", "mallory")
+    friend, fool = await connect(worker, "alice"), await connect(worker, "mallory")
+    asked = troubled(worker.blocks, "between")
+    asked.gate.clear()
+    worker.watching.watch(friend.connection, ["bob"])
+    await until(lambda: asked.calls, "the question")
+    worker.watching.watch(fool.connection, ["bob"])
+    asked.gate.set()
+    await hears(friend, ("bob", "online"))
+    await hears(fool, ("bob", "offline"))
 
 
 async def test_nobody_is_told_of_a_user_who_has_blocked_them(worker: Worker) -> None:

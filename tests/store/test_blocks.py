@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.core.errors import ClientError
+from service.core.errors import ClientError, Unavailable
 from service.core.sending import AppendStatus
 from service.store import blocks as module
 from service.store.blocks import Blocks
@@ -88,5 +88,9 @@ async def test_pairs_are_looked_up_together(store: Store, blocks: Blocks) -> Non
     await blocks.block("bob", "alice")
     await blocks.block("carol", "bob")
     pairs = [("bob", "alice"), ("alice", "bob"), ("carol", "alice"), ("carol", "bob")]
-    assert await blocks.between(pairs) == {("bob", "alice"), ("carol", "bob")}
-    assert await blocks.between([]) == set()
+    assert await blocks.between(pairs) == dict(zip(pairs, (True, False, False, True), strict=True))
+    assert await blocks.between([]) == {}
+    await store.do("SET", store.keys.blocks("ghost"), "x")
+    told = await blocks.between([("ghost", "alice"), ("bob", "alice")])
+    assert isinstance(told["ghost", "alice"], Unavailable)
+    assert told["bob", "alice"] is True

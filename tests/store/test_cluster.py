@@ -15,11 +15,13 @@ from service.core.errors import Unavailable
 from service.core.sending import AppendStatus
 from service.store import scripts
 from service.store.address import Node
+from service.store.blocks import Blocks
 from service.store.client import Clients
 from service.store.cluster import SLOTS, Cluster, Slots, key_of
 from service.store.keys import Keys
 from service.store.link import Command, Wait
 from service.store.single import Single
+from service.store.watchers import Watchers
 from tests.store.conftest import Server, Store, message
 
 USERS = ("bob", "carol", "heidi", "erin", "mallory")  # of several slots, on all three nodes
@@ -206,6 +208,26 @@ async def test_without_any_node_it_is_unavailable() -> None:
     with pytest.raises(Unavailable, match="no node of the Cluster"):
         await clients.rest.run("GET", "a")
     await clients.aclose()
+
+
+async def test_with_one_primary_away_the_users_of_the_others_are_seen(store: Store, group: ClusterGroup) -> None:
+    watchers, blocks = Watchers(store.clients.rest, store.keys), Blocks(store.clients.rest, store.keys)
+    away = group.node_of(store.keys.inbox(USERS[0]))
+    there = [group.node_of(store.keys.inbox(user)) != away for user in USERS]
+    assert any(there)
+    group.kill(away)
+    try:
+        pairs = [(user, "alice") for user in USERS]
+        for seen in (
+            await watchers.watch("w-1", USERS, 60),
+            await watchers.glance(USERS),
+            await watchers.holders(USERS),
+            list((await blocks.between(pairs)).values()),
+        ):
+            assert [not isinstance(one, Unavailable) for one in seen] == there
+    finally:
+        group.restart(away)
+        group.await_ok()
 
 
 # Routing, with nodes that answer as the test tells them to.

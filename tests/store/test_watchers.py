@@ -1,7 +1,10 @@
 """watch.lua, and what claims and releases tell of it: who watches is told of whoever comes or goes after."""
 
+from dataclasses import replace
+
 import pytest
 
+from service.core.errors import Unavailable
 from service.store.presence import Claim
 from service.store.watchers import HIDDEN, Standing, Watchers
 from tests.store.conftest import Store
@@ -43,7 +46,7 @@ async def test_last_seen_is_of_the_device_that_was_there_last(store: Store, watc
     await store.presence.claim(LAPTOP)
     await store.do("HSET", store.keys.devices("bob"), "phone", 5, "laptop", 7)
     [bob] = await watchers.watch("w-9", ["bob"], 60)
-    assert bob.last_seen == 7
+    assert bob == Standing(True, 7)
     assert (await watchers.standings(["bob"], "alice"))[0].last_seen == 7
 
 
@@ -102,9 +105,10 @@ async def test_somebody_who_is_blocked_sees_nobody(store: Store, watchers: Watch
     await store.do("SADD", store.keys.blocks("bob"), "mallory")
     assert await watchers.standings(["bob", "carol"], "mallory") == [HIDDEN, Standing(False, None)]
     assert (await watchers.standings(["bob"], "alice"))[0].online
-    assert not (await watchers.watch("w-9", ["bob"], 60))[0].guarded
+    online = Standing(True, await seen(store))
+    assert await watchers.watch("w-9", ["bob"], 60) == [online]
     await store.do("HSET", store.keys.state("bob"), "blocks", 1)
-    assert (await watchers.watch("w-9", ["bob"], 60))[0].guarded
+    assert await watchers.watch("w-9", ["bob"], 60) == [replace(online, guarded=True)]
 
 
 async def test_a_glance_says_whether_somebody_is_online_and_watches_nobody(store: Store, watchers: Watchers) -> None:
@@ -120,3 +124,16 @@ async def test_the_holders_of_a_user_are_the_workers_of_its_devices(store: Store
     await store.presence.claim(PHONE)
     await store.presence.claim(LAPTOP)
     assert await watchers.holders(["bob", "carol"]) == [{"w-1", "w-2"}, set()]
+
+
+async def test_one_who_cannot_be_read_is_nobody_elses_trouble(store: Store, watchers: Watchers) -> None:
+    await store.presence.claim(PHONE)
+    for key in (store.keys.state("ghost"), store.keys.presence("ghost"), store.keys.devices("ghost")):
+        await store.do("SET", key, "x")
+    for rows in (
+        await watchers.watch("w-9", ["ghost", "bob"], 60),
+        await watchers.glance(["ghost", "bob"]),
+        await watchers.holders(["ghost", "bob"]),
+    ):
+        assert isinstance(rows[0], Unavailable)
+        assert not isinstance(rows[1], Unavailable)
