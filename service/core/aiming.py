@@ -43,29 +43,50 @@ def looked_into(change: Message) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Aimed:
-    """`message`: for those of the recipients who know its target (`to` may be empty); `known`: which ones, of all."""
+    """`message`: for those of the recipients who know its target (`to` may be empty); `known`: which ones, of all;
+    `refused`: those of them who would, but have blocked the sender.
+    """
 
     message: Message
     known: tuple[bool, ...]
+    refused: tuple[bool, ...]
 
     def results(self, results: Sequence[Appended]) -> list[Appended]:
         """For every recipient asked for, from those of `message`."""
         found = iter(results)
-        return [next(found) if known else Appended(AppendStatus.UNKNOWN) for known in self.known]
+        return [
+            next(found) if known else Appended(AppendStatus.REFUSED if refused else AppendStatus.UNKNOWN)
+            for known, refused in zip(self.known, self.refused, strict=True)
+        ]
 
 
-def aimed(change: Message, sights: Mapping[str, Sight], repeated: Collection[str], now_ms: int) -> Aimed:
+def only_told(change: Message, sights: Mapping[str, Sight], repeated: Collection[str]) -> tuple[str, ...]:
+    """Recipients of a deletion that erases nothing in their inboxes: whom they have blocked says nothing to them."""
+    if change.kind is not Kind.DELETE:
+        return ()
+    return tuple(user for user in change.to if user not in repeated and not (user in sights and sights[user].row))
+
+
+def aimed(
+    change: Message,
+    sights: Mapping[str, Sight],
+    repeated: Collection[str],
+    now_ms: int,
+    blocking: Collection[str] = (),
+) -> Aimed:
     """`sights`: user → what that inbox knows of the target; `repeated`: who has this very change already: it is
-    answered as before, whatever became of its target.
+    answered as before, whatever became of its target. `blocking`: of those who are only told, who do not want to be.
     """
-    known = tuple(user in repeated or _knows(change, user, sights) for user in change.to)
+    knowing = tuple(user in repeated or _knows(change, user, sights) for user in change.to)
+    refused = tuple(knows and user in blocking for user, knows in zip(change.to, knowing, strict=True))
+    known = tuple(knows and not no for knows, no in zip(knowing, refused, strict=True))
     to = tuple(user for user, knows in zip(change.to, known, strict=True) if knows)
     erases: tuple[tuple[str, str], ...] = ()
     if change.kind is Kind.DELETE and to:
         inboxes = to if change.sender in to else (*to, change.sender)
         erases = tuple((user, sights[user].row) for user in inboxes if user in sights and sights[user].row)
     expires_in = _expires_in(change, sights, now_ms)
-    return Aimed(replace(change, to=to, erases=erases, expires_in=expires_in), known)
+    return Aimed(replace(change, to=to, erases=erases, expires_in=expires_in), known, refused)
 
 
 def _knows(change: Message, user: str, sights: Mapping[str, Sight]) -> bool:
@@ -76,7 +97,9 @@ def _knows(change: Message, user: str, sights: Mapping[str, Sight]) -> bool:
     recipient = user if own else change.sender
     found = [sights[name] for name in (recipient, change.target_from) if name in sights]
     found = [sight for sight in found if recipient in sight.to]
-    return bool(found) and (change.kind is Kind.DELETE or not any(sight.deleted for sight in found))
+    if change.kind is Kind.DELETE:  # again where something of it is left: it may not have got everywhere
+        return not all(sight.deleted for sight in found)
+    return bool(found) and not any(sight.deleted for sight in found)
 
 
 def _expires_in(change: Message, sights: Mapping[str, Sight], now_ms: int) -> int:

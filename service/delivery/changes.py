@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from service.core.aiming import Aimed, aimed, looked_into
+from service.core.aiming import Aimed, aimed, looked_into, only_told
 from service.core.errors import Fault, Unavailable
 from service.core.lane import Lane
 from service.core.sending import UNAVAILABLE, Appended, Message
@@ -49,4 +49,6 @@ class Changes:
         users = looked_into(change)
         inboxes = users + tuple(user for user in change.to if user not in users)
         sights, repeated = await self._locator.find(inboxes, change.target_from, change.target, change.identity)
-        return aimed(change, {user: sights[user] for user in users if user in sights}, repeated, self._now_ms())
+        sights = {user: sights[user] for user in users if user in sights}
+        blocking = await self._locator.blocking(only_told(change, sights, repeated), change.sender)
+        return aimed(change, sights, repeated, self._now_ms(), blocking)

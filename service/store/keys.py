@@ -149,8 +149,8 @@ CATALOGUE: tuple[KeyDoc, ...] = (
     KeyDoc(
         "chat:group:{team}:seen:a",
         "hash",
-        "as `chat:seen`: → number, fingerprint, ms, members, what a deletion erases, when it expires (ms), and 1 once it "
-        "is deleted",
+        "as `chat:seen`: → number, fingerprint, ms, members, what a deletion erases, when it expires (ms), and 1 once "
+        "it is deleted",
         "group_commit",
         "one to two dedupe windows",
     ),

@@ -54,6 +54,13 @@ class Locator:
                     sights[user] = sight
         return sights, {user for user, hint in hints.items() if hint.repeated}
 
+    async def blocking(self, users: Sequence[str], whom: str) -> set[str]:
+        """Those of `users` who have blocked `whom`. Raises Unavailable."""
+        if not users:
+            return set()
+        rows = await self._rest.pipeline([("SISMEMBER", self._keys.of(user).blocks, whom) for user in users])
+        return {user for user, blocks in zip(users, unwrapped(rows), strict=True) if blocks}
+
     async def _hints(self, users: Sequence[str], identity: str, change: str) -> dict[str, _Hint]:
         commands: list[Command] = []
         for user in users:

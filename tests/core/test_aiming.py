@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.core.aiming import Sight, aimed, looked_into, sight_of
+from service.core.aiming import Sight, aimed, looked_into, only_told, sight_of
 from service.core.cursor import Cursor
 from service.core.entries import Kind
 from service.core.sending import Appended, AppendStatus, Message
@@ -46,11 +46,31 @@ def test_a_message_to_oneself_is_known(kind: Kind) -> None:
     assert known(asked, {"alice": Sight(("alice",), ROW)}) == (True,)
 
 
-def test_what_was_deleted_can_be_deleted_again_but_not_edited() -> None:
-    for sights in ({"bob": Sight(("bob",))}, {"bob": Sight(("bob",), ROW), "alice": Sight(("bob",))}):
+@own
+def test_nothing_is_said_of_what_was_deleted(kind: Kind) -> None:
+    assert known(change(kind), {"bob": Sight(("bob",))}) == (False,)
+    assert known(change(kind), {"bob": Sight(("bob",)), "alice": Sight(("bob",))}) == (False,)
+
+
+def test_what_was_deleted_in_one_place_only_is_deleted_again_but_not_edited() -> None:
+    """Its own copy was not erased; or it was deleted for somebody else."""
+    deleted, own, there = Sight(("bob",)), Sight(("bob",), OWN), Sight(("bob",), ROW)
+    for sights in ({"bob": deleted, "alice": own}, {"bob": there, "alice": deleted}):
         assert known(change(Kind.DELETE), sights) == (True,)
         assert known(change(Kind.EDIT), sights) == (False,)
         assert known(change(Kind.REACT), sights) == (False,)
+
+
+def test_who_has_blocked_the_sender_hears_of_a_deletion_only_where_it_erases_something() -> None:
+    asked = change(Kind.DELETE, "bob", "carol", "dave", "erin")
+    sights = {"alice": Sight(("bob", "carol", "erin"), OWN), "bob": Sight(("bob",), ROW)}
+    assert only_told(asked, sights, {"erin"}) == ("carol", "dave")
+    assert only_told(replace(asked, kind=Kind.EDIT), sights, set()) == ()
+    found = aimed(asked, sights, {"erin"}, 0, {"carol", "dave"})
+    assert found.message.to == ("bob", "erin")
+    done = Appended(AppendStatus.APPENDED, Cursor(7, 2))
+    refused, unknown = Appended(AppendStatus.REFUSED), Appended(AppendStatus.UNKNOWN)
+    assert found.results([done, done]) == [done, refused, unknown, done]
 
 
 @own

@@ -84,6 +84,30 @@ async def _is(store: Any, user: str, wanted: list[str]) -> bool:
     return await kinds(store, user) == wanted
 
 
+async def test_the_same_is_deleted_once_however_many_ask_at_once(worker: Worker, store: Any) -> None:
+    await send(worker, a_message("m1"))
+    asked = [say(worker, change(Kind.DELETE, f"d{n}", "m1")) for n in range(8)]
+    answers = await asyncio.gather(*asked)
+    assert sorted(answers) == [[S.APPENDED], *[[S.UNKNOWN]] * 7]
+    assert [kind.split(" ")[0] for kind in await kinds(store, "bob")] == ["delete"]
+
+
+async def test_a_blocked_sender_fills_no_inbox_with_deletions(worker: Worker, store: Any) -> None:
+    """What lies there is taken back; what does not, only the own copy knows."""
+    await worker.presence.register("alice", "phone")
+    await send(worker, a_message("m1"))
+    [trimmed] = await send(worker, a_message("m2"))
+    await worker.copier.drained()
+    await store.xdel("chat:inbox:{bob}", str(trimmed))
+    await worker.blocks.block("bob", "alice")
+    for target, first in (("m1", S.APPENDED), ("m2", S.REFUSED)):
+        assert await say(worker, change(Kind.DELETE, f"{target}-d0", target)) == [first]
+        await worker.copier.drained()
+        again = [(await say(worker, change(Kind.DELETE, f"{target}-d{n}", target)))[0] for n in range(1, 4)]
+        assert set(again) <= {S.UNKNOWN, S.REFUSED}
+    assert await kinds(store, "bob") == ["delete m1-d0"]
+
+
 async def test_those_who_do_not_know_the_target_hold_up_nobody(worker: Worker, store: Any) -> None:
     await send(worker, a_message("m1", ("bob", "carol")))
     edit = change(Kind.EDIT, "e1", "m1", "dave", "carol", "bob")

@@ -268,12 +268,14 @@ async def test_who_never_got_a_message_cannot_react_to_it_nor_learn_of_it(
         assert (await bobs.post(asked)).status_code == 202
 
 
-async def test_a_deleted_message_takes_no_more_edits_but_further_deletions(say: Say, bob: str) -> None:
+async def test_of_a_deleted_message_nothing_more_is_said(say: Say, bob: str) -> None:
     await say({"type": "send", "id": "m-1", "to": bob, "body": 1})
     await say(change("delete", "d-1", bob))
     assert (await say(change("edit", "e-1", bob)))["code"] == "no_such_message"
     assert (await say(change("react", "r-1", bob)))["code"] == "no_such_message"
-    assert (await say(change("delete", "d-2", bob)))["type"] == "accepted"
+    assert (await say(change("delete", "d-2", bob)))["code"] == "no_such_message"
+    again = await say(change("delete", "d-1", bob))
+    assert (again["type"], again["duplicate"]) == ("accepted", True)
 
 
 def nested(levels: int) -> Any:

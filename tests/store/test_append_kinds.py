@@ -9,6 +9,7 @@ from service.store.presence import Claim
 from tests.store.conftest import Store, accepted, deletion, group_fields, message
 
 APPENDED, DUPLICATE, REUSED, FULL, LEFT_OUT, FAILED, BEHIND, BLOCKED, *_ = AppendStatus
+UNKNOWN = AppendStatus.UNKNOWN
 
 
 async def number(store: Store, number: int, first: int = 1, user: str = "bob") -> Appended:
@@ -51,6 +52,16 @@ async def test_a_deletion_that_comes_again_is_a_repeat(store: Store) -> None:
     gone = accepted(await store.send("m1"))
     [[first]], [[again]] = [await store.append([deletion(gone, "m1")], own_copy=False) for _ in range(2)]
     assert (again.status, again.cursor) == (DUPLICATE, first.cursor)
+
+
+async def test_of_several_deletions_that_found_the_message_one_is_appended(store: Store) -> None:
+    gone = accepted(await store.send("m1"))
+    every = [deletion(gone, "m1", f"d{n}") for n in range(3)]
+    found = [results[0].status for results in await store.append(every, own_copy=False)]
+    assert found == [APPENDED, UNKNOWN, UNKNOWN]
+    assert len(await store.entries()) == 1
+    again = [results[0].status for results in await store.append(every, own_copy=False)]
+    assert again == [DUPLICATE, UNKNOWN, UNKNOWN]
 
 
 async def test_a_deletion_erases_only_what_it_names(store: Store) -> None:

@@ -82,6 +82,8 @@ local function append(k, what, identity, print, expires, aside, first, final)
   if s[4] == 'b' then seen, other = other, seen end
   local blocked = s[8] == '1' and (what == 'm' or what == 'n')
     and call('SISMEMBER', KEYS[k + 5], match(identity, '^[^/]*/([^/]*)/')) == 1
+  -- Found where it lay, and deleted since by another deletion: one is enough.
+  local gone = (what == 'x' or what == 'y') and aside ~= '' and call('ZSCORE', KEYS[k + 5], aside)
   local odd = number and numbered(k, identity, aside)
   if odd then return odd end
 
@@ -101,7 +103,7 @@ local function append(k, what, identity, print, expires, aside, first, final)
   elseif not turned then -- never used, or somebody deleted the state: which hash was current is not known
     local was = call('HGET', seen, identity) or call('HGET', other, identity)
     if was then return repeated(was, what, print, state) end
-  elseif turn or full or blocked then
+  elseif turn or full or blocked or gone then
     local was = call('HGET', seen, identity)
     if was and ms - turned < 2 * window then return repeated(was, what, print, state) end
   end
@@ -110,6 +112,7 @@ local function append(k, what, identity, print, expires, aside, first, final)
     if was then return repeated(was, what, print, state) end
   end
   if blocked then return {8} end
+  if gone then return {10} end
   if full and what == 'o' then
     if aside ~= '' then erase(k, aside) end
     call('HINCRBY', state, 'left_out', 1)
