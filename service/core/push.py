@@ -1,11 +1,12 @@
 """Push, decided: whether a user is to be told of what waits, under which id, and when to try again.
 
-A **burst** is what comes from one advance of `best` to the next: it is told once.
+A **burst** is what comes from one advance of `best` to the next: it is told once, unless all that was told of is gone.
 """
 
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 from service.core.backoff import Backoff
 from service.core.cursor import Cursor
@@ -29,13 +30,37 @@ class Newest:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Where a user was told last: what `best` was then, and the newest there was to tell of."""
+
+    best: Cursor
+    newest: Cursor
+
+    def __str__(self) -> str:
+        return f"{self.best} {self.newest}"
+
+    @classmethod
+    def of(cls, raw: bytes | None) -> Self | None:
+        """What was written; None where nothing was, or what cannot be read: then the user is told once more."""
+        try:
+            best, newest = (raw or b"").split(b" ")
+            return cls(Cursor.of(best), Cursor.of(newest))
+        except ValueError:
+            return None
+
+    def covers(self, best: Cursor, cursor: Cursor) -> bool:
+        """Whether the user knows of this one, `best` being there now."""
+        return self.best == best and cursor <= self.newest
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
-    """What waits for a user: messages of others beyond `best`, none expired. `told`: the `best` at which the user was
-    told last. `first` is where the oldest lies; None: nothing waits.
+    """What waits for a user: messages of others beyond `best`, none expired. `first` is where the oldest lies; None:
+    nothing waits.
     """
 
     best: Cursor
-    told: Cursor | None
+    told: Told | None
     first: Cursor | None = None
 
 
@@ -57,15 +82,15 @@ class Verdict(Enum):
 
 def judge(pending: Pending, now_ms: int, after_ms: int) -> tuple[Verdict, int]:
     """And when to look again (ms, by the server's clock): 0 but for LATER."""
-    if pending.first is None or pending.told == pending.best:
+    if pending.first is None or (pending.told is not None and pending.told.covers(pending.best, pending.first)):
         return Verdict.NOTHING, 0
     due = pending.first.ms + after_ms
     return (Verdict.PUSH, 0) if due <= now_ms else (Verdict.LATER, due)
 
 
-def push_id(user: str, best: Cursor) -> str:
-    """The same over all tries of one burst, so that a receiver can drop repeats."""
-    return "push_" + hashlib.sha256(f"{user} {best}".encode()).hexdigest()[:32]
+def push_id(user: str, best: Cursor, first: Cursor) -> str:
+    """The same over all tries of one ring, so that a receiver can drop repeats; `first` is the oldest that waits."""
+    return "push_" + hashlib.sha256(f"{user} {best} {first}".encode()).hexdigest()[:32]
 
 
 def wait_after(failures: int, retry_after: float, first: float, most: float, chance: float) -> float:

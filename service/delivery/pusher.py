@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from service.core.cursor import Cursor
 from service.core.errors import Unavailable
-from service.core.push import Counted, Pending, Verdict, judge, push_id, wait_after
+from service.core.push import Counted, Pending, Told, Verdict, judge, push_id, wait_after
 from service.delivery.push_formats import Format
 from service.delivery.webhook import Answer, Webhook
 from service.store.push import Lease, PushRows, Tries
@@ -40,11 +41,12 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """One push: to whom (`to`: as the format has them), of what, and how it has gone so far."""
+    """One push: to whom (`to`: as the format has them), of what, what is noted of it, and how it has gone so far."""
 
     lease: Lease
-    pending: Pending
+    first: Cursor
     waits: Counted
+    told: Told
     to: Mapping[str, Registered]
     tries: Tries
 
@@ -130,12 +132,14 @@ class Pusher:
         if to is None or pending.first is None:
             return None
         waits = await self._rows.count(lease.user, pending.first, lease.now_ms)
-        return None if waits.newest is None else Ring(lease, pending, waits, to, tries)
+        if waits.newest is None:
+            return None
+        return Ring(lease, pending.first, waits, Told(pending.best, waits.newest.cursor), to, tries)
 
     async def _try(self, ring: Ring) -> Answer:
         if ring.tries.failures:
             PUSHES_RETRIED.inc()
-        id, now_ms = push_id(ring.lease.user, ring.pending.best), self._now_ms()
+        id, now_ms = push_id(ring.lease.user, ring.told.best, ring.first), self._now_ms()
         body = self._format.body(ring.lease.user, ring.to, ring.waits, id, now_ms)
         return await self._webhook.post(id, body, now_ms)
 
@@ -144,7 +148,7 @@ class Pusher:
         lease, answer = ring.lease, await self._try(ring)
         if answer.accepted:
             PUSHES_SENT.inc()
-            await self._rows.told(lease.user, ring.pending.best)
+            await self._rows.told(lease.user, ring.told)
             await self._format.accepted(lease.user, ring.to, answer.content)
             await self._rows.done(lease)
             return

@@ -39,7 +39,7 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "`turned` since when (ms), `older` 1 while the other one counts; "
         "`repeats` repeated sends; `left_out` own copies and receipts left out; "
         "`group_refused` entries of groups that found the inbox full; `blocks` 1 while somebody is blocked; "
-        "`pushed` the `best` at which the user was told by push",
+        "`pushed` where the user was told by push: what `best` was then, and the newest there was to tell of",
         "append, ack, claim, release",
         "for good: cursors never go back",
     ),

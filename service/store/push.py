@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.core.cursor import START, Cursor
-from service.core.push import PARTITIONS, Counted, Newest, Pending, partition_of
+from service.core.push import PARTITIONS, Counted, Newest, Pending, Told, partition_of
 from service.store import scripts
 from service.store.keys import Keys
 from service.store.link import Link, unwrapped
@@ -132,7 +132,7 @@ class PushRows:
         )
         begin = Cursor.of(best) if best else START
         first = await self._first(user, begin, now_ms)
-        return Pending(begin, Cursor.of(told) if told else None, first), Tries.of(tries)
+        return Pending(begin, Told.of(told), first), Tries.of(tries)
 
     async def _first(self, user: str, begin: Cursor, now_ms: int) -> Cursor | None:
         at, size = begin.raw(), FEW
@@ -158,9 +158,10 @@ class PushRows:
         keys, args = (self._keys.of(user).inbox,), (at, user, now_ms, most, what)
         return await scripts.call(self._client, scripts.PUSH_LOOK, keys, args)
 
-    async def told(self, user: str, best: Cursor) -> None:
-        """The user knows what waits beyond `best`."""
-        await scripts.call(self._client, scripts.PUSH_TOLD, (self._keys.of(user).state,), (best.raw(),))
+    async def told(self, user: str, told: Told) -> bool:
+        """The user knows what waits. False: a device has acked something meanwhile, and nothing was written."""
+        args = (told.best.raw(), str(told))
+        return bool(await scripts.call(self._client, scripts.PUSH_TOLD, (self._keys.of(user).state,), args))
 
     async def done(self, lease: Lease, again_ms: int | None = None, tries: Tries | None = None) -> bool:
         """Gives a lease back: the row is to be looked at `again_ms`, or nothing is left to be done. False: the lease

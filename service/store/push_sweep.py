@@ -2,9 +2,11 @@
 
 import time
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from service.core.cursor import START, Cursor
+from service.core.push import Told
 from service.store.keys import Keys
 from service.store.link import Link
 from service.store.push import PushRows
@@ -48,27 +50,42 @@ class PushSweep:
         return found
 
     async def step(self, primary: Link, position: str) -> Step:
-        """Looks at the next keys; who has something beyond `best` and was not told is looked into at once."""
+        """Looks at the next keys; who has something beyond `best` and was not told of it is looked into at once. Counted
+        are those who were told of nothing: the others' rows went because they knew.
+        """
         match = f"{self._keys.state('*')[:-2]}*"
         at, keys = await primary.run("SCAN", position, "MATCH", match, "COUNT", KEYS)
         states = await self._client.pipeline([("HMGET", key, "last", "best", "pushed") for key in keys])
-        users = [self._user(key) for key, state in zip(keys, states, strict=True) if waits(state)]
-        return Step(_text(at), await self._rows.remind(users) if users else 0)
+        found: dict[Waits, list[str]] = {one: [] for one in Waits}
+        for key, state in zip(keys, states, strict=True):
+            found[waits(state)].append(self._user(key))
+        if more := found[Waits.MORE]:
+            await self._rows.remind(more)
+        untold = found[Waits.UNTOLD]
+        return Step(_text(at), await self._rows.remind(untold) if untold else 0)
 
     def _user(self, key: bytes) -> str:
         return key.decode(errors="backslashreplace")[len(self._keys.state("")) - 1 : -1]
 
 
-def waits(state: Any) -> bool:
-    """Whether there may be something to tell: `last`, `best`, `pushed`. Nothing where that cannot be read, which is for
-    `inboxd audit` to name.
-    """
+class Waits(Enum):
+    """What a state says about what may have to be told."""
+
+    NOTHING = "nothing"
+    UNTOLD = "untold"
+    MORE = "more"  # there is more than was told of, and that may be gone
+
+
+def waits(state: Any) -> Waits:
+    """By `last`, `best`, `pushed`. Nothing where that cannot be read, which is for `inboxd audit` to name."""
     try:
-        last, best, told = (Cursor.of(raw) if raw else None for raw in state)
+        last, best = (Cursor.of(raw) if raw else START for raw in state[:2])
+        told = Told.of(state[2])
     except (TypeError, ValueError):
-        return False
-    acked = best or START
-    return last is not None and last > acked and told != acked
+        return Waits.NOTHING
+    if last <= best or (told is not None and told.covers(best, last)):
+        return Waits.NOTHING
+    return Waits.UNTOLD if told is None or told.best != best else Waits.MORE
 
 
 def _text(position: Any) -> str:

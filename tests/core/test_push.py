@@ -8,6 +8,7 @@ from service.core.cursor import START, Cursor
 from service.core.push import (
     PARTITIONS,
     Pending,
+    Told,
     Verdict,
     judge,
     partition_of,
@@ -19,7 +20,11 @@ from service.core.push import (
 FIRST, MOST = 5.0, 600.0
 
 
-def waiting(first_ms: int, told: Cursor | None = None, best: Cursor = START) -> Pending:
+def told(best: Cursor, newest_ms: int = 1000) -> Told:
+    return Told(best, Cursor(newest_ms, 6))
+
+
+def waiting(first_ms: int, told: Told | None = None, best: Cursor = START) -> Pending:
     return Pending(best, told, Cursor(first_ms, 6))
 
 
@@ -37,19 +42,31 @@ def test_where_nothing_waits_there_is_nothing_to_do() -> None:
 
 def test_a_burst_is_told_once_and_the_next_one_again() -> None:
     best = Cursor(900, 5)
-    assert judge(waiting(1000, told=best, best=best), 99_000, 0) == (Verdict.NOTHING, 0)
-    assert judge(waiting(1000, told=START, best=best), 99_000, 0) == (Verdict.PUSH, 0)
+    assert judge(waiting(1000, told=told(best), best=best), 99_000, 0) == (Verdict.NOTHING, 0)
+    assert judge(waiting(1000, told=told(START), best=best), 99_000, 0) == (Verdict.PUSH, 0)
 
 
 def test_a_user_who_has_never_acked_is_told_once() -> None:
-    assert judge(waiting(1000, told=START), 99_000, 0) == (Verdict.NOTHING, 0)
+    assert judge(waiting(1000, told=told(START)), 99_000, 0) == (Verdict.NOTHING, 0)
     assert judge(waiting(1000, told=None), 99_000, 0) == (Verdict.PUSH, 0)
 
 
-def test_a_push_keeps_its_id_over_tries_and_no_two_bursts_share_one() -> None:
-    assert push_id("bob", Cursor(1, 1)) == push_id("bob", Cursor(1, 1))
-    ids = {push_id(user, best) for user in ("bob", "carol") for best in (START, Cursor(1, 1), Cursor(1, 2))}
-    assert len(ids) == 6
+def test_once_all_that_was_told_of_is_gone_what_came_after_is_told() -> None:
+    assert judge(waiting(1001, told=told(START, 1000)), 99_000, 0) == (Verdict.PUSH, 0)
+    assert judge(waiting(999, told=told(START, 1000)), 99_000, 0) == (Verdict.NOTHING, 0), "some of it is there"
+
+
+@pytest.mark.parametrize("raw", (None, b"", b"1-1", b"1-1 x", b"1-1 2-2 3-3", b"no cursor"))
+def test_a_note_that_cannot_be_read_tells_of_nothing(raw: bytes | None) -> None:
+    assert Told.of(raw) is None
+    assert Told.of(str(told(START)).encode()) == told(START)
+
+
+def test_a_push_keeps_its_id_over_tries_and_no_two_rings_share_one() -> None:
+    one, other = Cursor(1, 1), Cursor(1, 2)
+    assert push_id("bob", one, other) == push_id("bob", one, other)
+    ids = {push_id(user, best, first) for user in ("bob", "carol") for best in (START, one) for first in (one, other)}
+    assert len(ids) == 8
     assert not any("." in id for id in ids)  # which the signature separates by
 
 

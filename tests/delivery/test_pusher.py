@@ -72,7 +72,7 @@ async def told(store: Any, user: str = "bob", best: Cursor = START) -> None:
     """Waits until the service knows that this user was told."""
 
     async def noted() -> bool:
-        return bool(await store.hget(f"chat:state:{{{user}}}", "pushed") == str(best))
+        return (await store.hget(f"chat:state:{{{user}}}", "pushed") or "").startswith(f"{best} ")
 
     await until_stored(noted, f"{user} was told")
 
@@ -93,10 +93,9 @@ async def test_a_message_that_nobody_acks_is_told_once_and_without_what_it_says(
     newest = {"from": "carol", "group": None, "cursor": str(second), "ts": second.ms}
     assert told == {"type": "inbox.pending", "data": {"user": "bob", "pending": 2, "newest": newest}}
     assert b"secret" not in request.body
-    assert request.id == push_id("bob", START)
-    assert first < second
+    assert request.id == push_id("bob", START, first)
     await gone(store)
-    assert await store.hget("chat:state:{bob}", "pushed") == "0-0"
+    assert await store.hget("chat:state:{bob}", "pushed") == f"0-0 {second}"
     assert await store.keys("chat:push:*") == []
 
 
@@ -104,7 +103,7 @@ async def test_a_burst_is_told_once_and_after_an_ack_the_next_one(
     pushing: Pushing, receiver: Receiver, store: Any
 ) -> None:
     worker = await pushing()
-    await send(worker, a_message("m1"))
+    (first,) = await send(worker, a_message("m1"))
     await told(store)
     looks = total(PUSHES_NOT_NEEDED)
     (cursor,) = await send(worker, a_message("m2"))
@@ -114,10 +113,23 @@ async def test_a_burst_is_told_once_and_after_an_ack_the_next_one(
     bob.ack()
     await until_stored(lambda: store.hget("chat:state:{bob}", "best"), "the ack is stored")
     bob.hang_up()
-    await send(worker, a_message("m3"))
+    (third,) = await send(worker, a_message("m3"))
     requests = await receiver.come(2)
-    assert [request.id for request in requests] == [push_id("bob", START), push_id("bob", cursor)]
+    assert [request.id for request in requests] == [push_id("bob", START, first), push_id("bob", cursor, third)]
     assert requests[1].data["pending"] == 1
+
+
+@on_one
+async def test_once_a_burst_is_gone_from_the_inbox_the_next_one_is_told_under_another_id(
+    pushing: Pushing, receiver: Receiver, store: Any
+) -> None:
+    worker = await pushing()
+    (first,) = await send(worker, a_message("m1"))
+    await told(store)
+    await store.xdel("chat:inbox:{bob}", str(first))  # as its deletion does; or it has expired
+    (second,) = await send(worker, a_message("m2"))
+    requests = await receiver.come(2)
+    assert [request.id for request in requests] == [push_id("bob", START, first), push_id("bob", START, second)]
 
 
 async def test_a_groups_message_is_told_to_the_members_and_not_to_its_sender(
@@ -162,7 +174,7 @@ async def test_what_came_after_an_ack_has_its_own_time(pushing: Pushing, receive
     await receiver.come(1)
     assert receiver.requests[0].data["pending"] == 1
     assert receiver.requests[0].data["newest"]["cursor"] == str(second)
-    assert receiver.requests[0].id == push_id("bob", Cursor.parse(bob.cursors[0]))
+    assert receiver.requests[0].id == push_id("bob", Cursor.parse(bob.cursors[0]), second)
 
 
 @on_one
@@ -187,10 +199,10 @@ async def test_a_failure_is_tried_again_under_the_same_id_until_it_is_taken(
     receiver.reply = lambda _: replies.pop(0) if replies else Reply()
     retried, sent = total(PUSHES_RETRIED), total(PUSHES_SENT)
     worker = await pushing()
-    await send(worker, a_message("m1"))
+    (first,) = await send(worker, a_message("m1"))
     requests = await receiver.come(4)
     await told(store)
-    assert {request.id for request in requests} == {push_id("bob", START)}
+    assert {request.id for request in requests} == {push_id("bob", START, first)}
     assert len(receiver.requests) == 4
     assert (total(PUSHES_RETRIED) - retried, total(PUSHES_SENT) - sent) == (3, 1)
     assert await store.exists(f"chat:push:{{{partition_of('bob')}}}:tries") == 0
@@ -281,13 +293,13 @@ async def test_a_slow_receiver_is_not_told_by_another_worker_meanwhile(
 async def test_a_worker_that_drains_ends_what_it_has_begun(pushing: Pushing, receiver: Receiver, store: Any) -> None:
     receiver.hold.clear()
     worker = await pushing()
-    await send(worker, a_message("m1"))
+    (cursor,) = await send(worker, a_message("m1"))
     await receiver.come(1)
     assert worker.pushing.pusher is not None
     worker.pushing.close()
     receiver.hold.set()
     await worker.pushing.drained()
-    assert await store.hget("chat:state:{bob}", "pushed") == "0-0"
+    assert await store.hget("chat:state:{bob}", "pushed") == f"0-0 {cursor}"
     await send(worker, a_message("m2", "carol"))
     assert await store.zscore(f"chat:push:{{{partition_of('carol')}}}", "carol") is not None
 

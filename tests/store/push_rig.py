@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from scripts.lab.timing import eventually_async
-from service.core.push import partition_of
+from service.core.cursor import START
+from service.core.push import Told, partition_of
 from service.store.push import Lease, PushRows, Reminders, Tries
 from service.store.push_sweep import PushSweep
 from service.store.pushers import Pusher, Pushers
@@ -50,7 +51,7 @@ class PushStore:
         await self.store.send("p1")
         lease = await self.lease()
         await self.rows.look("bob", lease.now_ms)
-        await self.rows.told("bob", (await self.rows.look("bob", lease.now_ms))[0].best)
+        await self.rows.told("bob", Told(START, START))
         await self.rows.done(lease, lease.now_ms, Tries(1, "503", lease.now_ms))
         await self.pushers.put("bob", "phone", PUSHER)
         await self.pushers.reject("bob", [("phone", Pusher("other", "key", {}, 0))])

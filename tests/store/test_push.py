@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from service.core.cursor import START, Cursor
-from service.core.push import Counted, Newest, Pending, partition_of
+from service.core.push import Counted, Newest, Pending, Told, partition_of
 from service.core.sending import AppendStatus
 from service.store import scripts
 from service.store.appends import Numbered
@@ -259,7 +259,17 @@ def calls_of(push: PushStore, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 async def test_where_a_user_was_told_is_remembered(push: PushStore) -> None:
     await push.store.send("m1")
-    await push.rows.told("bob", Cursor(12, 3))
-    assert (await look(push)).told == Cursor(12, 3)
-    await push.rows.told("nobody", START)
+    told = Told(START, Cursor(12, 3))
+    assert await push.rows.told("bob", told)
+    assert (await look(push)).told == told
+    assert not await push.rows.told("nobody", told)
     assert await push.store.state("nobody") == {}
+
+
+async def test_whoever_has_acked_since_was_not_told_of_what_waits_now(push: PushStore) -> None:
+    first, second = [accepted(await push.store.send(f"m{n}")) for n in (1, 2)]
+    await push.store.presence.register("bob", "phone")
+    await push.store.inboxes.ack([("bob", "phone", first)])
+    assert await push.rows.told("bob", Told(first, second))
+    assert not await push.rows.told("bob", Told(START, second)), "a worker that was late"
+    assert (await look(push)).told == Told(first, second)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from service.core.push import partition_of
-from service.store.push_sweep import waits
+from service.core.cursor import START
+from service.core.push import Told, partition_of
+from service.store.push_sweep import Waits, waits
 from tests.store.conftest import Store, accepted
 from tests.store.push_rig import PushStore
 
@@ -37,16 +38,39 @@ async def test_whoever_has_acked_or_was_told_is_left_alone(push: PushStore) -> N
     cursor = accepted(await push.store.send("m1"))
     await push.store.presence.register("bob", "phone")
     await push.store.inboxes.ack([("bob", "phone", cursor)])
-    await push.store.send("m1", to="carol")
-    await push.rows.told("carol", (await push.rows.look("carol", 0))[0].best)
+    await push.rows.told("carol", Told(START, accepted(await push.store.send("m1", to="carol"))))
     for user in ("bob", "carol"):
         await push.store.do("UNLINK", push.store.keys.push(partition_of(user)))
     assert await round_of(push) == 0
 
 
-@pytest.mark.parametrize("state", ([], [b"x", None, None], [b"1-1", b"x", None], [b"1-1", None, b"x"], ValueError()))
+async def test_whoever_was_told_and_has_more_is_looked_into_and_not_counted(push: PushStore) -> None:
+    await push.rows.told("bob", Told(START, accepted(await push.store.send("m1"))))
+    await push.store.send("m2")
+    await push.store.do("UNLINK", push.store.keys.push(partition_of("bob")))
+    assert await round_of(push) == 0
+    assert await push.score("bob") == 0
+
+
+@pytest.mark.parametrize("state", ([], [b"x", None, None], [b"1-1", b"x", None], ValueError()))
 def test_a_state_that_cannot_be_read_is_passed_over(state: object) -> None:
-    assert not waits(state)
+    assert waits(state) is Waits.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("state", "found"),
+    (
+        ((None, None, None), Waits.NOTHING),
+        ((b"9-2", b"9-2", None), Waits.NOTHING),
+        ((b"9-2", None, None), Waits.UNTOLD),
+        ((b"9-2", b"8-1", b"0-0 9-2"), Waits.UNTOLD),
+        ((b"9-2", None, b"x"), Waits.UNTOLD),
+        ((b"9-2", b"8-1", b"8-1 9-2"), Waits.NOTHING),
+        ((b"9-3", b"8-1", b"8-1 9-2"), Waits.MORE),
+    ),
+)
+def test_who_was_told_is_left_alone_until_there_is_more(state: object, found: Waits) -> None:
+    assert waits(state) is found
 
 
 async def test_many_users_are_found_in_small_steps(push: PushStore) -> None:
