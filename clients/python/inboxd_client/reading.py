@@ -8,7 +8,7 @@ from inboxd_client.database import Statement, change_meta, set_meta
 from inboxd_client.frames import Frame
 from inboxd_client.inbox import Entry
 from inboxd_client.reads import Read, Reads
-from inboxd_client.storage import Storage, Transaction, finish_anyway
+from inboxd_client.storage import Storage, Transaction
 from inboxd_client.timing import Timing
 
 
@@ -17,25 +17,31 @@ class Reading:
 
     def __init__(self, reads: Reads, storage: Storage, say: Callable[[Frame], None], timing: Timing) -> None:
         self._reads, self._storage, self._say, self._timing = reads, storage, say, timing
-        self._turn = asyncio.Lock()  # an older one must not reach the disk behind a newer one
+        self._writing: dict[str, tuple[Read, asyncio.Future[None]]] = {}  # the newest of each on its way to the disk
         self._again: asyncio.TimerHandle | None = None
         self._refusals = 0  # in a row
 
     async def read(self, frame: Frame, me: str | None) -> None:
         """On disk when this returns. Raises ValueError, StorageError."""
         self._storage.refuse_within()
-        await finish_anyway(self._store(frame, me))
+        read = self._reads.of_message(frame, me)
+        if read is None:
+            return
+        writing = self._writing.get(read.name)
+        if writing is None or not self._reads.reaches(writing[0], read):
+            writing = self._writing[read.name] = (read, asyncio.ensure_future(self._store(read)))
+        await asyncio.shield(writing[1])
 
-    async def _store(self, frame: Frame, me: str | None) -> None:
-        async with self._turn:
-            read = self._reads.of_message(frame, me)
-            if read is None:
-                return
+    async def _store(self, read: Read) -> None:
+        try:
             await self._storage.write([set_meta(read.name, read.value)])
-            if self._reads.of_message(frame, me) is not None:
-                self._kept(read)
-                return
-            further = self._reads.newest(read.name)  # it came meanwhile, and may be on disk below this one
+        finally:
+            if (now := self._writing.get(read.name)) is not None and now[0] is read:
+                del self._writing[read.name]
+        further = self._reads.newest(read.name)
+        if further is None or not self._reads.reaches(further, read):
+            self._kept(read)
+        else:  # it came meanwhile, and may be on disk below this one
             await self._storage.write([set_meta(further.name, further.value)])
 
     def read_within(self, transaction: Transaction, frame: Frame, me: str | None) -> None:

@@ -74,7 +74,7 @@ class Reads:
             return None
         read = Read(group, sender if group is None else None, upto, frame.get("cursor"))
         known = self._newest.get(read.name)
-        return None if known is not None and self._reaches(known, read) else read
+        return None if known is not None and self.reaches(known, read) else read
 
     def of_entry(self, frame: Frame) -> tuple[Read | None, Read] | None:
         """What a `read` entry changes: what is kept now, and what in its place. None: nothing."""
@@ -86,7 +86,7 @@ class Reads:
             return None, entered
         if known.upto == entered.upto:
             return known, replace(known, stored=True)
-        if self._reaches(entered, known) or (known.stored and not self._reaches(known, entered)):
+        if self.reaches(entered, known) or (known.stored and not self.reaches(known, entered)):
             return known, entered
         return None
 
@@ -102,11 +102,11 @@ class Reads:
         """It is kept."""
         self._newest[read.name] = read
 
-    def newest(self, name: str) -> Read:
-        """Raises KeyError where nothing is kept under it."""
-        return self._newest[name]
+    def newest(self, name: str) -> Read | None:
+        """What is kept under it."""
+        return self._newest.get(name)
 
-    def _reaches(self, one: Read, other: Read) -> bool:
+    def reaches(self, one: Read, other: Read) -> bool:
         """It is known that `one` is not before the other."""
         if isinstance(one.upto, int) and isinstance(other.upto, int):
             return one.upto >= other.upto

@@ -19,10 +19,12 @@ class Disk(Storage):
         super().__init__(None)
         self.is_full, self.go_on, self.begun = False, asyncio.Event(), asyncio.Event()
         self.go_on.set()
+        self.asked = 0
         self.written: list[Any] = []
 
     async def write(self, statements: Any) -> None:
         self.begun.set()
+        self.asked += 1
         await self.go_on.wait()
         if self.is_full:
             raise StorageError("full", "disk full")
@@ -94,3 +96,15 @@ async def test_an_entry_that_comes_while_it_is_stored_covers_it(scene: Scene) ->
     await call
     assert (scene.reads.to_say(), scene.said, scene.kept) == ([], [], ["m1", "m2"])
     assert scene.disk.written[-1] == (further.name, further.value)
+
+
+async def test_one_that_goes_further_does_not_wait_for_the_one_before(scene: Scene) -> None:
+    """So what is asked for behind them is on disk behind them."""
+    scene.disk.go_on.clear()
+    calls = [asyncio.create_task(scene.read(n)) for n in (1, 2, 3)]
+    while scene.disk.asked < len(calls):
+        await asyncio.sleep(0)
+    scene.disk.go_on.set()
+    await asyncio.gather(*calls)
+    assert scene.kept == ["m1", "m2", "m3"]
+    assert [read.upto for read in scene.reads.to_say()] == ["m3"]
