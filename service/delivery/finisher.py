@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from service.core.errors import Unavailable
 from service.delivery.fanout import Fanout
@@ -14,6 +14,9 @@ log = logging.getLogger("inboxd.finisher")
 
 GRACE = 60_000
 """ms by which an announcement is over before its group is taken out of the index: clocks of servers differ."""
+
+AT_ONCE = 4
+"""Groups that are ended at a time: one whose members' server is away takes long, and holds up none of the others."""
 
 
 class Finisher:
@@ -39,10 +42,7 @@ class Finisher:
         """Looks until cancelled."""
         while True:
             await self._pause()
-            try:
-                await self.look()
-            except Unavailable as error:
-                log.info("will look again: %s", error.why)
+            await self.look()
 
     async def _pause(self) -> None:
         try:
@@ -53,19 +53,36 @@ class Finisher:
         self._wake.clear()
 
     async def look(self) -> None:
-        """Once over the whole index. Raises Unavailable."""
+        """Once over the whole index, as far as it can be read."""
+        left: list[str] = []
         for part in PARTS:
-            rows = await self._groups.announced(part)  # before what is open: what was announced is over there
-            since = await self._groups.opens([group for group, _ in rows])
-            for (group, until), oldest in zip(rows, since, strict=True):
-                await self._end(group, until, oldest)
+            try:
+                left += await self._left(part)
+            except Unavailable as error:
+                log.info("will look again: %s", error.why)
+        rest = iter(left)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(min(AT_ONCE, len(left))):
+                tasks.create_task(self._finish(rest))
 
-    async def _end(self, group: str, until: int, oldest: int | None) -> None:
+    async def _left(self, part: int) -> list[str]:
+        """Groups that have something open for long; who has nothing is forgotten. Raises Unavailable."""
+        rows = await self._groups.announced(part)  # before what is open: what was announced is over there
+        since = await self._groups.opens([group for group, _ in rows])
         now = self._now_ms()
-        if oldest is None:
-            if until + GRACE < now:
-                await self._groups.forget(group, until)
-        elif now - oldest > self._patience:
+        left: list[str] = []
+        for (group, until), oldest in zip(rows, since, strict=True):
+            if isinstance(oldest, Unavailable):
+                log.info("a group cannot be looked at: %s", oldest.why)
+            elif oldest is None:
+                if until + GRACE < now:
+                    await self._groups.forget(group, until)
+            elif now - oldest > self._patience:
+                left.append(group)
+        return left
+
+    async def _finish(self, groups: Iterator[str]) -> None:
+        for group in groups:
             try:
                 await self._fanout.finish(group)
                 GROUPS_FINISHED.inc()

@@ -29,11 +29,12 @@ Tell = Callable[[Fields, Sequence[tuple[str, Appended]]], None]
 @dataclass(slots=True)
 class Given:
     """What became of entries: number → members that did not take it (full); numbers of which somebody's copy is not
-    known to be in.
+    known to be in; `away`: members whose server did not answer, and is not asked again.
     """
 
     refused: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     unknown: set[int] = field(default_factory=set)
+    away: set[str] = field(default_factory=set)
 
 
 class Spread:
@@ -44,19 +45,25 @@ class Spread:
         self._appends = appends
         self._tell = tell
 
-    async def give(self, group: str, members: Members, entries: Sequence[LogEntry]) -> Given:
-        """Entries in the order of their numbers. Never raises Unavailable: it says what is not known."""
-        given = Given()
-        for part in chunked(entries, sorted(members), members, CALL_OPS, PART_BYTES):
-            await self._part(group, members, part, given)
+    async def give(
+        self, group: str, members: Members, entries: Sequence[LogEntry], given: Given | None = None
+    ) -> Given:
+        """Entries in the order of their numbers. Never raises Unavailable: it says what is not known. `given`: what is
+        known from before; it is added to.
+        """
+        given = Given() if given is None else given
+        users = sorted(members)
+        for some in (entries[:1], entries[1:]):  # one each at first: who does not answer is found in few calls
+            for part in chunked(some, users, members, CALL_OPS, PART_BYTES):
+                await self._part(group, members, part, given)
         for entry in entries:
             if entry.erases is not None:
                 await self._erase(group, members, entry, given)
         return given
 
-    async def logged(self, group: str, members: Members, numbers: Sequence[int]) -> Given:
+    async def logged(self, group: str, members: Members, numbers: Sequence[int], given: Given | None = None) -> Given:
         """As `give`, for numbers that are open, as the log has them. What is not there any more was deleted."""
-        given = Given()
+        given = Given() if given is None else given
         wanted, low = set(numbers), min(numbers, default=1)
         while wanted:
             try:
@@ -64,10 +71,7 @@ class Spread:
             except Unavailable:
                 given.unknown |= {number for number in wanted if number >= low}
                 break
-            more = await self.give(group, members, [entry for entry in page if entry.number in wanted])
-            given.unknown |= more.unknown
-            for number, users in more.refused.items():
-                given.refused[number] |= users
+            await self.give(group, members, [entry for entry in page if entry.number in wanted], given)
             if len(page) < LOG_PAGE:
                 break
             low = page[-1].number + 1
@@ -79,7 +83,7 @@ class Spread:
         for op in ops:
             owed[op.user].append(op.number)
         behind: dict[str, int] = {}
-        for op, result in zip(ops, await self._number(ops), strict=True):
+        for op, result in zip(ops, await self._number(ops, given.away), strict=True):
             if isinstance(result, Unavailable):
                 given.unknown.add(op.number)
             elif result.status is AppendStatus.BEHIND:
@@ -117,7 +121,7 @@ class Spread:
         self, ops: Sequence[Numbered], ahead: dict[str, int], owed: dict[str, list[int]], given: Given
     ) -> dict[str, int]:
         """Who lacks something still, and from which number on. `ahead`: where each stands if all goes well."""
-        for op, result in zip(ops, await self._number(ops), strict=True):
+        for op, result in zip(ops, await self._number(ops, given.away), strict=True):
             if op.user not in ahead:
                 continue
             if isinstance(result, Unavailable) or result.status is AppendStatus.BEHIND:
@@ -131,7 +135,7 @@ class Spread:
                     del ahead[op.user]
         return {user: number for user, number in ahead.items() if number <= owed[user][-1]}
 
-    async def _number(self, ops: Sequence[Numbered]) -> list[Appended | Unavailable]:
+    async def _number(self, ops: Sequence[Numbered], away: set[str]) -> list[Appended | Unavailable]:
         """Part by part: to heal many members of much would else fill the memory."""
         results: list[Appended | Unavailable] = []
         part: list[Numbered] = []
@@ -140,23 +144,31 @@ class Spread:
             part.append(op)
             size += sum(len(value) for value in op.fields)
             if len(part) >= CALL_OPS or size >= PART_BYTES:
-                results += await self._number_part(part)
+                results += await self._number_part(part, away)
                 part, size = [], 0
-        results += await self._number_part(part)
+        results += await self._number_part(part, away)
         return results
 
-    async def _number_part(self, ops: Sequence[Numbered]) -> Sequence[Appended | Unavailable]:
+    async def _number_part(self, part: Sequence[Numbered], away: set[str]) -> Sequence[Appended | Unavailable]:
+        """A server that does not answer costs a time-out: once for each of its members, else it holds up all others."""
+        skipped = set(away)
+        ops = [op for op in part if op.user not in skipped]
         try:
             results = await self._appends.number(ops) if ops else []
         except Unavailable as error:
-            return [error] * len(ops)
+            results = [error] * len(ops)
+        away.update(op.user for op, result in zip(ops, results, strict=True) if isinstance(result, Unavailable))
+        self._tell_all(ops, results)
+        answers = iter(results)
+        return [_AWAY if op.user in skipped else next(answers) for op in part]
+
+    def _tell_all(self, ops: Sequence[Numbered], results: Sequence[Appended | Unavailable]) -> None:
         told: dict[int, tuple[Fields, list[tuple[str, Appended]]]] = {}
         for op, result in zip(ops, results, strict=True):
             if not isinstance(result, Unavailable) and result.status is AppendStatus.APPENDED:
                 told.setdefault(op.number, (op.fields, []))[1].append((op.user, result))
         for number in sorted(told):
             self._tell(*told[number])
-        return results
 
     def _refused(self, given: Given, op: Numbered, result: Appended) -> None:
         GROUP_REFUSED.inc()
@@ -192,6 +204,7 @@ class Spread:
         return await self._groups.erase(group, users, entry.erases, fields["target"], fields["target_from"])
 
 
+_AWAY = Unavailable("its server has not answered just now")
 _IN = (AppendStatus.APPENDED, AppendStatus.DUPLICATE)
 
 

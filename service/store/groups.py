@@ -207,13 +207,16 @@ class Groups:
         rows = await self._rest.run("HGETALL", self._keys.group(group).fanout)
         return {int(number): int(at) for number, at in rows.items()}
 
-    async def opens(self, groups: Sequence[str]) -> list[int | None]:
-        """Of each group, since when (ms) its oldest open fan-out is under way. Raises Unavailable."""
-        found: list[int | None] = []
+    async def opens(self, groups: Sequence[str]) -> list[int | Unavailable | None]:
+        """Of each group, since when (ms) its oldest open fan-out is under way; Unavailable where its server is away.
+        Raises Unavailable.
+        """
+        found: list[int | Unavailable | None] = []
         for at in range(0, len(groups), AT_ONCE):
             part = [("HGETALL", self._keys.group(group).fanout) for group in groups[at : at + AT_ONCE]]
-            replies = unwrapped(await self._rest.pipeline(part))
-            found += [min((int(since) for since in rows.values()), default=None) for rows in replies]
+            for reply in await self._rest.exchange(part):
+                failed = isinstance(reply, Exception)
+                found.append(unavailable(reply) if failed else min(map(int, reply[1::2]), default=None))
         return found
 
     async def log(self, group: str, low: int, high: int) -> list[LogEntry]:

@@ -4,6 +4,8 @@ import asyncio
 import zlib
 from typing import Any
 
+import pytest
+
 from service.delivery.finisher import GRACE, Finisher
 from service.delivery.worker import Worker
 from service.store.keys import FANOUT_PARTS
@@ -54,12 +56,12 @@ async def test_it_looks_when_a_worker_was_reaped_and_outlives_a_store_that_is_aw
     worker = await start(audit_interval=NEVER)
     await left_open(worker, store)
     trouble = troubled(worker.groups, "announced")
-    trouble.before = 1
+    trouble.before = FANOUT_PARTS
     one = finisher(worker, later=6)
     task = asyncio.create_task(one.run())
     try:
         one.wake()
-        await until_stored(lambda: _failed(trouble), "it could not look")
+        await until_stored(lambda: _failed(trouble), "it could not look anywhere")
         assert await opens(store) == [2]
         one.wake()
         await until_stored(lambda: _none(store), "it has looked again")
@@ -68,7 +70,7 @@ async def test_it_looks_when_a_worker_was_reaped_and_outlives_a_store_that_is_aw
 
 
 async def _failed(trouble: Any) -> bool:
-    return bool(trouble.failed)
+    return bool(trouble.failed == FANOUT_PARTS)
 
 
 async def _none(store: Any) -> bool:
@@ -85,6 +87,48 @@ async def test_what_cannot_be_ended_yet_is_left_for_the_next_look(start: Start, 
     assert await opens(store) == [2]
     await finisher(worker, later=6).look()
     assert await opens(store) == []
+
+
+async def test_a_part_of_the_index_that_is_away_keeps_nobody_from_the_others(start: Start, store: Any) -> None:
+    worker = await start(audit_interval=NEVER)
+    await left_open(worker, store)
+    troubled(worker.groups, "announced").before = 1  # not the part of this group
+    await finisher(worker, later=6).look()
+    assert await opens(store) == []
+
+
+async def test_a_group_whose_keys_cannot_be_read_keeps_nobody_from_the_others(start: Start, store: Any) -> None:
+    worker = await start(audit_interval=NEVER)
+    await left_open(worker, store)
+    beside = next(name for n in range(999) if worker.keys.fanout_of(name := f"g{n}") == worker.keys.fanout_of("team"))
+    await change(worker, "put", "bob", group=beside)
+    await store.delete(f"chat:group:{{{beside}}}:fanout")
+    await store.set(f"chat:group:{{{beside}}}:fanout", "not a hash")
+    await finisher(worker, later=6).look()
+    assert await opens(store) == []
+
+
+async def test_a_group_that_hangs_holds_up_no_other(start: Start, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = await start(audit_interval=NEVER)
+    groups = [f"g{n}" for n in range(6)]
+    for group in groups:
+        await change(worker, "put", "bob", group=group)
+        await store.hset(f"chat:group:{{{group}}}:fanout", "1", "1")
+    held, ended_groups = asyncio.Event(), asyncio.Queue[str]()
+
+    async def finish(group: str) -> None:
+        if group == "g0":
+            await held.wait()
+        ended_groups.put_nowait(group)
+
+    monkeypatch.setattr(worker.fanout, "finish", finish)
+    look = asyncio.create_task(finisher(worker).look())
+    try:
+        found = {await within(ended_groups.get(), "another group") for _ in groups[1:]}
+        assert found == set(groups[1:])
+    finally:
+        held.set()
+        await within(look, "the look")
 
 
 async def test_a_reaped_worker_wakes_it(start: Start) -> None:

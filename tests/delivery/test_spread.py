@@ -174,3 +174,25 @@ async def test_a_spread_that_knows_nothing_of_some_member_raises_nothing(
 
 async def opens_still(worker: Worker) -> bool:
     return sorted(await worker.groups.open("team")) == [1, 2]
+
+
+async def test_who_does_not_answer_is_asked_once_and_the_others_get_everything() -> None:
+    """Each call that has such a member in it costs a time-out."""
+    members = {f"u{n:03}": stays_of("0-") for n in range(200)}
+    away = {f"u{n:03}" for n in range(0, 200, 10)}
+    calls: list[set[str]] = []
+    got: dict[str, list[int]] = {}
+
+    class Half:
+        async def number(self, ops: Sequence[Numbered]) -> list[Appended | Unavailable]:
+            calls.append({op.user for op in ops if op.user in away})
+            for op in ops:
+                got.setdefault(op.user, []).append(op.number)
+            return [Unavailable("away") if op.user in away else Appended(AppendStatus.DUPLICATE) for op in ops]
+
+    entries = [LogEntry(n, ["kind", "message", "id", f"m{n}"]) for n in range(1, 65)]
+    given = await Spread(None, Half(), lambda *_: None).give("team", members, entries)  # type: ignore[arg-type]
+    assert given.unknown == set(range(1, 65))
+    assert given.away == away
+    assert sum(1 for users in calls if users) == 2  # the first number of all members takes two calls
+    assert {user: numbers for user, numbers in got.items() if len(numbers) < 64} == {user: [1] for user in away}
