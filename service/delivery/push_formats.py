@@ -20,8 +20,8 @@ class Format(Protocol):
     def body(self, user: str, to: Mapping[str, Pusher], waits: Counted, id: str, now_ms: int) -> bytes:
         """What these are told. Something waits."""
 
-    async def accepted(self, user: str, to: Mapping[str, Pusher], content: bytes) -> None:
-        """What the receiver answered to it. Raises Unavailable."""
+    async def accepted(self, user: str, to: Mapping[str, Pusher], content: bytes) -> bool:
+        """What the receiver answered to it: whether anybody was told. Raises Unavailable."""
 
 
 class WebhookFormat:
@@ -41,8 +41,9 @@ class WebhookFormat:
         data = {"user": user, "pending": waits.count, "newest": told}
         return orjson.dumps({"type": "inbox.pending", "timestamp": at, "data": data})
 
-    async def accepted(self, user: str, to: Mapping[str, Pusher], content: bytes) -> None:
+    async def accepted(self, user: str, to: Mapping[str, Pusher], content: bytes) -> bool:
         """Nothing in it counts."""
+        return True
 
 
 class MatrixFormat:
@@ -70,12 +71,13 @@ class MatrixFormat:
         }
         return orjson.dumps({"notification": notification})
 
-    async def accepted(self, user: str, to: Mapping[str, Pusher], content: bytes) -> None:
+    async def accepted(self, user: str, to: Mapping[str, Pusher], content: bytes) -> bool:
         """Pushers whose key the gateway rejects are gone."""
         rejected = rejected_in(content)
         gone = [(device, pusher) for device, pusher in to.items() if pusher.pushkey in rejected]
         if gone:
             PUSHERS_REJECTED.inc(await self._pushers.reject(user, gone))
+        return len(gone) < len(to)
 
 
 def _device(pusher: Pusher) -> dict[str, Any]:

@@ -148,8 +148,8 @@ class Pusher:
         lease, answer = ring.lease, await self._try(ring)
         if answer.accepted:
             PUSHES_SENT.inc()
-            await self._rows.told(lease.user, ring.told)
-            await self._format.accepted(lease.user, ring.to, answer.content)
+            if await self._format.accepted(lease.user, ring.to, answer.content):
+                await self._rows.told(lease.user, ring.told)
             await self._rows.done(lease)
             return
         PUSHES_FAILED.inc()

@@ -50,7 +50,7 @@ class PushSweep:
         return found
 
     async def step(self, primary: Link, position: str) -> Step:
-        """Looks at the next keys; who has something beyond `best` and was not told of it is looked into at once. Counted
+        """Looks at the next keys; who has something beyond `best` and was not told of it is looked into now. Counted
         are those who were told of nothing: the others' rows went because they knew.
         """
         match = f"{self._keys.state('*')[:-2]}*"

@@ -22,7 +22,7 @@ async def test_a_webhook_names_user_count_and_newest_and_the_time_as_the_standar
         "timestamp": "2026-11-22T12:20:00.123Z",
         "data": {"user": "bob", "pending": 2, "newest": newest},
     }
-    assert await WebhookFormat().accepted("bob", {}, b"whatever") is None  # type: ignore[func-returns-value]
+    assert await WebhookFormat().accepted("bob", {}, b"whatever")
 
 
 class Registered:
@@ -57,8 +57,15 @@ async def test_a_groups_message_is_in_the_room_of_that_group() -> None:
 async def test_only_what_is_rejected_goes() -> None:
     pushers = Registered(phone=Pusher("app", "key", {}, 7), tablet=Pusher("app", "other", {}, 7))
     format = MatrixFormat(pushers)  # type: ignore[arg-type]
-    await format.accepted("bob", pushers.pushers, b'{"rejected": ["key", "unknown"]}')
+    assert await format.accepted("bob", pushers.pushers, b'{"rejected": ["key", "unknown"]}')
     assert pushers.gone == ["phone"]
+
+
+async def test_where_every_key_is_rejected_nobody_was_told() -> None:
+    pushers = Registered(phone=Pusher("app", "key", {}, 7), tablet=Pusher("app", "key", {}, 8))
+    format = MatrixFormat(pushers)  # type: ignore[arg-type]
+    assert not await format.accepted("bob", pushers.pushers, b'{"rejected": ["key"]}')
+    assert pushers.gone == ["phone", "tablet"]
 
 
 @pytest.mark.parametrize("content", (b"", b"{", b"[]", b'"x"', b'{"rejected": 7}', b'{"rejected": [7, null]}', b"{}"))

@@ -14,6 +14,7 @@ from service.core.cursor import START, Cursor
 from service.core.push import partition_of, push_id
 from service.delivery.worker import Worker
 from service.store.push import PushRows
+from service.store.pushers import Pusher as Registered
 from service.telemetry import PUSHES_NOT_NEEDED, PUSHES_RETRIED, PUSHES_SENT
 from tests.delivery import group_rig
 from tests.delivery.conftest import Start
@@ -189,6 +190,22 @@ async def test_where_nobody_can_be_told_nothing_is_counted(
     await send(worker, a_message("m1"))
     await gone(store)
     assert receiver.requests == []
+
+
+@on_one
+async def test_a_key_that_is_registered_after_the_only_one_was_rejected_is_told(
+    pushing: Pushing, receiver: Receiver, store: Any
+) -> None:
+    receiver.reply = lambda _: Reply(200, body=b'{"rejected": ["old"]}')
+    worker = await pushing(push_format="matrix", redis_timeout=UNIT)
+    await worker.pushing.pushers.put("bob", "phone", Registered("app", "old", {}, 1))
+    await send(worker, a_message("m1"))
+    await receiver.come(1)
+    await worker.pushing.pushers.put("bob", "phone", Registered("app", "new", {}, 2))
+    await worker.pushing.expect("bob")
+    requests = await receiver.come(2)
+    assert [b'"new"' in request.body for request in requests] == [False, True]
+    await told(store)
 
 
 @on_one
