@@ -176,6 +176,21 @@ async def test_reading_has_no_rate(api: Api) -> None:
         assert (await api.http.get("/v1/inbox", params={"device": "d"})).status_code == 200
 
 
+@pytest.mark.parametrize("path", ("/v1/inbox/read", "/v1/conversations"))
+async def test_what_may_look_through_a_whole_inbox_counts_as_a_message(api: Api, bob: str, path: str) -> None:
+    for _ in range(100):
+        if path == "/v1/conversations":
+            answer = await api.http.get(path)
+        else:
+            answer = await api.http.post(path, json={"from": bob, "upto": "nope"})
+        assert answer.headers["ratelimit-policy"] == '"user";q=5;w=1'
+        if answer.status_code == 429:
+            break
+    problem(answer, 429, "rate_limited")
+    assert answer.headers["retry-after"] == "1"
+    await until_served(api, bob)
+
+
 async def test_a_socket_beyond_its_rate_is_read_more_slowly_and_everything_comes_in_order(
     service: Service, issuer: Issuer, alice: str, bob: str
 ) -> None:
