@@ -19,12 +19,12 @@ class Disk(Storage):
         super().__init__(None)
         self.is_full, self.go_on, self.begun = False, asyncio.Event(), asyncio.Event()
         self.go_on.set()
-        self.asked = 0
+        self.asked = asyncio.Semaphore(0)
         self.written: list[Any] = []
 
     async def write(self, statements: Any) -> None:
         self.begun.set()
-        self.asked += 1
+        self.asked.release()
         await self.go_on.wait()
         if self.is_full:
             raise StorageError("full", "disk full")
@@ -102,8 +102,8 @@ async def test_one_that_goes_further_does_not_wait_for_the_one_before(scene: Sce
     """So what is asked for behind them is on disk behind them."""
     scene.disk.go_on.clear()
     calls = [asyncio.create_task(scene.read(n)) for n in (1, 2, 3)]
-    while scene.disk.asked < len(calls):
-        await asyncio.sleep(0)
+    for _ in calls:
+        await scene.disk.asked.acquire()
     scene.disk.go_on.set()
     await asyncio.gather(*calls)
     assert scene.kept == ["m1", "m2", "m3"]
