@@ -91,11 +91,12 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """A numbered entry of a group. `fields`: as every member's inbox gets them."""
+    """A numbered entry of a group. `fields`: as every member's inbox gets them; `ts`: when it got its number (ms)."""
 
     number: int
     fields: Fields
     erases: Erasure | None = None
+    ts: int = 0
 
     @property
     def size(self) -> int:
@@ -105,14 +106,16 @@ class LogEntry:
 def logged(number: int, rows: Mapping[bytes, bytes]) -> LogEntry:
     """What the log holds under a number."""
     fields: Fields = []
-    erases = None
+    erases, ts = None, 0
     for name, value in rows.items():
         if name == b"erases":
-            erased, ts = value.split(b" ")
-            erases = Erasure(int(erased), int(ts))
-        elif name != b"ts":
+            erased, since = value.split(b" ")
+            erases = Erasure(int(erased), int(since))
+        elif name == b"ts":
+            ts = int(value)
+        else:
             fields += [name, value]
-    return LogEntry(number, fields, erases)
+    return LogEntry(number, fields, erases, ts)
 
 
 class CommitStatus(IntEnum):

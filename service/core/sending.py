@@ -131,13 +131,14 @@ class AppendStatus(IntEnum):
     FAILED = 6
     BEHIND = 7
     REFUSED = 8
-    UNKNOWN = 9
+    REWOUND = 9
+    UNKNOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
     """The answer for one recipient. `presence`: device → worker/session/attempt at that instant. `number`: of a
-    group's entry that is `BEHIND`, the one that must be appended first.
+    group's entry that is `BEHIND`, the one that must be appended first; that is `REWOUND`, the last that it has had.
     """
 
     status: AppendStatus

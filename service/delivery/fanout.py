@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.core.errors import ClientError, Fault, Unavailable
 from service.core.groups import (
@@ -33,6 +33,8 @@ MOST_QUEUED, MOST_QUEUED_BYTES = 10_000, 64 << 20
 """Sends waiting in all groups, and bytes of their bodies; beyond, they are answered `unavailable` at once."""
 RUNNERS = 16
 """Groups served at a time: each may hold one connection to the store."""
+WORKERS = RUNNERS // 2
+"""Of them, those with a change or with what somebody has left open: sends go on beside it."""
 ANNOUNCED = 60_000
 """ms for which a group is put into the index ahead: so seldom a send waits for that."""
 KNOWN_STAYS = 200_000
@@ -52,10 +54,15 @@ class Submission:
 
 @dataclass(slots=True)
 class Work:
-    """Something else to be done in a group's turn: a change, or what somebody has left open (None)."""
+    """Something else to be done in a group's turns: a change, or what somebody has left open (None). `changed`: once
+    it is committed; then `rest` are the numbers that are still to be given, `given` what became of the others.
+    """
 
     change: Change | None
     answer: "asyncio.Future[Changed]"
+    changed: Changed | None = None
+    rest: Sequence[int] = ()
+    given: Given = field(default_factory=Given)
 
 
 class Fanout:
@@ -78,6 +85,8 @@ class Fanout:
         self._deadline = deadline
         self._queues: dict[str, deque[Submission | Work]] = {}  # of groups that wait for a runner, or have one
         self._ready: asyncio.Queue[str] = asyncio.Queue()
+        self._working = 0
+        self._held: deque[str] = deque()  # groups whose work waits until less of it is done
         self._count = self._bytes = 0  # of what waits
         self._known = _Known()
         self._announced: dict[str, int] = {}
@@ -137,14 +146,29 @@ class Fanout:
         """Serves one group after the other until cancelled; several run at a time."""
         while True:
             group = await self._ready.get()
-            queue = self._queues[group]
-            await self._turn(group, queue)
-            if queue:
-                self._ready.put_nowait(group)  # behind the others
-                continue
-            del self._queues[group]
-            if not self._queues:
-                self._idle.set()
+            if not isinstance(self._queues[group][0], Work):
+                await self._serve(group)
+            elif self._working >= WORKERS:
+                self._held.append(group)
+            else:
+                await self._serve_work(group)
+
+    async def _serve_work(self, group: str) -> None:
+        self._working += 1
+        await self._serve(group)
+        while self._held:
+            await self._serve(self._held.popleft())
+        self._working -= 1
+
+    async def _serve(self, group: str) -> None:
+        queue = self._queues[group]
+        await self._turn(group, queue)
+        if queue:
+            self._ready.put_nowait(group)  # behind the others
+            return
+        del self._queues[group]
+        if not self._queues:
+            self._idle.set()
 
     async def _turn(self, group: str, queue: "deque[Submission | Work]") -> None:
         batch: list[Submission] = []
@@ -157,52 +181,57 @@ class Fanout:
             size += len(job.message.body)
             queue.popleft()
         if not batch:
-            work = queue.popleft()
+            work = queue[0]
             assert isinstance(work, Work)  # only work ends a batch
-            self._count -= 1
-            await self._do(group, work)
-            return
+            if await self._do(group, work):
+                queue.popleft()
+                self._count -= 1
+            return  # else it comes first again: what is sent here would have to bring the rest
         self._count -= len(batch)
         self._bytes -= size
         await self._send(group, queue, batch)
 
-    async def _do(self, group: str, work: Work) -> None:
+    async def _do(self, group: str, work: Work) -> bool:
+        """A turn of it; whether that was the last."""
         try:
-            changed = await (self._change(work.change) if work.change is not None else self._finish(group))
+            if work.changed is None:
+                work.changed = await self._begun(group, work)
+            await self._part(group, work)
+            if work.rest:
+                return False
+            if work.given.unknown:
+                raise Unavailable("not every member has it")
         except Exception as error:
             if not isinstance(error, Unavailable):
                 log.exception("the keys of a group hold what they should not")
             if not work.answer.done():  # its request may have been cancelled
                 work.answer.set_exception(error)
-            return
+            return True
         if not work.answer.done():
-            work.answer.set_result(changed)
+            work.answer.set_result(work.changed)
+        return True
 
-    async def _change(self, change: Change) -> Changed:
-        changed = await self._groups.change(change, await self._announce(change.group))
-        if changed.status is ChangeStatus.BUSY:
-            raise Unavailable("too many fan-outs of this group are open")
-        if changed.status is not ChangeStatus.DONE:
-            return changed
-        if changed.last >= changed.first:
-            await self._end(change.group, range(changed.first, changed.last + 1))
-        elif changed.open:  # a repeat, maybe, of a change whose fan-out was not ended
-            await self._finish(change.group)
+    async def _begun(self, group: str, work: Work) -> Changed:
+        """Commits a change, and says which numbers are to be given. Raises Unavailable."""
+        changed = Changed(ChangeStatus.DONE)
+        if work.change is not None:
+            changed = await self._groups.change(work.change, await self._announce(group))
+            if changed.status is ChangeStatus.BUSY:
+                raise Unavailable("too many fan-outs of this group are open")
+            work.rest = range(changed.first, changed.last + 1)
+        if work.change is None or (changed.open and not work.rest):  # a repeat, maybe, of a change that was not ended
+            work.rest = sorted(await self._groups.open(group))
         return changed
 
-    async def _finish(self, group: str) -> Changed:
-        if numbers := sorted(await self._groups.open(group)):
-            await self._end(group, numbers)
-        return Changed(ChangeStatus.DONE)
-
-    async def _end(self, group: str, numbers: Sequence[int]) -> None:
-        """Sees what the log has under these numbers into all inboxes. Raises Unavailable."""
+    async def _part(self, group: str, work: Work) -> None:
+        """Sees what the log has under the next numbers into all inboxes. Raises Unavailable."""
+        numbers, work.rest = work.rest[:BATCH], work.rest[BATCH:]
+        if not numbers:
+            return
         name, members = await self._groups.members(group)
         self._known.put(group, name, members)
-        given = await self._spread.logged(group, members, numbers)
+        given = await self._spread.logged(group, members, numbers, work.given)
         await self._done(group, [number for number in numbers if number not in given.unknown])
-        if given.unknown:
-            raise Unavailable("not every member has it")
 
     async def _announce(self, group: str) -> int:
         """Puts the group into the index, if it will not stand there for long; until when a commit may count."""
@@ -336,7 +365,7 @@ def _entry(group: str, message: Message, number: Numbering) -> LogEntry:
     fields = sent_fields(message, ["group", group, "seq", str(number.number)])
     if number.expires:
         fields = ["expires", str(number.expires), *fields]
-    return LogEntry(number.number, fields, number.erases)
+    return LogEntry(number.number, fields, number.erases, number.ts)
 
 
 def _result(number: Numbering, given: Given) -> GroupResult | Fault | None:

@@ -29,12 +29,15 @@ Tell = Callable[[Fields, Sequence[tuple[str, Appended]]], None]
 @dataclass(slots=True)
 class Given:
     """What became of entries: number → members that did not take it (full); numbers of which somebody's copy is not
-    known to be in; `away`: members whose server did not answer, and is not asked again.
+    known to be in; `away`: members whose server did not answer, and is not asked again; `rewound`: numbers that some
+    member has had from a history that the group has lost, `had` the highest of those.
     """
 
     refused: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     unknown: set[int] = field(default_factory=set)
     away: set[str] = field(default_factory=set)
+    rewound: set[int] = field(default_factory=set)
+    had: int = 0
 
 
 class Spread:
@@ -56,10 +59,23 @@ class Spread:
         for some in (entries[:1], entries[1:]):  # one each at first: who does not answer is found in few calls
             for part in chunked(some, users, members, CALL_OPS, PART_BYTES):
                 await self._part(group, members, part, given)
+            if rewound := [n for n, entry in enumerate(entries) if entry.number in given.rewound]:
+                await self._renumber(group, entries[rewound[0] :], given)
+                break
         for entry in entries:
             if entry.erases is not None:
                 await self._erase(group, members, entry, given)
         return given
+
+    async def _renumber(self, group: str, again: Sequence[LogEntry], given: Given) -> None:
+        """The group has lost its tail: these go on above what its members have had, for whoever ends their fan-outs."""
+        given.unknown.update(entry.number for entry in again)
+        highest = max(given.had, again[-1].number)
+        log.warning("a group has lost numbers that its members have had: it goes on above %d", highest)
+        try:
+            await self._groups.renumber(group, again, highest)
+        except Unavailable as error:
+            log.info("its entries have no new numbers yet: %s", error.why)
 
     async def logged(self, group: str, members: Members, numbers: Sequence[int], given: Given | None = None) -> Given:
         """As `give`, for numbers that are open, as the log has them. What is not there any more was deleted."""
@@ -78,7 +94,9 @@ class Spread:
         return given
 
     async def _part(self, group: str, members: Members, part: Sequence[tuple[str, LogEntry]], given: Given) -> None:
-        ops = [Numbered(user, group, entry.number, first_of(members[user]), entry.fields) for user, entry in part]
+        ops = [
+            Numbered(user, group, entry.number, first_of(members[user]), entry.fields, entry.ts) for user, entry in part
+        ]
         owed: dict[str, list[int]] = defaultdict(list)
         for op in ops:
             owed[op.user].append(op.number)
@@ -88,6 +106,9 @@ class Spread:
                 given.unknown.add(op.number)
             elif result.status is AppendStatus.BEHIND:
                 behind.setdefault(op.user, result.number)
+            elif result.status is AppendStatus.REWOUND:
+                given.rewound.add(op.number)
+                given.had = max(given.had, result.number)
             elif result.status not in _IN:
                 self._refused(given, op, result)
         if behind:
@@ -111,7 +132,7 @@ class Spread:
             for user, expected in behind.items():
                 # What lies in front of a run is no business of this member, or was deleted: it is passed over.
                 run = [n for n in run_of(members[user], expected, entries) if n <= owed[user][-1]]
-                ops += (Numbered(user, group, n, run[0], entries[n].fields) for n in run)
+                ops += (Numbered(user, group, n, run[0], entries[n].fields, entries[n].ts) for n in run)
                 ahead[user] = run[-1] + 1 if run else max(expected, top + 1)
             behind = await self._round(ops, ahead, owed, given)
         for user in behind:
@@ -124,7 +145,7 @@ class Spread:
         for op, result in zip(ops, await self._number(ops, given.away), strict=True):
             if op.user not in ahead:
                 continue
-            if isinstance(result, Unavailable) or result.status is AppendStatus.BEHIND:
+            if isinstance(result, Unavailable) or result.status in (AppendStatus.BEHIND, AppendStatus.REWOUND):
                 given.unknown.update(owed[op.user])  # behind what it had before: its inbox was lost
                 del ahead[op.user]
             elif result.status not in _IN:

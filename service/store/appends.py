@@ -39,13 +39,16 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """A group's entry for one member. `first`: the first number that is this member's; `fields` say when it expires."""
+    """A group's entry for one member. `first`: the first number that is this member's; `fields` say when it expires;
+    `ts`: when the group gave the number out (ms; 0: not known).
+    """
 
     user: str
     group: str
     number: int
     first: int
     fields: Fields
+    ts: int = 0
 
 
 class Appends:
@@ -100,10 +103,12 @@ class Appends:
 
     async def number(self, entries: Sequence[Numbered]) -> list[Appended | Unavailable]:
         """Appends groups' entries, each at the durability of any message: `DUPLICATE` (without a cursor) what was there
-        before, `BEHIND` with the number that must come first, `FULL` what was passed over. Raises Unavailable.
+        before, `BEHIND` with the number that must come first, `FULL` what was passed over, `REWOUND` what a group
+        gives out again. Raises Unavailable.
         """
         ops = [
-            _Op(one.user, "g", one.group, "", 0, f"{one.number} {one.first}", one.fields, first=True) for one in entries
+            _Op(one.user, "g", one.group, "", 0, f"{one.number} {one.first} {one.ts}", one.fields, first=True)
+            for one in entries
         ]
         return [_result(row) for row in await self._append(ops, self._rest, self.wait)]
 
@@ -239,7 +244,7 @@ def _appended(row: list[Any]) -> Appended:
     if status is AppendStatus.APPENDED:
         rows = [part.decode() for part in row[3]]
         return Appended(status, Cursor.of(row[1]), Cursor.of(row[2]), tuple(zip(rows[::2], rows[1::2], strict=True)))
-    if status is AppendStatus.BEHIND:
+    if status in (AppendStatus.BEHIND, AppendStatus.REWOUND):
         return Appended(status, number=int(row[1]))
     if status is AppendStatus.DUPLICATE and len(row) > 1:
         return Appended(status, Cursor.of(row[1]))

@@ -88,7 +88,8 @@ CATALOGUE: tuple[KeyDoc, ...] = (
     KeyDoc(
         "chat:groups:{bob}",
         "hash",
-        "group → the last number appended here; `<group>/refused` → the last that found the inbox full",
+        "group → the last number appended here, and when the group gave it out (ms); `<group>/refused` → the last that "
+        "found the inbox full",
         "append",
         "for good: a number never comes twice",
     ),
@@ -118,7 +119,8 @@ CATALOGUE: tuple[KeyDoc, ...] = (
     KeyDoc(
         "chat:group:{team}",
         "hash",
-        "`name`, `owner`, `created_at` (ms); `last` the newest number; `changed` the last change of members or name; "
+        "`name`, `owner`, `created_at` (ms); `last` the newest number, `ts` its time (ms); "
+        "`changed` the last change of members or name; "
         "`count` members; `deleted` 1 once it is; `seen`, `turned`, `older`, `repeats` as in `chat:state`",
         "group_commit, group_change",
         "for good: numbers never go back",

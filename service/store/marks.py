@@ -199,7 +199,7 @@ class Marks:
         Unavailable.
         """
         number = await self._link.run("HGET", self._keys.of(user).groups, group)
-        return int(number) if number is not None else None
+        return int(number.partition(b" ")[0]) if number is not None else None
 
 
 def _owed(row: list[Any]) -> Owed | None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.entries import Kind
+from service.core.entries import Fields, Kind
 from service.core.errors import Fault
 from service.core.groups import (
     Erasure,
@@ -90,7 +90,8 @@ def test_parts_keep_each_members_order_and_their_bounds() -> None:
 
 def test_what_the_log_keeps_for_itself_reaches_no_inbox() -> None:
     row = {b"ts": b"7", b"expires": b"9", b"erases": b"4 1795", b"kind": b"delete", b"id": b"d1"}
-    assert logged(5, row) == LogEntry(5, [b"expires", b"9", b"kind", b"delete", b"id", b"d1"], Erasure(4, 1795))
+    fields: Fields = [b"expires", b"9", b"kind", b"delete", b"id", b"d1"]
+    assert logged(5, row) == LogEntry(5, fields, Erasure(4, 1795), ts=7)
 
 
 def test_a_target_is_the_identity_it_was_sent_under() -> None:

@@ -23,4 +23,5 @@ async def everything(store: Store) -> None:
     (deleted,) = (await groups.commit("team", [gone], "", LATER)).results
     assert deleted.erases is not None
     await groups.erase("team", ["bob", "carol"], deleted.erases, "m1", "alice")
+    await groups.renumber("team", await groups.log("team", 3, 3), 3)
     await groups.done("team", [1])

@@ -135,7 +135,7 @@ async def test_a_repeated_number_is_a_write_so_that_a_wait_proves_something(stor
 async def test_a_full_inbox_passes_a_number_over_and_notes_it(store: Store) -> None:
     store = store.limited(max_pending=1)
     assert [(await number(store, n)).status for n in (1, 2, 2)] == [APPENDED, FULL, DUPLICATE]
-    assert await store.hash(store.keys.groups("bob")) == {"team": "2", "team/refused": "2"}
+    assert await store.hash(store.keys.groups("bob")) == {"team": "2 0", "team/refused": "2"}
     assert (await store.state())["group_refused"] == "1"
 
 

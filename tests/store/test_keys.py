@@ -131,7 +131,7 @@ KEYS_PER_OP |= {scripts.OWED: 3, scripts.READ: 2, scripts.SKIM: 1, scripts.LOCAT
 KEYS_PER_OP |= {scripts.BLOCK: 2, scripts.WATCH: 4}
 KEYS_PER_OP |= dict.fromkeys(scripts.PUSH, 1) | {scripts.PUSH_DONE: 2, scripts.PUSH_REMIND: 2}
 KEYS_PER_OP |= {scripts.GROUP_COMMIT: 6, scripts.GROUP_CHANGE: 4, scripts.GROUP_DONE: 4}
-KEYS_PER_OP |= {scripts.GROUP_ERASE: 3, scripts.GROUP_FORGET: 1}
+KEYS_PER_OP |= {scripts.GROUP_ERASE: 4, scripts.GROUP_FORGET: 1, scripts.GROUP_RENUMBER: 6}
 
 
 async def test_the_keys_of_every_op_of_every_script_lie_in_one_slot(

@@ -14,7 +14,8 @@
 --       print     fingerprint of the body
 --       expires   ms from now, "0" for never
 --       aside     of a deletion what is erased: "<cursor> <id> <from> …", the row of `erased`, or ""; "g": "<number>
---                 <first>", the entry's number and the first that is this member's; else ""
+--                 <first> <ts>", the entry's number, the first that is this member's, and when the group gave the number
+--                 out (ms; 0: not known); else ""
 --       size      how many ARGV follow: field value field value … of the entry
 -- Returns one array per op:
 --       {1, cursor, prev, presence}  appended; presence is {device, worker/session/attempt, …} or {}
@@ -25,6 +26,8 @@
 --       {6, text}                    this op failed and wrote nothing; its neighbours are not touched
 --       {7, number}                  "g": this number must be appended before
 --       {8}                          the recipient has blocked the sender
+--       {9, number}                  "g": the group gives numbers out again that this member has had, up to this one
+--       {10}                         what a deletion would erase is deleted already
 --
 -- Server calls of a plain append: HMGET, HSETNX, XADD, HSET, and HGETALL where somebody is online.
 
@@ -59,12 +62,17 @@ local function erase(k, row)
   call('EXPIRE', KEYS[k + 5], retention * 2)
 end
 
--- The next number of a member: numbers below are repeats, for ever; those above must wait for it.
+-- The next number of a member: those above must wait for it; numbers below are repeats, for ever. But a group's `ts`
+-- never falls: what is later than the number that stands here, and not above it, is of a group that lost its tail.
 local function numbered(k, group, aside)
-  local number, first = match(aside, '^(%d+) (%d+)$')
-  local expected = math.max(tonumber(call('HGET', KEYS[k + 5], group) or 0) + 1, tonumber(first))
-  if tonumber(number) > expected then return {7, expected} end
-  if tonumber(number) < expected then
+  local number, first, ts = match(aside, '^(%d+) (%d+) (%d+)$')
+  number, ts = tonumber(number), tonumber(ts)
+  local had, at = match(call('HGET', KEYS[k + 5], group) or '', '^(%d+) ?(%d*)$')
+  had, at = tonumber(had or 0), tonumber(at or 0) or 0
+  local expected = math.max(had + 1, tonumber(first))
+  if number > expected then return {7, expected} end
+  if number < expected then
+    if ts > 0 and at > 0 and ((number <= had and ts > at) or (number == had and ts ~= at)) then return {9, had} end
     call('HINCRBY', KEYS[k], 'repeats', 1)
     return {2}
   end
@@ -74,7 +82,7 @@ local function append(k, what, identity, print, expires, aside, first, final)
   local state, inbox, seen, other = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
   local s = call('HMGET', state, 'last', 'best', 'online', 'seen', 'turned', 'older', 'devices', 'blocks')
   local last, best, online, turned, older = s[1], s[2], s[3], tonumber(s[5]), s[6]
-  local number = what == 'g' and match(aside, '^%d+')
+  local number, given = match(what == 'g' and aside or '', '^(%d+) %d+ (%d+)$')
   if what == 'o' and (not s[7] or s[7] == '0') then -- no device would show it
     if aside ~= '' then erase(k, aside) end
     return {5}
@@ -119,7 +127,7 @@ local function append(k, what, identity, print, expires, aside, first, final)
     return {5}
   elseif full then
     if number then
-      call('HSET', KEYS[k + 5], identity, number, identity .. '/refused', number)
+      call('HSET', KEYS[k + 5], identity, number .. ' ' .. given, identity .. '/refused', number)
       call('HINCRBY', state, 'group_refused', 1)
     end
     return {4}
@@ -151,7 +159,7 @@ local function append(k, what, identity, print, expires, aside, first, final)
     return {6, added.err}
   end
   if number then
-    call('HSET', KEYS[k + 5], identity, number)
+    call('HSET', KEYS[k + 5], identity, number .. ' ' .. given)
   elseif aside ~= '' then
     erase(k, aside)
   end

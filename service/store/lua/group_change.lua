@@ -26,10 +26,11 @@ local time = call('TIME')
 local now = math.max(tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000), tonumber(ARGV[3]))
 if now > tonumber(ARGV[1]) then return {-1} end
 
-local s = call('HMGET', group, 'last', 'owner', 'name', 'deleted')
+local s = call('HMGET', group, 'last', 'owner', 'name', 'deleted', 'ts')
 local last, owner = tonumber(s[1] or '0'), s[2]
 local there = s[1] and s[4] ~= '1'
 local before = last
+local ts = format('%.0f', math.max(now, tonumber(s[5] or 0))) -- never falls: inboxes tell a lost history by it
 local rows, count, known = {}, 0, 0 -- user → stays
 local flat = call('HGETALL', members)
 for i = 1, #flat, 2 do
@@ -49,7 +50,7 @@ if call('HLEN', fanout) >= most_open then return {5} end
 local touched = {}
 local function event(kind, user, more, value)
   last = last + 1
-  local number, ts = format('%.0f', last), format('%.0f', now)
+  local number = format('%.0f', last)
   local entry = {'ts', ts, 'kind', 'group', 'id', format('%s:%s', id, number), 'group', id, 'seq', number, 'event', kind,
                  'user', user, 'by', by}
   if more then
@@ -57,7 +58,7 @@ local function event(kind, user, more, value)
     entry[#entry + 1] = value
   end
   call('XADD', log, number .. '-0', unpack(entry))
-  call('HSET', fanout, number, ts)
+  call('HSET', fanout, number, format('%.0f', now))
 end
 
 local function enter(user, joined)
@@ -154,7 +155,8 @@ if count == 0 and last > before then
 end
 
 if last > before then
-  call('HSET', group, 'last', format('%.0f', last), 'changed', format('%.0f-%.0f', last, now), 'count', format('%.0f', count))
+  call('HSET', group, 'last', format('%.0f', last), 'ts', ts)
+  call('HSET', group, 'changed', format('%.0f-%.0f', last, now), 'count', format('%.0f', count))
   -- Stays that are over are kept while something of them may be owed, or be deleted after; not without bound.
   local lowest = before + 1
   local open = call('HGETALL', fanout)
