@@ -57,6 +57,13 @@ class Pushing:
         if self.pusher is not None:
             await self._rows.remind([user])
 
+    async def left(self, user: str) -> None:
+        """This user went offline without having acked everything: nobody may have noted that down, as after an ack of
+        a part. Raises Unavailable.
+        """
+        if self.pusher is not None:
+            await self._rows.remind([user], now=False)
+
     def close(self) -> None:
         """Nothing new is begun."""
         if self.pusher is not None:

@@ -134,6 +134,7 @@ class Worker:
         self.appends.least_ms = self.liveness.least_ms
         self._meet_groups(limits)
         self.pushing = Pushing(settings, self.appends, self.clients.rest, self.keys, self.now_ms, lambda: self.id)
+        self.presence.left = self.pushing.left
         self.tasks = Tasks(on_death)
 
     def _meet_others(self) -> None:

@@ -1,6 +1,6 @@
 """Presence: which worker holds which device, and which workers live."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,8 @@ class Claimed:
 
 Changed = Callable[[str, bool, Sequence[str]], None]
 """(user, online, workers that watch it): the user has just come or gone."""
+Left = Callable[[str], Awaitable[None]]
+"""This user is connected nowhere any more and has not acked everything. Raises Unavailable: it is called again then."""
 
 
 class Presence:
@@ -63,6 +65,7 @@ class Presence:
         self._keys = keys
         self._limits = limits
         self.changed: Changed = lambda *_: None
+        self.left: Left | None = None
 
     async def claim(self, claim: Claim, *, again: bool = False, deadline_ms: int = NO_DEADLINE) -> Claimed | None:
         """This device is connected here. None: a newer connection of it holds the claim.
@@ -142,11 +145,13 @@ class Presence:
     async def release_row(self, user: str, device: str, row: str) -> bool:
         """As `release`, for a claim known only by its presence row (or the start of it). Raises Unavailable."""
         of = self._keys.of(user)
-        released, *rows = await scripts.call(
+        released, waits, rows = await scripts.call(
             self._client, scripts.RELEASE, (of.state, of.presence, of.devices, of.watchers), (device, row)
         )
-        if rows and rows[0]:
-            self.changed(user, False, _watching(rows[0]))
+        if rows:
+            self.changed(user, False, _watching(rows))
+        if waits and self.left is not None:
+            await self.left(user)
         return bool(released)
 
     # Workers.

@@ -96,9 +96,9 @@ class PushRows:
         self._reminders = reminders
         self._settling_ms = int(settling * 1000)
 
-    async def remind(self, users: Iterable[str]) -> int:
-        """These are to be looked into now; how many had no row."""
-        reminders = self._reminders.of(users, now=True)
+    async def remind(self, users: Iterable[str], *, now: bool = True) -> int:
+        """These are to be looked into, now or after the usual time; how many had no row."""
+        reminders = self._reminders.of(users, now=now)
         return sum(unwrapped(await scripts.call_all(self._client, [one.call for one in reminders])))
 
     async def lease(self, room: int, lease: float) -> list[Lease]:

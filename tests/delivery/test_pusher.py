@@ -209,6 +209,23 @@ async def test_a_key_that_is_registered_after_the_only_one_was_rejected_is_told(
 
 
 @on_one
+async def test_whoever_acks_a_part_and_leaves_is_told_of_the_rest(
+    pushing: Pushing, receiver: Receiver, store: Any
+) -> None:
+    worker = await pushing(redis_timeout=UNIT)
+    first, second = await send(worker, a_message("m1"), a_message("m2"))
+    await told(store)
+    await gone(store)
+    bob = await connect(worker)
+    await bob.come(2)
+    bob.ack(bob.cursors[0])
+    bob.hang_up()
+    requests = await receiver.come(2)
+    assert requests[1].id == push_id("bob", first, second)
+    assert requests[1].data["pending"] == 1
+
+
+@on_one
 async def test_a_failure_is_tried_again_under_the_same_id_until_it_is_taken(
     pushing: Pushing, receiver: Receiver, store: Any
 ) -> None:

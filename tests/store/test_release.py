@@ -2,8 +2,9 @@
 
 import pytest
 
+from service.core.errors import Unavailable
 from service.store.presence import Claim
-from tests.store.conftest import Store
+from tests.store.conftest import Store, accepted
 
 PHONE = Claim("bob", "phone", "w-1", "s-1", 4)
 LAPTOP = Claim("bob", "laptop", "w-1", "s-2")
@@ -42,6 +43,32 @@ async def test_releasing_twice_changes_nothing_more(store: Store) -> None:
 async def test_releasing_what_was_never_claimed_writes_nothing(store: Store) -> None:
     assert not await store.presence.release(PHONE)
     assert await store.do("EXISTS", store.keys.state("bob"), store.keys.devices("bob")) == 0
+
+
+async def test_who_leaves_without_having_acked_everything_is_named_until_that_was_noted(store: Store) -> None:
+    left: list[str] = []
+    away = [Unavailable("away")]
+
+    async def leave(user: str) -> None:
+        left.append(user)
+        if away:
+            raise away.pop()
+
+    store.presence.left = leave
+    cursor = accepted(await store.send("m1"))
+    await store.presence.claim(PHONE)
+    await store.presence.claim(LAPTOP)
+    await store.presence.release(PHONE)
+    assert left == [], "the laptop is there"
+    with pytest.raises(Unavailable):
+        await store.presence.release(LAPTOP)
+    assert await store.presence.claims_of("w-1") != [], "whoever reaps finds it"
+    await store.presence.release(LAPTOP)
+    assert left == ["bob", "bob"]
+    await store.presence.claim(PHONE)
+    await store.inboxes.ack([("bob", "phone", cursor)])
+    await store.presence.release(PHONE)
+    assert left == ["bob", "bob"], "nothing waits"
 
 
 async def test_the_user_stays_online_while_another_device_is(store: Store) -> None:
