@@ -184,7 +184,7 @@ class Watching:
             for user, seen in looks:
                 for watcher, standing in seen.items():
                     told = self._users[user].told[watcher]
-                    if told is None or told.online != standing.online:
+                    if told is None or told.hidden != standing.hidden or not _still_true(told, standing, renew):
                         self.notice(user, standing.online)
             if not urgent:
                 await self._pause(self._interval / len(slices) * random.uniform(0.7, 1.0))
@@ -202,6 +202,7 @@ class Watching:
             watched = self._users[user]
             for watcher, standing in seen.items():
                 if _still_true(watched.told[watcher], standing):
+                    watched.told[watcher] = standing  # hidden or not, it looks the same
                     continue
                 if watched.told[watcher] is not None:
                     watched.next = asyncio.get_running_loop().time() + self._settle
@@ -261,8 +262,8 @@ def _seen(
     return seen
 
 
-def _still_true(told: Standing | None, standing: Standing) -> bool:
-    """Of who is online the time last seen goes on by itself."""
+def _still_true(told: Standing | None, standing: Standing, whole: bool = True) -> bool:
+    """Of who is online the time last seen goes on by itself. Not `whole`: it is not known."""
     if told is None or told.online != standing.online:
         return False
-    return standing.online or told.last_seen == standing.last_seen
+    return standing.online or not whole or told.last_seen == standing.last_seen

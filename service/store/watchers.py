@@ -13,15 +13,16 @@ from service.store.link import Link, each, unwrapped
 @dataclass(frozen=True, slots=True)
 class Standing:
     """`last_seen`: by the server's clock (ms), of any device; None where there never was one. `guarded`: the user has
-    blocked somebody.
+    blocked somebody. `hidden`: there may be more to see, but not for whoever asked.
     """
 
     online: bool
     last_seen: int | None
     guarded: bool = False
+    hidden: bool = False
 
 
-HIDDEN = Standing(online=False, last_seen=None)
+HIDDEN = Standing(online=False, last_seen=None, hidden=True)
 """What somebody sees whom the user has blocked."""
 
 

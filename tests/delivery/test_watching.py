@@ -9,6 +9,7 @@ from service.core.errors import ClientError, Unavailable
 from service.delivery import watching as module
 from service.delivery.worker import Worker
 from service.store.presence import Claim
+from service.store.watchers import HIDDEN
 from service.telemetry import NOTICES_DROPPED, PRESENCE_UNTOLD, WATCHES_REFUSED
 from tests.delivery.conftest import Start
 from tests.delivery.rig import NEVER, Client, connect, ticks, total, troubled, until, until_stored
@@ -219,6 +220,28 @@ async def test_nobody_is_told_of_a_user_who_has_blocked_them(worker: Worker) -> 
     await hears(fool, ("bob", "offline"), ("bob", "online"), ("bob", "offline"))
     assert fool.of("presence")[-1]["last_seen"] is None
     assert told(friend) == [("bob", "online")]
+
+
+async def test_who_is_unblocked_sees_when_somebody_who_is_gone_was_there_last(worker: Worker) -> None:
+    (await connect(worker, "bob")).hang_up()
+    await worker.releaser.drained()
+    await worker.blocks.block("bob", "mallory")
+    fool = await watching(worker, "bob", by="mallory")
+    await worker.blocks.unblock("bob", "mallory")
+    await hears(fool, ("bob", "offline"), ("bob", "offline"))
+    seen = await last_seen(worker, "bob")
+    assert [frame["last_seen"] for frame in fool.of("presence")] == [None, seen]
+    assert seen is not None
+    await worker.blocks.block("bob", "mallory")
+    await hears(fool, *[("bob", "offline")] * 3)
+    assert fool.of("presence")[-1]["last_seen"] is None
+
+
+async def test_of_whom_nobody_ever_saw_a_block_says_nothing(worker: Worker) -> None:
+    fool = await watching(worker, "bob", by="mallory")
+    await worker.blocks.block("bob", "mallory")
+    await until(lambda: worker.watching._users["bob"].told[fool.connection] == HIDDEN, "a look")
+    assert told(fool) == [("bob", "offline")]
 
 
 async def test_a_peer_that_does_not_read_is_told_once_it_does(worker: Worker) -> None:

@@ -61,6 +61,7 @@ async def test_who_is_blocked_sees_nobody(service: Service, api: Api, bobs: Api,
         await bobs.http.put(f"/v1/blocks/{alice}")
         hidden = {"user": bob, "status": "offline", "last_seen": None}
         assert await api.get(f"/v1/presence/{bob}") == hidden
+        assert await api.get("/v1/presence", user=[bob]) == {"presence": [hidden]}
         assert await mine.wire.next("presence", user=bob) == {"type": "presence", **hidden}
         assert (await bobs.get(f"/v1/presence/{alice}"))["status"] == "online"
 
