@@ -1,6 +1,6 @@
 """`/v1/groups`: making groups, changing who is in them, and how far their members have got."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -67,7 +67,8 @@ async def put_group(request: Request, asking: AskingToSend, group: Of) -> Respon
     users = tuple(dict.fromkeys(body.members))
     if len(users) > worker.settings.max_group:
         raise ClientError("group_full", f"a group has at most {worker.settings.max_group} members", "members")
-    await _unblocked(worker, asking, name, users)
+    view = await _unblocked(worker, asking, name, users)
+    rates_of(request).charge(request, asking, _changes(view, users, body.name) - 1)  # before: it may take long
     changed = await _change(request, asking, Change(name, asking.user, "put", users, body.name))
     view = await worker.groups.view(name)
     if view is None:
@@ -143,9 +144,15 @@ async def _change(request: Request, asking: Identity, change: Change) -> Changed
     worker = worker_of(request)
     if asking.may(SEND_ANY):
         change = Change(change.group, change.by, change.what, change.users, change.name, any_group=True)
-    changed = await worker.fanout.change(change)
-    rates_of(request).charge(request, asking, changed.last - changed.first)
-    return changed
+    return await worker.fanout.change(change)
+
+
+def _changes(view: GroupView | None, users: Sequence[str], name: str | None) -> int:
+    """How many entries it takes until the group has these members and this name."""
+    if view is None:
+        return 1
+    wanted = {view.owner, *users}
+    return len(wanted.symmetric_difference(view.members)) + (name not in (None, view.name))
 
 
 async def _seen(worker: Worker, asking: Identity, group: str) -> GroupView:
@@ -156,8 +163,10 @@ async def _seen(worker: Worker, asking: Identity, group: str) -> GroupView:
     return view
 
 
-async def _unblocked(worker: Worker, asking: Identity, group: str, users: Iterable[str]) -> None:
-    """Nobody is put into a group by whom they have blocked. Raises ClientError `refused`, and what the change would."""
+async def _unblocked(worker: Worker, asking: Identity, group: str, users: Iterable[str]) -> GroupView | None:
+    """The group as it stands. Nobody is put into one by whom they have blocked. Raises ClientError `refused`, and what
+    the change would.
+    """
     view = await worker.groups.view(group)
     if view is not None and not asking.may(SEND_ANY):
         if asking.user not in view.members:
@@ -168,6 +177,7 @@ async def _unblocked(worker: Worker, asking: Identity, group: str, users: Iterab
     blocked = await worker.groups.blocked(asking.user, [user for user in users if user not in there])
     if blocked:
         raise ClientError("refused", f"{blocked[0]} has blocked {asking.user}", "members")
+    return view
 
 
 def _shown(view: GroupView) -> dict[str, Any]:

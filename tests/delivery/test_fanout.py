@@ -154,7 +154,7 @@ async def test_a_full_inbox_is_passed_over_counted_and_stops_nobody_else(start: 
     assert (third.refused, third.members) == (1, 4)
     await phone.until(lambda: "m3" in phone.ids or None, "m3")
     assert await has(store, "bob") == ["1 created", "2 m1", "3 m2"]
-    assert (await store.hgetall("chat:groups:{bob}")) == {"team": "4", "team/refused": "4"}
+    assert (await store.hgetall("chat:groups:{bob}")) == {"team": f"4 {third.ts}", "team/refused": "4"}
     await store.hset("chat:state:{bob}", "best", "9999999999999-99")
     await send(worker, said("m4"))
     assert await has(store, "bob") == ["1 created", "2 m1", "3 m2", "5 m4"]
@@ -336,3 +336,39 @@ async def test_a_member_that_is_online_gets_it_at_once_in_order(start: Start) ->
         await client.until(lambda one=client: one.ids == [f"m{n}" for n in range(5)] or None, "five messages")  # type: ignore[misc]
         assert [frame["seq"] for frame in client.of("message")] == [2, 3, 4, 5, 6]
         assert not any(frame.get("replay") for frame in client.of("message", "group"))
+
+
+async def test_large_changes_of_many_groups_leave_runners_for_what_is_sent(worker: Worker, store: Any) -> None:
+    groups = [f"g{n}" for n in range(fanout_module.RUNNERS)]
+    for group in (*groups, "team"):
+        await change(worker, "put", "bob", group=group)
+    trouble = troubled(worker.groups, "change")
+    trouble.gate.clear()
+    changes = [asyncio.create_task(change(worker, "join", "carol", group=group)) for group in groups]
+    await until_stored(lambda: _called(trouble, fanout_module.WORKERS), "half of the runners have a change")
+    await send(worker, said("m1"))
+    assert trouble.calls == fanout_module.WORKERS
+    trouble.gate.set()
+    await within(asyncio.gather(*changes), "the changes")
+    for group in groups:
+        assert await has(store, "bob", group) == ["1 created", "2 joined"]
+
+
+async def _called(trouble: Any, times: int) -> bool:
+    return bool(trouble.calls >= times)
+
+
+async def test_a_large_change_is_given_in_parts_and_its_group_waits_for_them(
+    worker: Worker, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout_module, "BATCH", 4)
+    await change(worker, "put", "bob")
+    pages = troubled(worker.groups, "log")
+    changing = asyncio.create_task(change(worker, "put", *(f"u{n}" for n in range(9)), "bob"))
+    await until_stored(lambda: _called(pages, 1), "it is under way")
+    (sent,) = await send(worker, said("m1"))
+    assert (await within(changing, "the change")).last == 10
+    assert pages.calls == 3
+    assert sent.number == 11
+    assert await has(store, "bob") == ["1 created", *(f"{n} joined" for n in range(2, 11)), "11 m1"]
+    assert await opens(store) == []

@@ -3,12 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from scripts.lab.service import Service
 from scripts.lab.timing import eventually_async
+from service.core.identity import Identity
+from service.edge import groups as edge_groups
+from service.edge.groups import GroupBody, _changes
+from service.store.groups import Change, Changed, ChangeStatus, GroupView
 from tests.support.api import Api, problem
 from tests.support.device import Device
 from tests.support.issuer import Issuer
@@ -314,6 +319,45 @@ async def test_sending_to_a_group_costs_its_sender_one_message_of_the_rate(guard
         after = await api.post({"group": team, "body": 1})
     left = [int(r.headers["ratelimit"].partition("r=")[2].partition(";")[0]) for r in (before, after)]
     assert left[0] - left[1] <= 1
+
+
+async def test_changes_are_paid_for_before_they_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    view = GroupView("team", "one", "alice", 1, 1, ("alice", "bob", "carol"))
+    assert _changes(None, ("bob", "carol"), "one") == 1
+    assert _changes(view, ("bob", "dave"), "one") == 2
+    assert _changes(view, ("bob", "carol", "alice"), None) == 0
+    assert _changes(view, (), "two") == 3
+    order: list[str] = []
+
+    class Rates:
+        def admit(self, *_: Any) -> None: ...
+
+        def charge(self, _request: Any, _asking: Any, more: int) -> None:
+            order.append(f"charge {more}")
+
+    class Fanout:
+        async def change(self, change: Change) -> Changed:
+            order.append(change.what)
+            return Changed(ChangeStatus.DONE)
+
+    class Stored:
+        async def view(self, _group: str) -> GroupView:
+            return view
+
+        async def blocked(self, *_: Any) -> list[str]:
+            return []
+
+    async def body(*_: Any) -> GroupBody:
+        return GroupBody(members=["dave", "erin"])
+
+    worker = SimpleNamespace(groups=Stored(), fanout=Fanout(), settings=SimpleNamespace(max_frame=1, max_group=9))
+    monkeypatch.setattr(edge_groups, "rates_of", lambda _: Rates())
+    monkeypatch.setattr(edge_groups, "worker_of", lambda _: worker)
+    monkeypatch.setattr(edge_groups, "read_model", body)
+    await edge_groups.put_group(None, Identity("alice", frozenset(("chat",))), "team")  # type: ignore[arg-type]
+    assert order == ["charge 3", "put"]
 
 
 async def test_clients_of_the_older_protocol_pass_groups_over(service: Service, api: Api, bob: str, team: str) -> None:
