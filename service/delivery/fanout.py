@@ -365,7 +365,7 @@ def _entry(group: str, message: Message, number: Numbering) -> LogEntry:
     fields = sent_fields(message, ["group", group, "seq", str(number.number)])
     if number.expires:
         fields = ["expires", str(number.expires), *fields]
-    return LogEntry(number.number, fields, number.erases)
+    return LogEntry(number.number, fields, number.erases, number.ts)
 
 
 def _result(number: Numbering, given: Given) -> GroupResult | Fault | None:
