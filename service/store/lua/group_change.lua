@@ -15,6 +15,8 @@
 --         {2}  no such group, or who asks is no member   {3}  who asks may not
 --         {4}  too many members                          {5}  too many fan-outs are open
 
+local ENDED = 16 -- stays of one user that are over and kept though nothing of them is owed
+
 local call = redis.call
 local match, gmatch, format, floor = string.match, string.gmatch, string.format, math.floor
 local group, members, log, fanout = unpack(KEYS)
@@ -31,11 +33,11 @@ local last, owner = tonumber(s[1] or '0'), s[2]
 local there = s[1] and s[4] ~= '1'
 local before = last
 local ts = format('%.0f', math.max(now, tonumber(s[5] or 0))) -- never falls: inboxes tell a lost history by it
-local rows, count, known = {}, 0, 0 -- user → stays
+local rows, count, known = {}, 0, 0 -- user → stays; members, stays
 local flat = call('HGETALL', members)
 for i = 1, #flat, 2 do
   rows[flat[i]] = flat[i + 1]
-  known = known + 1
+  known = known + select(2, string.gsub(flat[i + 1], '%-', ''))
   if match(flat[i + 1], '%d%-$') then count = count + 1 end
 end
 
@@ -161,13 +163,16 @@ if last > before then
   local lowest = before + 1
   local open = call('HGETALL', fanout)
   for i = 1, #open, 2 do lowest = math.min(lowest, tonumber(open[i])) end
-  local grace = known > 2 * most and 0 or 2 * window
+  local grace = known > 4 * most and 0 or 2 * window
   for user, row in pairs(rows) do
-    local kept = {}
+    local kept, over = {}, 0
     for stay in gmatch(row, '%S+') do
       local left, at = match(stay, '%-(%d+)/(%d+)$')
-      if not left or tonumber(left) >= lowest or now - tonumber(at) < grace then kept[#kept + 1] = stay end
+      local owed = not left or tonumber(left) >= lowest
+      if owed or now - tonumber(at) < grace then kept[#kept + 1] = stay end
+      if not owed and now - tonumber(at) < grace then over = over + 1 end
     end
+    for _ = ENDED + 1, over do table.remove(kept, 1) end -- the oldest stand first
     local new = table.concat(kept, ' ')
     if new == '' then
       call('HDEL', members, user)
