@@ -21,7 +21,7 @@ from service.store.groups import Change
 from service.store.history import Asked as Page
 from tests.delivery.rig import LOOK, quick, ticks, troubled, until, until_stored, within
 from tests.model.handset import Frame, Handset, identity_of, position
-from tests.model.truth import GROUP, Truth, identity
+from tests.model.truth import GROUP, Identity, Truth, identity
 
 USERS = ("alice", "bob", "carol", "dave")
 OWNER = "alice"
@@ -41,6 +41,7 @@ class World:
         self.dead: list[str] = []
         self.handsets: list[Handset] = []
         self._count = 0
+        self._asked: set[Identity] = set()  # messages whose deletion was asked for: it may be done before it is answered
 
     async def begin(self) -> None:
         for _ in range(2):
@@ -86,6 +87,8 @@ class World:
         await within(asyncio.gather(*(self._say(message, on + n) for n, message in enumerate(messages))), "answers")
 
     async def _say(self, message: Message, on: int) -> None:
+        if message.kind is Kind.DELETE:
+            self._asked.add((Kind.MESSAGE, message.target_from, message.target))
         answer = await self._submit(message, self.worker(on))
         while isinstance(answer, Fault) and answer.retryable:
             await asyncio.sleep(LOOK)
@@ -110,18 +113,18 @@ class World:
         return await answer
 
     def _believe(self, message: Message, answer: Sequence[Appended] | GroupResult | Fault) -> None:
-        target = (Kind.MESSAGE, message.target_from, message.target)
+        deleted = (Kind.MESSAGE, message.target_from, message.target) in self._asked
         if isinstance(answer, GroupResult):
             assert answer.refused == 0
             self.truth.numbered(message, answer.number)
         elif isinstance(answer, Fault):
-            gone = answer.code == "no_such_message" and target in self.truth.deleted
+            gone = answer.code == "no_such_message" and deleted
             out = answer.code == "no_such_group" and message.sender not in self.truth.members
             assert gone or out, f"{message} was refused: {answer}"
         else:
             taken = {user: str(one.cursor) for user, one in zip(message.to, answer, strict=True) if one.cursor}
             refused = {one.status for one in answer if one.cursor is None}
-            assert not refused or (refused == {AppendStatus.UNKNOWN} and target in self.truth.deleted), refused
+            assert not refused or (refused == {AppendStatus.UNKNOWN} and deleted), refused
             if taken:
                 self.truth.accepted(message, taken)
 
