@@ -1,7 +1,7 @@
 """Groups: who was a member when, which numbers a member is owed, and what a sender is told. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -194,20 +194,25 @@ class Event:
     CREATED, JOINED, LEFT, RENAMED, DELETED = "created", "joined", "left", "renamed", "deleted"
 
 
+MOST_LOOKED = 4096
+"""Pairs of a member and an entry that are looked at for one part: some ms."""
+
+
 def chunked(entries: Sequence[LogEntry], users: Sequence[str], members: Members, most: int, most_bytes: int
-            ) -> "list[list[tuple[str, LogEntry]]]":  # fmt: skip
+            ) -> "Iterator[list[tuple[str, LogEntry]]]":  # fmt: skip
     """Who gets what, in parts of at most so many appends and, give or take one, so many bytes. Each user's entries
-    stand in their order.
+    stand in their order. A part is smaller, or empty, where looking for more would take long.
     """
-    parts: list[list[tuple[str, LogEntry]]] = [[]]
-    size = 0
+    part: list[tuple[str, LogEntry]] = []
+    size = looked = 0
     for user in users:
         for entry in entries:
-            if not gets(members[user], entry.number):
-                continue
-            if len(parts[-1]) >= most or size >= most_bytes:
-                parts.append([])
-                size = 0
-            parts[-1].append((user, entry))
-            size += entry.size
-    return [part for part in parts if part]
+            if len(part) >= most or size >= most_bytes or looked >= MOST_LOOKED:
+                yield part
+                part, size, looked = [], 0, 0
+            looked += 1
+            if gets(members[user], entry.number):
+                part.append((user, entry))
+                size += entry.size
+    if part:
+        yield part

@@ -4,6 +4,7 @@ Anybody may do it, twice and at once: a member takes only its next number. Who i
 log.
 """
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from service.core.errors import Unavailable
 from service.core.groups import LogEntry, Members, chunked, first_of, gets, last_of, run_of
 from service.core.sending import Appended, AppendStatus
 from service.store.appends import CALL_OPS, Appends, Numbered
-from service.store.groups import LOG_PAGE, Groups
+from service.store.groups import Groups
 from service.telemetry import GROUP_BEHIND, GROUP_REFUSED
 
 log = logging.getLogger("inboxd.spread")
@@ -58,7 +59,9 @@ class Spread:
         users = sorted(members)
         for some in (entries[:1], entries[1:]):  # one each at first: who does not answer is found in few calls
             for part in chunked(some, users, members, CALL_OPS, PART_BYTES):
-                await self._part(group, members, part, given)
+                if part:
+                    await self._part(group, members, part, given)
+                await asyncio.sleep(0)  # others are served, too, though it is long until the next part
             if rewound := [n for n, entry in enumerate(entries) if entry.number in given.rewound]:
                 await self._renumber(group, entries[rewound[0] :], given)
                 break
@@ -88,7 +91,7 @@ class Spread:
                 given.unknown |= {number for number in wanted if number >= low}
                 break
             await self.give(group, members, [entry for entry in page if entry.number in wanted], given)
-            if len(page) < LOG_PAGE:
+            if not page or page[-1].number >= max(wanted):
                 break
             low = page[-1].number + 1
         return given
@@ -125,7 +128,7 @@ class Spread:
                 page = await self._groups.log(group, min(behind.values()), high)
             except Unavailable:
                 break
-            top = page[-1].number if len(page) == LOG_PAGE else high
+            top = page[-1].number if page else high
             entries = {entry.number: entry for entry in page}
             ops: list[Numbered] = []
             ahead: dict[str, int] = {}

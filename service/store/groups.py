@@ -33,7 +33,9 @@ log = logging.getLogger("inboxd.groups")
 MOST_OPEN = 1000
 """Fan-outs of one group that may be under way; beyond, it takes nothing more: some member's server is away."""
 LOG_PAGE, LOG_BYTES = 128, 1 << 20
-"""Entries of a log read at a time."""
+"""Entries of a log read at a time, and bytes of them, give or take a few entries."""
+LOG_LOOK = 16
+"""Entries that are read before it is known how large they are."""
 ERASE_INBOXES, ERASE_LOOKS, ERASE_BYTES = 16, 2_000, 1 << 20
 """Inboxes that are looked through at a time for a message that was deleted, and entries and bytes of bodies that all of
 them may cost then: one call must not hold up everybody else's commands.
@@ -220,10 +222,22 @@ class Groups:
         return found
 
     async def log(self, group: str, low: int, high: int) -> list[LogEntry]:
-        """What the log has of these numbers, in order: at most `LOG_PAGE`. Raises Unavailable."""
+        """What the log has of these numbers, in order: none left out, but not all of them. Nothing: there are no more.
+        Raises Unavailable.
+        """
         log = self._keys.group(group).log
-        rows = await self._rest.run("XRANGE", log, f"{low}-0", f"{high}-0", "COUNT", LOG_PAGE)
-        return [logged(int(id.partition(b"-")[0]), fields) for id, fields in rows]
+        found: list[LogEntry] = []
+        size, count = 0, min(LOG_LOOK, LOG_PAGE)
+        while count > 0 and low <= high:
+            rows = await self._rest.run("XRANGE", log, f"{low}-0", f"{high}-0", "COUNT", count)
+            page = [logged(int(id.partition(b"-")[0]), fields) for id, fields in rows]
+            found += page
+            size += sum(entry.size for entry in page)
+            if len(page) < count:
+                break
+            low = page[-1].number + 1
+            count = min(LOG_PAGE - len(found), (LOG_BYTES - size) * len(found) // max(size, 1))
+        return found
 
     async def members(self, group: str) -> tuple[str, Members]:
         """The present membership by its name, and everybody's stays. Raises Unavailable."""

@@ -78,14 +78,21 @@ def test_run_after_run_a_member_gets_exactly_what_is_its_own_and_there(
 def test_parts_keep_each_members_order_and_their_bounds() -> None:
     entries = [LogEntry(number, ["body", "x" * 10]) for number in (5, 6, 7)]
     members = {"alice": stays_of("0-"), "bob": stays_of("5-"), "carol": stays_of("0-5/1")}
-    parts = chunked(entries, sorted(members), members, 2, 1000)
+    parts = list(chunked(entries, sorted(members), members, 2, 1000))
     assert [[(user, entry.number) for user, entry in part] for part in parts] == [
         [("alice", 5), ("alice", 6)],
         [("alice", 7), ("bob", 6)],
         [("bob", 7), ("carol", 5)],
     ]
     assert [len(part) for part in chunked(entries, ["alice"], members, 10, 20)] == [2, 1]
-    assert chunked(entries, [], members, 2, 1000) == []
+    assert list(chunked(entries, [], members, 2, 1000)) == []
+
+
+def test_a_long_look_for_who_gets_what_is_interrupted() -> None:
+    entries = [LogEntry(number, []) for number in range(1, 101)]
+    members = {f"u{n}": stays_of("900-") for n in range(100)} | {"z": stays_of("0-")}
+    parts = list(chunked(entries, sorted(members), members, 200, 1000))
+    assert [len(part) for part in parts] == [0, 0, 100]
 
 
 def test_what_the_log_keeps_for_itself_reaches_no_inbox() -> None:

@@ -47,7 +47,6 @@ async def test_the_newest_alone_brings_everything_that_was_missing(
 ) -> None:
     members, entries = await committed(worker, 7)
     monkeypatch.setattr(groups_module, "LOG_PAGE", page)
-    monkeypatch.setattr(spread_module, "LOG_PAGE", page)
     given = await spread(worker).give("team", members, entries[-1:])
     assert (given.unknown, dict(given.refused)) == (set(), {})
     for user in USERS:

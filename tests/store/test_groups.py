@@ -311,6 +311,19 @@ async def test_the_log_keeps_what_an_open_fan_out_needs(team: Team) -> None:
     assert await team.groups.open("team") == {}
 
 
+async def test_a_page_of_the_log_is_bounded_by_bytes_too(team: Team, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_groups, "LOG_BYTES", 1500)
+    await team.put("bob")
+    await team.send(*(said(f"m{n}") for n in range(60)))
+    page = await team.groups.log("team", 1, 61)
+    assert [entry.number for entry in page] == list(range(1, len(page) + 1))
+    assert 16 <= len(page) < 61
+    assert abs(sum(entry.size for entry in page) - 1500) < 500
+    monkeypatch.undo()
+    assert len(await team.groups.log("team", 1, 61)) == 61
+    assert await team.groups.log("team", 62, 99) == []
+
+
 async def test_what_is_logged_is_what_every_member_gets(team: Team) -> None:
     await team.put("bob", name="Ä team")
     await team.send(said("m1", expires_in=60, receipts=False))
