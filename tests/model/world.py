@@ -41,7 +41,7 @@ class World:
         self.dead: list[str] = []
         self.handsets: list[Handset] = []
         self._count = 0
-        self._asked: set[Identity] = set()  # messages whose deletion was asked for: it may be done before it is answered
+        self._asked: set[Identity] = set()  # messages whose deletion was asked for: maybe done, not answered
 
     async def begin(self) -> None:
         for _ in range(2):
