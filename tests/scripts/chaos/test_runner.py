@@ -16,7 +16,7 @@ from scripts.chaos.grounds import PREFIX, Ground
 from scripts.chaos.history import load
 from scripts.chaos.runner import Result, run
 from scripts.chaos.stage import Scenario, Stage
-from scripts.lab.processes import descendants, is_alive
+from scripts.lab.processes import descendants, is_alive, pause
 from scripts.lab.timing import PATIENCE, eventually
 
 SMALL = Cast(users=2, single=1, batches=0, sockets=0, others=())
@@ -25,13 +25,15 @@ ROOT = Path(__file__).parents[3]
 
 def thief(stage: Stage[Ground]) -> None:
     """Takes an entry out of the middle of an inbox, and makes its reader forget that it has read it."""
-    user = stage.crowd.users[0]
+    user, workers = stage.crowd.users[0], [worker.pid for worker in stage.ground.service.workers()]
     with stage.ground.client() as client, stage.fault():
+        for pid in workers:  # an ack on its way would put the cursor back
+            pause(pid)
         entries = client.xrange(f"{PREFIX}inbox:{{{user}}}")
         client.xdel(f"{PREFIX}inbox:{{{user}}}", entries[len(entries) // 2][0])
         client.hdel(f"{PREFIX}cursors:{{{user}}}", "phone")  # all of it is replayed
-        for worker in stage.ground.service.workers():
-            os.kill(worker.pid, signal.SIGKILL)
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
     stage.prove(True, "an entry was taken")
 
 
