@@ -56,16 +56,20 @@ export class Conversation {
 
   /** Records that were stored; those of other conversations are passed over. */
   add(records) {
-    const known = new Map(this.records.map((one) => [one.identity, one]));
-    const own = records.filter((one) => one.peer === this.peer && (isLine(one) || known.has(one.identity)));
-    if (own.length === 0) return;
-    for (const one of own) known.set(one.identity, joined(known.get(one.identity), one));
-    const all = [...known.values()].sort((one, other) => compare(placed(one), placed(other)));
+    const all = this.#with(records);
     if (this.atEnd && all.length > MOST) {
       this.atStart = false;
       all.splice(0, all.length - MOST);
     }
-    this.#set(all);
+    this.records = all;
+  }
+
+  // In order, whatever has come since these were asked for.
+  #with(records) {
+    const known = new Map(this.records.map((one) => [one.identity, one]));
+    const own = records.filter((one) => one.peer === this.peer && (isLine(one) || known.has(one.identity)));
+    for (const one of own) known.set(one.identity, joined(known.get(one.identity), one));
+    return [...known.values()].sort((one, other) => compare(placed(one), placed(other)));
   }
 
   /** The newest message of another that is in view; undefined for none. */
@@ -100,8 +104,7 @@ export class Conversation {
     const found = await this.#session.store.page(this.peer, before, PAGE);
     this.atStart = told.known && !told.more && found.length < PAGE;
     this.dry = found.length === 0;
-    const known = new Set(found.map((one) => one.identity));
-    this.#set([...found, ...this.records.filter((one) => !known.has(one.identity))]);
+    this.records = this.#with(found);
   }
 
   // Without an answer there is what is stored; the next scroll asks again.
@@ -111,9 +114,5 @@ export class Conversation {
     } catch {
       return { known: false, more: true };
     }
-  }
-
-  #set(records) {
-    this.records = records;
   }
 }
