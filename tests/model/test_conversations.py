@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 EXAMPLES = int(os.environ.get("TEST_CONVERSATIONS", "0"))
 """So many random conversations, other ones each time; else a few that are always the same."""
-FEW, STEPS = 16, 30
+FEW, STEPS = 10, 30
 SELDOM = 8
 """Steps after which all may be looked at: that costs as much as they do."""
 
