@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name, one in SCENARIOS.items():
             print(f"{name:<22} {one.about}")
         return 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: everything is ended in order
     folder = Path(tempfile.mkdtemp(prefix="inboxd-chaos-", dir=asked.keep))
     print(f"seed {asked.seed}", flush=True)

@@ -40,8 +40,9 @@ export function Log({ session, conversation, row }) {
     return () => resized.disconnect();
   }, []);
   useEffect(() => {
-    const short = box.current.scrollHeight <= box.current.clientHeight + NEAR_START;
-    if (short && !conversation.dry && !conversation.loading) session.older();
+    const { scrollTop, scrollHeight, clientHeight } = box.current;
+    const near = scrollTop < NEAR_START || scrollHeight <= clientHeight + NEAR_START; // also who got there meanwhile
+    if (near && !conversation.dry && !conversation.atStart && !conversation.loading) session.older();
   });
   const onScroll = () => {
     const { atEnd } = conversation;

@@ -144,7 +144,8 @@ async def test_a_groups_message_is_told_to_the_members_and_not_to_its_sender(
     for request in requests:
         assert (request.data["newest"]["from"], request.data["pending"]) == ("alice", 1)
         assert request.data["newest"]["group"] == "team"
-    assert await store.zscore(f"chat:push:{{{partition_of('alice')}}}", "alice") is None
+    await gone(store, "alice")  # the sweep may have wanted to have her looked at
+    assert len(receiver.requests) == 2
 
 
 @on_one
