@@ -89,7 +89,7 @@ async def test_a_worker_whose_name_no_longer_counts_takes_another_and_all_its_cl
 
 async def test_a_reader_that_hears_nothing_makes_the_canary_late_and_the_worker_unready(start: Start) -> None:
     worker = await start()
-    assert ready(worker)
+    await until(lambda: ready(worker), "ready")
     trouble = troubled(worker.streams, "read")
     trouble.gate.clear()
     await until(lambda: any("canary" in problem for problem in worker.problems()), "a late canary")
