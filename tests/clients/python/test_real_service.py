@@ -27,7 +27,7 @@ from inboxd_client import (
 )
 
 from scripts.lab.service import Service
-from scripts.lab.timing import PATIENCE, UNIT, eventually_async
+from scripts.lab.timing import PATIENCE, POLL, UNIT, eventually_async
 from tests.support.issuer import SECRET, Issuer
 
 EXAMPLES = Path(__file__).parents[3] / "clients/python/examples"
@@ -228,7 +228,9 @@ async def test_ticks_and_changes_of_a_message_between_two(people: list[Person]) 
     await ben.client.read(message)
     assert (await ann.told("receipt", kind="read", target=sent.id, by=ben.user))["id"] == f"read:{sent.id}"
     await ben.told("read", **{"from": ann.user}, upto=sent.id)
-    assert not ben.client._opened.reading._reads.to_say()
+    async with asyncio.timeout(PATIENCE):
+        while ben.client._opened.reading._reads.to_say():  # noqa: ASYNC110 - stored a moment after it was told
+            await asyncio.sleep(POLL)
     mine = await ann.told("message", id=sent.id)
     await ann.client.edit(mine, {"text": "hello"})
     assert (await ben.told("edit", target=sent.id))["body"] == {"text": "hello"}
