@@ -15,10 +15,17 @@ from scripts.lab.timing import duration
 from tests.browser import chrome
 from tests.browser.chat import Chat
 from tests.browser.watch import Watch
+from tests.support import network
 from tests.support.api import Api
 
 # A browser on a busy machine may be late; a connection that is cut for that would make what a test says untrue.
 PATIENT: dict[str, Any] = {"ping_interval": duration(20), "hello_timeout": duration(20)}
+
+
+@pytest.fixture(autouse=True)
+def still_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with network.held(tmp_path_factory, changing=False):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -92,9 +92,14 @@ async def test_what_arrives_in_the_middle_of_everything_is_judged_too(stage: Sta
         Fault(When.AFTER, What.ENTRY, Cut(), 3),
         Fault(When.AFTER, What.HELLO, Do(lambda: deliver_all(stage))),
         Fault(When.AFTER, What.SEND, Cut(rst=True), 2),
+        Fault(When.BEFORE, What.READ, Cut()),
     )
     stage.deliver(1, id="w1")
     deliver_all(stage)
     await everything(stage)
-    await stage.until(lambda: not stage.server.script.left, "all drops")
+    await stage.until(lambda: len(stage.server.script.left) == 1, "the first three")
+    stage.deliver(1, id="w2")  # behind all that another device has read
+    await stage.until(lambda: ("message", "alice", "w2") in stage.handled(), "it is handled")
+    await stage.do("read", message={"id": "w2", "from": "alice", "to": "bob"})
+    await stage.until(lambda: ("read", "alice", "read:w2") in stage.handled(), "said again until it is stored")
     await stage.settled()

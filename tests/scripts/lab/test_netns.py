@@ -13,8 +13,15 @@ from scripts.lab import netns
 from scripts.lab.netns import Namespace
 from scripts.lab.redis_server import RedisServer
 from scripts.lab.timing import PATIENCE, eventually
+from tests.support import network
 
 obstacle = functools.cache(netns.obstacle)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def changing_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with network.held(tmp_path_factory, changing=True):
+        yield
 
 
 @pytest.fixture
@@ -86,11 +93,12 @@ def test_closing_it_ends_what_runs_inside_and_leaves_nothing(space: Namespace) -
 
 
 def test_what_a_crashed_run_has_left_is_swept_by_the_next(space: Namespace) -> None:
-    made = "import os; from scripts.lab import netns; s = netns.Namespace(); s.open(); print(s.name); "
+    made = "import os; from scripts.lab import netns; s = netns.Namespace(); s.open(); print(s.name, s._near); "
     crash = [sys.executable, "-uc", f"{made} os.kill(os.getpid(), 9)"]
     told = subprocess.run(crash, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
-    left = told.stdout.strip()
+    left, wire = told.stdout.split()
     assert left in names()
     netns.sweep()
     assert left not in names()
     assert space.name in names()
+    eventually(lambda: wire not in netns._ip("link"), "the kernel has taken its wire away")
