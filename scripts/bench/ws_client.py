@@ -6,10 +6,10 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import quote
 
 import orjson
 
+from scripts.bench.tokens import token
 from scripts.bench.ws_frames import CLOSE, PING, PONG, TEXT, Decoder, encode
 
 ACK_DELAY = 0.02  # s: a device that got less than `ack_every` entries acks them after this
@@ -22,10 +22,17 @@ ENTRIES = frozenset({"message", "receipt", "read", "edit", "delete", "react", "d
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the service listens."""
+    """Where the service listens, and the secret that signs its tokens; "": it asks for none."""
 
     host: str
     port: int
+    secret: str = ""
+
+    def credentials(self, user: str, scope: str = "chat") -> tuple[str, str]:
+        """Name and value of the header that says who asks."""
+        if not self.secret:
+            return "X-Inboxd-User", user
+        return "Authorization", f"Bearer {token(self.secret, user, scope)}"
 
 
 @dataclass(frozen=True)
@@ -46,10 +53,12 @@ class Device(asyncio.Protocol):
     """
 
     transport: asyncio.Transport
+    bearer = ""  # a token, where the endpoint has no secret to make one
 
-    def __init__(self, endpoint: Endpoint, user: str, manners: Manners = USUAL) -> None:
+    def __init__(self, endpoint: Endpoint, user: str, manners: Manners = USUAL, name: str = "bench") -> None:
         self.endpoint = endpoint
         self.user = user
+        self.name = name
         self.manners = manners
         self.live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.entries = 0
@@ -100,11 +109,14 @@ class Device(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # no instance of it under uvloop
         key = base64.b64encode(os.urandom(16)).decode()
+        header, value = self.endpoint.credentials(self.user)
+        if self.bearer:
+            header, value = "Authorization", f"Bearer {self.bearer}"
         self.transport.write(
-            f"GET /v1/ws?user={quote(self.user)} HTTP/1.1\r\n"
+            f"GET /v1/ws HTTP/1.1\r\n"
             f"Host: {self.endpoint.host}:{self.endpoint.port}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-            f"Sec-WebSocket-Protocol: inboxd.v1\r\n\r\n".encode()
+            f"{header}: {value}\r\nSec-WebSocket-Protocol: inboxd.v1\r\n\r\n".encode()
         )
 
     def data_received(self, data: bytes) -> None:
@@ -113,9 +125,7 @@ class Device(asyncio.Protocol):
             data = self._handshake(data)
         for opcode, payload in self._decoder.feed(data):
             if opcode == TEXT:
-                for line in payload.split(b"\n"):
-                    if line:
-                        self._object(orjson.loads(line))
+                self.text(payload)
             elif opcode == PING:
                 self.send(encode(payload, PONG))
             elif opcode == CLOSE:
@@ -135,6 +145,12 @@ class Device(asyncio.Protocol):
         if not self.live.done():
             self.live.set_exception(exc or ConnectionError(f"{self.user} was cut off before it was live"))
 
+    def text(self, payload: bytes) -> None:
+        """The objects of one frame. A subclass that takes them leaner hands on what it does not know."""
+        for line in payload.split(b"\n"):
+            if line:
+                self._object(orjson.loads(line))
+
     # Inside
 
     def _handshake(self, data: bytes) -> bytes:
@@ -147,7 +163,7 @@ class Device(asyncio.Protocol):
         if status != SWITCHING:
             raise ConnectionError(f"handshake refused: {head.splitlines()[0].decode()}")
         self._open = True
-        hello = {"type": "hello", "device": "bench", "window": self.manners.window}
+        hello = {"type": "hello", "device": self.name, "window": self.manners.window}
         self.send(encode(orjson.dumps(hello)))
         return rest
 
@@ -166,14 +182,17 @@ class Device(asyncio.Protocol):
             self.refused()
 
     def _entry(self, frame: dict[str, Any]) -> None:
-        self._cursor = frame["cursor"]
-        seq = int(self._cursor.partition("-")[2])
-        if self._seq is not None and seq != self._seq + 1:
-            self.holes += 1
-        self._seq = seq
-        self.entries += 1
-        self._owe_ack()
+        self.passed(frame["cursor"])
         self.entry(frame)
+
+    def passed(self, cursor: str, count: int = 1) -> None:
+        """So many entries came, the last of them at this cursor; they are acked as the manners say."""
+        seq = int(cursor.partition("-")[2])
+        if self._seq is not None and seq != self._seq + count:
+            self.holes += 1
+        self._cursor, self._seq = cursor, seq
+        self.entries += count
+        self._owe_ack(count)
 
     def _gap(self, frame: dict[str, Any]) -> None:
         self.errors[f"gap {frame['reason']}"] += 1
@@ -181,8 +200,8 @@ class Device(asyncio.Protocol):
         self._seq = int(self._cursor.partition("-")[2])
         self._owe_ack()
 
-    def _owe_ack(self) -> None:
-        self._unacked += 1
+    def _owe_ack(self, count: int = 1) -> None:
+        self._unacked += count
         if self._ack_timer is None:
             self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY, self._ack_late)
 
