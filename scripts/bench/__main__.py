@@ -17,8 +17,10 @@ from scripts.bench.crew import LoadError, raise_file_limit
 from scripts.bench.measure import FULL, QUICK, Result, Stage, reference
 from scripts.bench.redis_info import RedisView, ServerFacts
 from scripts.bench.report import Conditions, Run
-from scripts.bench.server import Service, Setup, StartError, running, started
-from scripts.bench.subjects import BOTH, SUBJECTS, Subject
+from scripts.bench.server import Service, StartError, running, started
+from scripts.bench.setups import Setup
+from scripts.bench.subjects import SUBJECTS
+from scripts.bench.subjects.subject import Subject
 from scripts.bench.ws_client import Manners
 
 
@@ -61,10 +63,11 @@ class Bench:
     def run(self, number: int) -> Run:
         """Starts each server that is needed once, and measures all that needs it."""
         done = Run({}, {}, {subject.name: self.label(subject.setup) for subject in self.subjects})
-        for setup, subjects in groupby(self.subjects, key=lambda subject: subject.setup):
-            label = self.label(setup)
+        done.besides |= {subject.name: subject.beside for subject in self.subjects}
+        for label, group in groupby(self.subjects, key=lambda subject: self.label(subject.setup)):
+            subjects = list(group)
             self.say(number, label)
-            with self.stage(setup, number) as stage:
+            with self.stage(subjects[0].setup, number) as stage:
                 self.server = stage.view.facts()
                 self.say(number, "yardstick")
                 yardstick = reference(stage)
@@ -81,10 +84,11 @@ class Bench:
 
     @contextmanager
     def stage(self, setup: Setup, number: int) -> Iterator[Stage]:
-        with self.service(setup) as service, closing(RedisView(service.redis_url)) as view:
+        with self.service(setup) as service, closing(RedisView(*service.redis_urls)) as view:
             # The time makes the users new where a running service has seen a benchmark before.
             tag = f"bench-{int(time.time()):x}-{number}"
-            yield Stage(service, view, self.sizes, self.manners, self.options.seed, self.options.loads, tag)
+            options = self.options
+            yield Stage(*(service, view, self.sizes, self.manners, options.seed, options.loads, tag, options.data_root))
 
     @contextmanager
     def service(self, setup: Setup) -> Iterator[Service]:
@@ -101,7 +105,7 @@ class Bench:
 def chosen(only: Sequence[str] | None, *, any_server: bool) -> list[Subject]:
     """The subjects asked for. A running service is measured as it is, by what needs no special one."""
     subjects = [subject for subject in SUBJECTS if only is None or subject.name in only]
-    return [subject for subject in subjects if subject.setup == BOTH] if any_server else subjects
+    return [subject for subject in subjects if subject.anywhere] if any_server else subjects
 
 
 def brief(result: Result) -> str:

@@ -15,10 +15,20 @@ class Answer(NamedTuple):
 
 def post(endpoint: Endpoint, path: str, user: str, body: bytes) -> bytes:
     """A whole POST of JSON in the name of `user`."""
+    return with_body(head(endpoint, "POST", path, user), body)
+
+
+def head(endpoint: Endpoint, method: str, path: str, user: str) -> bytes:
+    """All of a request that stays the same when `user` repeats it with another body."""
+    name, value = endpoint.credentials(user)
     return (
-        f"POST {path} HTTP/1.1\r\nHost: {endpoint.host}:{endpoint.port}\r\nX-Inboxd-User: {user}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+        f"{method} {path} HTTP/1.1\r\nHost: {endpoint.host}:{endpoint.port}\r\n{name}: {value}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: "
+    ).encode()
+
+
+def with_body(head: bytes, body: bytes) -> bytes:
+    return b"%b%d\r\n\r\n%b" % (head, len(body), body)
 
 
 def split_answer(data: bytes) -> tuple[Answer, bytes] | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from scripts.bench.content import batch, batch_statuses, message
 from scripts.bench.crew import Gate, Outcome, Stopwatch
-from scripts.bench.http_client import Answer, HttpConnection, connect, post
+from scripts.bench.http_client import Answer, HttpConnection, connect, head, with_body
 from scripts.bench.ws_client import Endpoint
 from scripts.bench.ws_load import RECIPIENTS, STRIDE
 
@@ -63,7 +63,8 @@ class Poster:
         self.connection = connection
         self.good = 0
         self.faults: Counter[str] = Counter()
-        self._user = f"{plan.tag}-from-{number}"
+        path = "/v1/messages" if plan.per_request == 1 else "/v1/messages/batch"
+        self._head = head(plan.endpoint, "POST", path, f"{plan.tag}-from-{number}")
         self._number = number
         self._sent = 0
 
@@ -73,11 +74,11 @@ class Poster:
             self._count(await self.connection.request(make()))
 
     def _single(self) -> bytes:
-        return post(self.plan.endpoint, "/v1/messages", self._user, self._message())
+        return with_body(self._head, self._message())
 
     def _batch(self) -> bytes:
         messages = [self._message() for _ in range(self.plan.per_request)]
-        return post(self.plan.endpoint, "/v1/messages/batch", self._user, batch(messages))
+        return with_body(self._head, batch(messages))
 
     def _message(self) -> bytes:
         self._sent += 1

@@ -3,8 +3,9 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -31,12 +32,23 @@ class Sizes:
     warm_up: float
     latency_seconds: float
     replays: int
-    idle: int
+    idle: int  # connections, for what one of them weighs
+    crowd: int  # connections that are open beside a load
     xadd_seconds: float
+    rounds: int  # in which several sizes of one thing take turns
+    turn: float  # s
+    timed: int  # messages to a group, for its latency
+    backlogs: int  # entries in all, for each length of a backlog
 
 
-FULL = Sizes(seconds=8, warm_up=2, latency_seconds=20, replays=3, idle=1000, xadd_seconds=4)
-QUICK = Sizes(seconds=3, warm_up=1, latency_seconds=6, replays=1, idle=300, xadd_seconds=1.5)
+FULL = Sizes(
+    *(8, 2, 20, 3),
+    idle=5000, crowd=10_000, xadd_seconds=4, rounds=3, turn=4, timed=60, backlogs=200_000,
+)  # fmt: skip
+QUICK = Sizes(
+    *(2.5, 0.5, 4, 1),
+    idle=1500, crowd=3000, xadd_seconds=1, rounds=2, turn=1.5, timed=20, backlogs=50_000,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ class Cost:
     wall: float
     workers: float
     parent: float
-    server: float
+    server: float  # with its replicas
     load: float
     calls: CallStats
 
@@ -79,14 +91,37 @@ class Cost:
         """Workers and server. The parent only waits; where it is out of reach nothing is missed."""
         return self.workers + self.server + (0.0 if math.isnan(self.parent) else self.parent)
 
+    @property
+    def per_message(self) -> float:
+        """µs of workers and server."""
+        return ratio(self.service, self.messages) * MICRO
+
 
 @dataclass(frozen=True)
 class Result:
-    """What one subject gave in one run."""
+    """What one subject gave in one run. `parts`: the costs of its sizes, where it has several.
+
+    `refused`: the load was the limit, so that the figures say nothing of the service and no mark is judged.
+    """
 
     figures: tuple[Figure, ...]
     cost: Cost | None = None
     remarks: tuple[str, ...] = ()
+    parts: Mapping[str, Cost] = field(default_factory=dict)
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What loads saw together, what it cost, and what a reader should know of it."""
+
+    outcome: Outcome
+    cost: Cost
+    remarks: tuple[str, ...] = ()
+    refused: bool = False
+
+    def result(self, *figures: Figure) -> Result:
+        return Result(figures, self.cost, self.remarks, refused=self.refused)
 
 
 @dataclass(frozen=True)
@@ -109,6 +144,7 @@ class Stage:
     seed: int
     loads: int
     tag: str  # the beginning of every user id, of this run's own
+    data_root: Path | None = None  # where what is started beside the service keeps its data
 
     def tags(self, subject: str) -> list[str]:
         """One prefix of user ids for each load process."""
@@ -128,8 +164,8 @@ def read(stage: Stage) -> Readings:
     return Readings(usage.read(stage.service.pids), stage.view.cpu(), stage.view.calls())
 
 
-def under_load(stage: Stage, loads: Sequence[Load]) -> tuple[Outcome, Cost, tuple[str, ...]]:
-    """Runs the loads together; what they saw, what it cost, and what a reader should know of it."""
+def under_load(stage: Stage, loads: Sequence[Load]) -> Seen:
+    """Runs the loads together, and takes the readings around them."""
     with Crew(loads) as crew:
         crew.arrived()
         before = read(stage)
@@ -139,7 +175,7 @@ def under_load(stage: Stage, loads: Sequence[Load]) -> tuple[Outcome, Cost, tupl
         after = read(stage)
     outcome = together(outcomes)
     cost = cost_between(before, after, outcome)
-    return outcome, cost, remarks(outcomes, cost)
+    return Seen(outcome, cost, remarks(outcomes, cost), share_of_a_core(outcomes) >= FULL_CORE)
 
 
 def together(outcomes: Sequence[Outcome]) -> Outcome:
@@ -167,6 +203,7 @@ def cost_between(before: Readings, after: Readings, outcome: Outcome) -> Cost:
     server = used.server
     if before.server is not None and after.server is not None:
         server = after.server - before.server  # finer than the system's ticks
+    server += used.replicas
     return Cost(
         *(outcome.total, outcome.appends, outcome.wall, used.workers, used.parent, server, outcome.cpu),
         calls=calls_between(before.calls, after.calls),
@@ -176,9 +213,9 @@ def cost_between(before: Readings, after: Readings, outcome: Outcome) -> Cost:
 def remarks(outcomes: Sequence[Outcome], cost: Cost) -> tuple[str, ...]:
     """Whether the load was the limit, and what went wrong."""
     found = []
-    share = max(ratio(one.cpu, one.wall) for one in outcomes)
+    share = share_of_a_core(outcomes)
     if share >= FULL_CORE:
-        found.append(f"the load generator was the limit: {share:.0%} of a core")
+        found.append(f"refused, the load generator was the limit: {share:.0%} of a core")
     cores = psutil.cpu_count() or 1
     machine = ratio(cost.service + cost.load, cost.wall * cores)
     if machine >= FULL_MACHINE:
@@ -189,14 +226,20 @@ def remarks(outcomes: Sequence[Outcome], cost: Cost) -> tuple[str, ...]:
     return tuple(found)
 
 
+def share_of_a_core(outcomes: Sequence[Outcome]) -> float:
+    """Of the busiest load process."""
+    return max(ratio(one.cpu, one.wall) for one in outcomes)
+
+
 def reference(stage: Stage) -> Reference | None:
-    """The yardstick for this server; None where the server is out of reach."""
-    if stage.view.url is None:
+    """The yardstick for this server; None where there is not one, or it is out of reach."""
+    url = stage.view.yardstick
+    if url is None:
         return None
     before = stage.view.cpu()
-    outcome = redis_load.measure(stage.view.url, stage.sizes.xadd_seconds)
+    outcome = redis_load.measure(url, stage.sizes.xadd_seconds)
     after = stage.view.cpu()
-    real = redis_load.real_benchmark(stage.view.url, outcome.total)
+    real = redis_load.real_benchmark(url, outcome.total)
     stage.view.remove(redis_load.streams())
     assert before is not None
     assert after is not None

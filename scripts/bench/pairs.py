@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scripts.bench.content import send_frame
+from scripts.bench.content import NUMBER, Sends
 from scripts.bench.crew import Gate, Outcome, Stopwatch
 from scripts.bench.waiting import until
 from scripts.bench.ws_client import Device, Endpoint, Manners, connect_all
@@ -31,12 +31,14 @@ class Recipient(Device):
 
 
 class Pair:
-    """A sender and its recipient; knows what is under way between them."""
+    """A sender and its recipient, with all its devices; knows what is under way between them."""
 
-    def __init__(self, endpoint: Endpoint, tag: str, number: int, manners: Manners) -> None:
+    def __init__(self, endpoint: Endpoint, tag: str, number: int, manners: Manners, devices: int = 1) -> None:
         self.sender = Device(endpoint, f"{tag}-from-{number}", manners)
         self.recipient = Recipient(endpoint, f"{tag}-to-{number}", manners)
         self.recipient.pair = self
+        self.others = [Device(endpoint, self.recipient.user, manners, f"other-{n}") for n in range(devices - 1)]
+        self._frames = Sends(self.recipient.user.encode())
         self.under_way: dict[str, float] = {}
         self.samples: list[float] = []
         self.delivered = 0
@@ -44,14 +46,18 @@ class Pair:
         self._sent = 0
 
     @property
-    def devices(self) -> tuple[Device, Device]:
-        return self.sender, self.recipient
+    def devices(self) -> tuple[Device, ...]:
+        return self.sender, self.recipient, *self.others
+
+    @property
+    def is_even(self) -> bool:
+        """Whether the recipient's other devices have what the first has."""
+        return all(other.entries == self.recipient.entries for other in self.others)
 
     def send(self) -> None:
         self._sent += 1
-        message_id = str(self._sent)
-        self.under_way[message_id] = time.monotonic()
-        self.sender.send(send_frame(message_id.encode(), self.recipient.user.encode()))
+        self.under_way[(NUMBER % self._sent).decode()] = time.monotonic()
+        self.sender.send(self._frames.frame(self._sent))
 
     def arrived(self, message_id: str) -> None:
         sent = self.under_way.pop(message_id, None)
@@ -75,9 +81,10 @@ class PairsLoad:
     manners: Manners
     pairs: int = PAIRS
     in_flight: int = IN_FLIGHT
+    devices: int = 1  # of each recipient
 
     async def run(self, gate: Gate) -> Outcome:
-        pairs = await connect_pairs(self.endpoint, self.tag, self.pairs, self.manners)
+        pairs = await connect_pairs(self.endpoint, self.tag, self.pairs, self.manners, self.devices)
         await self._send_for(pairs, self.warm_up)
         await drain(pairs)
         before, copies = delivered(pairs), own_copies(pairs)
@@ -107,19 +114,22 @@ class PairsLoad:
         return at_end
 
 
-async def connect_pairs(endpoint: Endpoint, tag: str, count: int, manners: Manners) -> list[Pair]:
-    pairs = [Pair(endpoint, tag, number, manners) for number in range(count)]
+async def connect_pairs(endpoint: Endpoint, tag: str, count: int, manners: Manners, devices: int = 1) -> list[Pair]:
+    pairs = [Pair(endpoint, tag, number, manners, devices) for number in range(count)]
     await connect_all([device for pair in pairs for device in pair.devices])
     return pairs
 
 
 async def drain(pairs: Sequence[Pair]) -> None:
-    """Waits until what is under way has arrived; what has not is counted as `undelivered`."""
+    """Waits until what is under way has arrived, on all devices; what has not is counted as `undelivered`."""
     await until(lambda: not any(pair.under_way for pair in pairs), DRAIN)
+    await until(lambda: all(pair.is_even for pair in pairs), DRAIN)
     for pair in pairs:
         if pair.under_way:
             pair.recipient.errors["undelivered"] += len(pair.under_way)
             pair.under_way.clear()
+        if not pair.is_even:
+            pair.recipient.errors["missing on other devices"] += 1
 
 
 def part(pairs: Sequence[Pair]) -> Counter[str]:

@@ -18,6 +18,9 @@ class CallStat:
     calls: int
     usec: float
 
+    def plus(self, other: "CallStat") -> "CallStat":
+        return CallStat(self.calls + other.calls, self.usec + other.usec)
+
     def minus(self, before: "CallStat") -> "CallStat":
         return CallStat(self.calls - before.calls, self.usec - before.usec)
 
@@ -33,42 +36,51 @@ class ServerFacts:
 
 
 class RedisView:
-    """A look at one server from beside the service. Without a URL every answer is empty."""
+    """A look at the primaries from beside the service. Without URLs every answer is empty."""
 
-    def __init__(self, url: str | None) -> None:
-        self.url = url
-        self._client = redis.Redis.from_url(url, decode_responses=True) if url else None
+    def __init__(self, *urls: str) -> None:
+        self.urls = urls
+        self._clients = [redis.Redis.from_url(url, decode_responses=True) for url in urls]
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
+        for client in self._clients:
+            client.close()
+
+    @property
+    def yardstick(self) -> str | None:
+        """The server whose XADDs the figures are set against. Of a Cluster none: it would refuse most of them."""
+        return self.urls[0] if len(self.urls) == 1 else None
 
     def facts(self) -> ServerFacts:
-        if self._client is None:
+        if not self._clients:
             return ServerFacts("unknown", "unknown")
-        info = self._info("server")
+        info = self._info(self._clients[0], "server")
         name = "Valkey" if "valkey_version" in info else "Redis"
-        config = cast("dict[str, str]", self._client.config_get("append*"))
+        config = cast("dict[str, str]", self._clients[0].config_get("append*"))
         sync = f"appendfsync {config['appendfsync']}" if config["appendonly"] == "yes" else "no AOF"
         return ServerFacts(f"{name} {info.get('valkey_version', info['redis_version'])}", sync)
 
     def cpu(self) -> float | None:
-        """CPU seconds of the server, all threads, to the microsecond."""
-        if self._client is None:
+        """CPU seconds of the primaries, all threads, to the microsecond."""
+        if not self._clients:
             return None
-        info = self._info("cpu")
-        return float(info["used_cpu_user"]) + float(info["used_cpu_sys"])
+        infos = [self._info(client, "cpu") for client in self._clients]
+        return sum(float(info["used_cpu_user"]) + float(info["used_cpu_sys"]) for info in infos)
 
     def calls(self) -> CallStats:
-        return {} if self._client is None else parse_calls(self._info("commandstats"))
+        total: dict[str, CallStat] = {}
+        for client in self._clients:
+            for name, stat in parse_calls(self._info(client, "commandstats")).items():
+                total[name] = total.get(name, NONE).plus(stat)
+        return total
 
     def remove(self, keys: list[str]) -> None:
-        if self._client is not None:
-            self._client.unlink(*keys)
+        for client in self._clients:
+            client.unlink(*keys)
 
-    def _info(self, section: str) -> dict[str, Any]:
-        assert self._client is not None
-        return self._client.info(section)
+    @staticmethod
+    def _info(client: "redis.Redis", section: str) -> dict[str, Any]:
+        return client.info(section)
 
 
 def parse_calls(info: Mapping[str, Mapping[str, Any]]) -> CallStats:

@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from scripts.bench.content import batch, batch_statuses, message
 from scripts.bench.crew import Gate, Outcome, Stopwatch
 from scripts.bench.http_client import connect, post
@@ -17,19 +19,32 @@ from scripts.bench.http_load import ACCEPTED
 from scripts.bench.ws_client import Device, Endpoint, Manners
 from scripts.bench.ws_load import faults
 
-BACKLOG = 10_000  # entries: all that an inbox takes by default
+BACKLOG = 10_000  # entries
 PER_REQUEST = 1000
 MANNERS = Manners(window=1024, ack_every=256)
 TIMEOUT = 60.0  # s
+MESSAGE = b'{"type":"message"'
 
 
 class Reader(Device):
-    """Notes the moments of its connecting and of the last entry of the backlog."""
+    """Notes the moment of the last entry of the backlog. A frame of nothing but messages is judged by its first and
+    last: that none is missing between them follows from their numbers.
+    """
 
     def __init__(self, endpoint: Endpoint, user: str, backlog: int) -> None:
         super().__init__(endpoint, user, MANNERS)
         self._last = message_id(user, backlog - 1)
         self.complete: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    def text(self, payload: bytes) -> None:
+        lines = payload.strip(b"\n").split(b"\n")
+        if len(lines) == 1 or payload.count(MESSAGE) != len(lines):
+            super().text(payload)
+            return
+        first, last = orjson.loads(lines[0]), orjson.loads(lines[-1])
+        self.passed(first["cursor"])
+        self.passed(last["cursor"], len(lines) - 1)
+        self.entry(last)
 
     def entry(self, frame: dict[str, Any]) -> None:
         if frame["id"] == self._last:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
@@ -22,17 +22,29 @@ NOTHING = "-"
 # On a full machine the server is preempted in the middle of calls: their times then exceed its CPU.
 CALLS_TITLE = "What the server was asked to do (wall time; a script's includes the calls it makes)"
 
+FIGURES_TITLE = (
+    "Figures (ratio: to the yardstick of the same server in the same run; "
+    "beside: to the subject of the same load with two workers, the embedded server, own copy off or on)"
+)
+
 Cell = str
 Row = Sequence[Cell]
 
 
 @dataclass
 class Run:
-    """What one run gave: a yardstick for each setup, a result for each subject, and their setups."""
+    """What one run gave: a yardstick for each setup, a result for each subject, their setups and neighbours."""
 
     references: dict[str, Reference]
     results: dict[str, Result]
     setups: dict[str, str]
+    besides: dict[str, str] = field(default_factory=dict)  # the subject that one is set beside
+
+    def beside(self, subject: str, figure: Figure) -> float:
+        """The figure's ratio to that of the same name of the subject beside; nan where there is none."""
+        other = self.results.get(self.besides.get(subject, ""))
+        values = [one.value for one in other.figures if one.name == figure.name] if other else []
+        return ratio(figure.value, values[0]) if values else math.nan
 
     def reference_of(self, subject: str) -> Reference | None:
         return self.references.get(self.setups[subject])
@@ -76,7 +88,7 @@ def text(conditions: Conditions, runs: Sequence[Run]) -> str:
     parts = [
         header(conditions, len(runs)),
         titled("Yardstick: plain pipelined XADDs from raw sockets, 50 connections x 16", yardsticks(runs)),
-        titled("Figures (ratio: to the yardstick of the same server in the same run)", figures(runs)),
+        titled(FIGURES_TITLE, figures(runs)),
         titled("CPU seconds per 100,000 messages", costs(runs)),
         titled(CALLS_TITLE, calls(runs)),
         titled("Remarks", "\n".join(remarks(runs)) or "none"),
@@ -125,7 +137,7 @@ def summary(*row: Cell | Sequence[float]) -> list[Cell]:
 
 
 def figures(runs: Sequence[Run]) -> str:
-    head = ("subject", "figure", "unit", "median", "min", "max", "ratio", "mark", "per run")
+    head = ("subject", "figure", "unit", "median", "min", "max", "ratio", "beside", "mark", "per run")
     return table(head, _figure_rows(runs), left=3)
 
 
@@ -134,11 +146,14 @@ def _figure_rows(runs: Sequence[Run]) -> Iterator[list[Cell]]:
         for place, figure in enumerate(results[0].figures):
             values = [result.figures[place].value for result in results]
             ratios = [set_against(figure, value, run, subject) for value, run in zip(values, runs, strict=True)]
+            besides = [run.beside(subject, run.results[subject].figures[place]) for run in runs]
+            refused = any(result.refused for result in results)
             each = " ".join(map(number, values)) if len(values) > 1 else ""
             yield [
                 *summary(subject if place == 0 else "", figure.name, figure.unit, values),
                 ratio_text(spread(ratios).median),
-                mark_text(figure, spread(values).median),
+                ratio_text(spread(besides).median),
+                mark_text(figure, spread(values).median, refused=refused),
                 each,
             ]
 
@@ -155,11 +170,13 @@ def ratio_text(value: float) -> str:
     return NOTHING if math.isnan(value) else f"{value:.3f}"
 
 
-def mark_text(figure: Figure, median: float) -> str:
+def mark_text(figure: Figure, median: float, *, refused: bool = False) -> str:
+    """`refused`: the load was the limit, so that missing the mark would say nothing."""
     if figure.mark is None or math.isnan(median):
         return ""
     sign = "≥" if figure.mark.at_least else "≤"
-    return f"{sign} {figure.mark.bound:,.0f} {'met' if figure.mark.met(median) else 'missed'}"
+    met = figure.mark.met(median)
+    return f"{sign} {figure.mark.bound:,g} {'met' if met else 'refused' if refused else 'missed'}"
 
 
 def costs(runs: Sequence[Run]) -> str:
@@ -208,11 +225,15 @@ def by_subject(runs: Sequence[Run]) -> Mapping[str, list[Result]]:
 
 
 def costs_by_subject(runs: Sequence[Run]) -> Mapping[str, list[Cost]]:
-    known = {
-        subject: [result.cost for result in results if result.cost is not None]
-        for subject, results in by_subject(runs).items()
-    }
-    return {subject: found for subject, found in known.items() if found}
+    """Of a subject that has several sizes, those of each size."""
+    known: dict[str, list[Cost]] = {}
+    for subject, results in by_subject(runs).items():
+        for result in results:
+            if result.cost is not None:
+                known.setdefault(subject, []).append(result.cost)
+            for size, cost in result.parts.items():
+                known.setdefault(f"{subject}, {size}", []).append(cost)
+    return known
 
 
 def write_json(path: Path, conditions: Conditions, runs: Sequence[Run]) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,81 +19,49 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from scripts.bench.setups import LOOPBACK, Setup, environment, new_secret
+from scripts.bench.stores import Store, stored
 from scripts.bench.usage import Pids, family
 from scripts.bench.ws_client import Endpoint
-from scripts.lab.redis_server import RedisServer
-from scripts.lab.timing import eventually
+from scripts.lab.ports import free_port
 
 START_TIMEOUT = 60.0  # s
 STOP_TIMEOUT = 30.0  # s
 POLL = 0.1  # s
 OK = 200
-LOOPBACK = "127.0.0.1"
-
-
-EMBEDDED, EVERYSEC, REPLICAS = "the embedded server", "AOF everysec", "AOF always and two replicas"
-
-
-@dataclass(frozen=True)
-class Setup:
-    """How the service is to run."""
-
-    workers: int = 2
-    own_copy: bool = True
-    durability: str = "auto"
-    store: str = EMBEDDED
-
-    def __str__(self) -> str:
-        count = "1 worker" if self.workers == 1 else f"{self.workers} workers"
-        plain = f"{count}, own copy {'on' if self.own_copy else 'off'}"
-        return plain if self.store == EMBEDDED else f"{plain}, {self.durability} on {self.store}"
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service that answers, and the processes it consists of."""
+    """A service that answers, and the processes it consists of. `redis_urls`: of its primaries, where known."""
 
     endpoint: Endpoint
     pids: Pids
-    redis_url: str | None
+    redis_urls: tuple[str, ...] = ()
 
 
 class StartError(Exception):
     """The service did not get ready; the text holds what it printed."""
 
 
-def environment(setup: Setup, port: int, data_dir: Path, redis_url: str | None) -> dict[str, str]:
-    """The caller's settings, but the benchmark's own place, server and subject."""
-    inherited = {key: value for key, value in os.environ.items() if key != "INBOXD_REDIS_URL"}
-    ours = {
-        "INBOXD_HOST": LOOPBACK,
-        "INBOXD_PORT": str(port),
-        "INBOXD_WORKERS": str(setup.workers),
-        "INBOXD_DATA_DIR": str(data_dir),
-        "INBOXD_OWN_COPY": "on" if setup.own_copy else "off",
-    }
-    if redis_url is not None:
-        ours |= {"INBOXD_REDIS_URL": redis_url, "INBOXD_DURABILITY": setup.durability}
-    return inherited | ours
-
-
 @contextmanager
 def started(setup: Setup, data_root: Path | None) -> Iterator[Service]:
     """A service of this setup, stopped at the end, its data removed. StartError if it does not get ready."""
     folder = Path(tempfile.mkdtemp(prefix="inboxd-bench-", dir=data_root))
-    port, log = free_port(), folder / "service.log"
+    endpoint, log = Endpoint(LOOPBACK, free_port(), new_secret()), folder / "service.log"
     try:
-        with stored(setup, folder) as server:
+        with stored(setup, folder) as store:
+            url = store.url if store else None
             with log.open("wb") as output:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "service.cli", "serve"],
-                    env=environment(setup, port, folder / "data", server.url if server else None),
+                    env=environment(setup, endpoint.port, folder / "data", url, endpoint.secret),
                     stdout=output,
                     stderr=subprocess.STDOUT,
                 )
             try:
-                wait_ready(port, process, log)
-                yield describe(port, process.pid, server)
+                wait_ready(endpoint, process, log)
+                yield describe(endpoint, process.pid, store)
             finally:
                 stop(process)
     finally:
@@ -102,58 +69,39 @@ def started(setup: Setup, data_root: Path | None) -> Iterator[Service]:
 
 
 def running(url: str, redis_url: str | None) -> Service:
-    """A service somebody else runs. Its processes are known only where they run on this machine."""
+    """A service somebody else runs. Its processes are known only where they run on this machine.
+
+    INBOXD_JWT_SECRET, where it is set, signs the tokens, as it does for the service.
+    """
     where = urlsplit(url)
-    endpoint = Endpoint(where.hostname or LOOPBACK, where.port or 80)
+    endpoint = Endpoint(where.hostname or LOOPBACK, where.port or 80, os.environ.get("INBOXD_JWT_SECRET", ""))
     local = endpoint.host == "localhost" or is_loopback(endpoint.host)
-    return Service(endpoint, worker_pids(endpoint) if local else Pids(), redis_url)
+    return Service(endpoint, worker_pids(endpoint) if local else Pids(), (redis_url,) if redis_url else ())
 
 
-@contextmanager
-def stored(setup: Setup, folder: Path) -> Iterator[RedisServer | None]:
-    """The server a setup asks for, with its replicas; None: the service starts its own."""
-    if setup.store == EMBEDDED:
-        yield None
-        return
-    options = ("--appendfsync", "everysec" if setup.store == EVERYSEC else "always")
-    servers = [RedisServer(folder / f"server-{n}", *options) for n in range(3 if setup.store == REPLICAS else 1)]
-    try:
-        for server in servers:
-            server.start()
-        for replica in servers[1:]:
-            replica.do("REPLICAOF", "127.0.0.1", servers[0].port)
-        eventually(
-            lambda: servers[0].info("replication")["connected_slaves"] == len(servers) - 1, "replicas that follow"
-        )
-        yield servers[0]
-    finally:
-        for server in servers:
-            if server.is_running:
-                server.kill()
-
-
-def describe(port: int, parent: int, server: RedisServer | None = None) -> Service:
+def describe(endpoint: Endpoint, parent: int, store: Store | None = None) -> Service:
     pids = family(parent)
-    if server is not None:
-        return Service(Endpoint(LOOPBACK, port), replace(pids, server=server.pid), server.url)
-    redis_port = listening_port(pids.server) if pids.server else None
-    redis_url = f"redis://{LOOPBACK}:{redis_port}/0" if redis_port else None
-    return Service(Endpoint(LOOPBACK, port), pids, redis_url)
+    if store is not None:
+        servers = [tuple(server.pid for server in some) for some in (store.primaries, store.replicas)]
+        pids = replace(pids, servers=servers[0], replicas=servers[1])
+        return Service(endpoint, pids, tuple(server.url for server in store.primaries))
+    ports = [port for pid in pids.servers if (port := listening_port(pid))]
+    return Service(endpoint, pids, tuple(f"redis://{LOOPBACK}:{port}/0" for port in ports))
 
 
-def wait_ready(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Returns when `/readyz` says 200."""
+def wait_ready(endpoint: Endpoint, process: "subprocess.Popen[bytes]", log: Path, path: str = "/readyz") -> None:
+    """Returns when this path says 200."""
     end = time.monotonic() + START_TIMEOUT
     while time.monotonic() < end and process.poll() is None:
-        if ready(port):
+        if ready(endpoint, path):
             return
         time.sleep(POLL)
     raise StartError(f"the service did not get ready:\n{log.read_text(errors='replace')}")
 
 
-def ready(port: int) -> bool:
+def ready(endpoint: Endpoint, path: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{endpoint.host}:{endpoint.port}{path}", timeout=5) as answer:
             return bool(answer.status == OK)
     except OSError:  # refused, or an answer of another status
         return False
@@ -169,12 +117,6 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
-
-
 def listening_port(pid: int) -> int | None:
     """The TCP port a process listens on."""
     for connection in psutil.Process(pid).net_connections("tcp"):
@@ -185,10 +127,9 @@ def listening_port(pid: int) -> int | None:
 
 def worker_pids(endpoint: Endpoint) -> Pids:
     """The workers as `GET /v1/ops/workers` names them."""
-    request = urllib.request.Request(
-        f"http://{endpoint.host}:{endpoint.port}/v1/ops/workers", headers={"X-Inboxd-User": "bench"}
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - an http URL, as written above
+    name, value = endpoint.credentials("bench", "ops")
+    request = urllib.request.Request(f"http://{endpoint.host}:{endpoint.port}/v1/ops/workers", headers={name: value})
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - as above
         workers = json.load(answer)["workers"]
     return Pids(workers=tuple(int(worker["pid"]) for worker in workers))
 

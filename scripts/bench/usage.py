@@ -16,7 +16,8 @@ class Pids:
 
     workers: tuple[int, ...] = ()
     parent: int | None = None
-    server: int | None = None
+    servers: tuple[int, ...] = ()
+    replicas: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Reading:
     workers: float
     parent: float
     server: float
+    replicas: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -35,25 +37,27 @@ class Usage:
     workers: float
     parent: float
     server: float
+    replicas: float = 0.0
 
 
 def family(parent: int) -> Pids:
     """The processes under a service's parent process: Redis by its name, all other Pythons are workers."""
-    server, workers = None, []
+    servers, workers = [], []
     for child in psutil.Process(parent).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if child.name().startswith(SERVER_NAMES):
-                server = child.pid
+                servers.append(child.pid)
             elif any("service.worker" in word for word in child.cmdline()):
                 workers.append(child.pid)
-    return Pids(tuple(sorted(workers)), parent, server)
+    return Pids(tuple(sorted(workers)), parent, tuple(servers))
 
 
 def read(pids: Pids) -> Reading:
     return Reading(
         workers=sum(map(cpu, pids.workers)) if pids.workers else math.nan,
         parent=cpu(pids.parent) if pids.parent else math.nan,
-        server=cpu(pids.server) if pids.server else math.nan,
+        server=sum(map(cpu, pids.servers)) if pids.servers else math.nan,
+        replicas=sum(map(cpu, pids.replicas)),
     )
 
 
@@ -62,6 +66,7 @@ def between(before: Reading, after: Reading) -> Usage:
         after.workers - before.workers,
         after.parent - before.parent,
         after.server - before.server,
+        after.replicas - before.replicas,
     )
 
 

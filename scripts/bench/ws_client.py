@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import quote
 
 import orjson
 
@@ -113,7 +114,7 @@ class Device(asyncio.Protocol):
         if self.bearer:
             header, value = "Authorization", f"Bearer {self.bearer}"
         self.transport.write(
-            f"GET /v1/ws HTTP/1.1\r\n"
+            f"GET /v1/ws?user={quote(self.user)} HTTP/1.1\r\n"
             f"Host: {self.endpoint.host}:{self.endpoint.port}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
             f"{header}: {value}\r\nSec-WebSocket-Protocol: inboxd.v1\r\n\r\n".encode()

@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scripts.bench.content import send_frame
+import orjson
+
+from scripts.bench.content import Sends
 from scripts.bench.crew import Gate, Outcome, Stopwatch
 from scripts.bench.waiting import until
 from scripts.bench.ws_client import Device, Endpoint, Manners, connect_all
@@ -20,12 +22,13 @@ RECIPIENTS = 1000
 STRIDE = 7919  # a prime: each sender walks through the recipients in another order
 DRAIN = 15.0  # s, for the answers still under way when the time is up
 COPIES = 2.0  # s, for the own copies still under way then
+ACCEPTED = b'{"type":"accepted"'
 
 
 class Sender(Device):
     """Keeps `in_flight` sends under way until it is told to stop."""
 
-    def __init__(self, endpoint: Endpoint, user: str, manners: Manners, number: int, recipients: list[bytes]) -> None:
+    def __init__(self, endpoint: Endpoint, user: str, manners: Manners, number: int, recipients: list[Sends]) -> None:
         super().__init__(endpoint, user, manners)
         self.sent = 0
         self.answers = 0
@@ -36,35 +39,49 @@ class Sender(Device):
 
     def start(self) -> None:
         self.running = True
-        for _ in range(IN_FLIGHT):
-            self._send()
+        self._send(IN_FLIGHT)
 
-    def accepted(self) -> None:
-        self.answers += 1
-        self.good += 1
-        if self.running:
-            self._send()
+    def text(self, payload: bytes) -> None:
+        """Answers are counted, not parsed: they are most of what comes, and the load must not be the limit."""
+        good = 0
+        for line in payload.split(b"\n"):
+            if line.startswith(ACCEPTED):
+                good += 1
+            elif line:
+                self._object(orjson.loads(line))
+        if good:
+            self._answered(good, good)
 
     def refused(self) -> None:
-        self.answers += 1
-        if self.running:
-            self._send()
+        self._answered(1, 0)
 
-    def _send(self) -> None:
-        self.sent += 1
-        self._next += STRIDE
-        to = self._recipients[self._next % len(self._recipients)]
-        self.send(send_frame(b"%d" % self.sent, to))
+    def _answered(self, count: int, good: int) -> None:
+        self.answers += count
+        self.good += good
+        if self.running:
+            self._send(count)
+
+    def _send(self, count: int) -> None:
+        frames = []
+        for _ in range(count):
+            self.sent += 1
+            self._next += STRIDE
+            frames.append(self._recipients[self._next % len(self._recipients)].frame(self.sent))
+        self.send(b"".join(frames))
 
 
 @dataclass(frozen=True)
 class WsSends:
+    """`to`: the beginning of the recipients' names; they have `recipients` inboxes."""
+
     endpoint: Endpoint
     tag: str
     seconds: float
     warm_up: float
     manners: Manners
     connections: int = CONNECTIONS
+    to: str = ""
+    recipients: int = RECIPIENTS
 
     async def run(self, gate: Gate) -> Outcome:
         senders = self._senders()
@@ -88,7 +105,8 @@ class WsSends:
         return outcome
 
     def _senders(self) -> list[Sender]:
-        recipients = [f"{self.tag}-to-{number}".encode() for number in range(RECIPIENTS)]
+        to = self.to or f"{self.tag}-to"
+        recipients = [Sends(f"{to}-{number}".encode()) for number in range(self.recipients)]
         return [
             Sender(self.endpoint, f"{self.tag}-from-{number}", self.manners, number, recipients)
             for number in range(self.connections)
