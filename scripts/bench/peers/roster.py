@@ -2,7 +2,17 @@
 
 from collections.abc import Callable
 
+from scripts.bench.peers.ejabberd import Ejabberd
+from scripts.bench.peers.inboxd import Inboxd
+from scripts.bench.peers.mosquitto import Mosquitto
 from scripts.bench.peers.peer import Peer
+from scripts.bench.peers.pubsub import PubSub
+from scripts.bench.peers.socketio import SocketIO
 
-ROSTER: tuple[Callable[[], Peer], ...] = ()
-"""Each makes one, not started."""
+
+def with_own_copy() -> Peer:
+    return Inboxd(own_copy=True)
+
+
+ROSTER: tuple[Callable[[], Peer], ...] = (Inboxd, with_own_copy, PubSub, SocketIO, Ejabberd, Mosquitto)
+"""Each makes one, not started. The first is the one that the others are set beside."""

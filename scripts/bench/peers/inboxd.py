@@ -1,0 +1,142 @@
+"""inboxd as it is compared: two workers, `fsynced`, tokens checked; the sender's own copy off or on."""
+
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jwt
+
+from scripts.bench import machine
+from scripts.bench.peers.peer import Client, ignore_id, ignore_loss, ignore_message
+from scripts.bench.redis_info import RedisView
+from scripts.bench.ws_client import Device, Endpoint, Manners
+from scripts.bench.ws_frames import encode
+from scripts.lab import processes
+from scripts.lab.service import QUICK, Service
+
+WORKERS = 2
+KEEPS = 200_000
+LIFE = 6 * 3600  # s, of a token
+MANNERS = Manners(window=1024, ack_every=16)
+
+SETTINGS = {
+    **dict.fromkeys(QUICK, ""),  # as by default, not as in tests
+    "WORKERS": WORKERS,
+    "DURABILITY": "fsynced",
+    "AUTH": "jwt",
+    "MAX_PENDING": KEEPS,
+    # They are counted all the same; only, nobody is slowed down.
+    "RATE": 1_000_000,
+    "BURST": 1_000_000,
+}
+
+
+class InboxdDevice(Device):
+    """A device that names ids, and tells what it gets to a client."""
+
+    def __init__(self, client: "InboxdClient") -> None:
+        super().__init__(client.endpoint, client.user, MANNERS)
+        self.bearer = client.token
+        self._client = client
+
+    def _object(self, frame: dict[str, Any]) -> None:
+        if frame["type"] == "accepted":
+            self._client.on_accepted(frame["id"])
+        else:
+            super()._object(frame)
+
+    def entry(self, frame: dict[str, Any]) -> None:
+        if frame["type"] == "message" and frame["from"] != self.user:
+            self._client.on_message(frame["id"], frame["body"]["text"])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        leaving, was_live = self._leaving, self.live.done()
+        super().connection_lost(exc)
+        if was_live and (not leaving or self.errors):
+            self._client.on_lost()
+
+
+class InboxdClient:
+    """A user's one device; its cursor is kept by the service."""
+
+    on_accepted: Callable[[str], None]
+    on_message: Callable[[str, str], None]
+    on_lost: Callable[[], None]
+
+    def __init__(self, endpoint: Endpoint, user: str, token: str) -> None:
+        self.on_accepted, self.on_message, self.on_lost = ignore_id, ignore_message, ignore_loss
+        self.endpoint = endpoint
+        self.user = user
+        self.token = token
+        self._device: InboxdDevice | None = None
+
+    async def connect(self) -> None:
+        self._device = InboxdDevice(self)
+        await self._device.connect()
+
+    def send(self, to: str, id: str, text: str) -> None:
+        if self._device is not None:
+            words = b'{"type":"send","id":"%b","to":"%b","body":{"text":"%b"}}'
+            self._device.send(encode(words % (id.encode(), to.encode(), text.encode())))
+
+    async def close(self) -> None:
+        if self._device is not None:
+            self._device.leave()
+
+
+class Inboxd:
+    """The service with its embedded server. Receipts are on, as by default: none of the others has them."""
+
+    keeps = KEEPS
+    confirms = "in the recipient's inbox, fsynced"
+
+    def __init__(self, *, own_copy: bool = False) -> None:
+        self.name = "inboxd, own copy on" if own_copy else "inboxd"
+        self._own_copy = own_copy
+        self._secret = secrets.token_hex(32)
+        self._service: Service | None = None
+
+    def missing(self) -> str:
+        return ""
+
+    @property
+    def service(self) -> Service:
+        assert self._service is not None, "not started"
+        return self._service
+
+    def start(self, folder: Path) -> None:
+        settings = SETTINGS | {"JWT_SECRET": self._secret, "OWN_COPY": "on" if self._own_copy else "off"}
+        self._service = Service(folder, operator=self._operator, **settings)
+        self._service.start()
+
+    def _operator(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token('operator', 'ops')}"}
+
+    def _token(self, user: str, scope: str = "chat") -> str:
+        claims = {"sub": user, "scope": scope, "exp": int(time.time()) + LIFE}
+        return jwt.encode(claims, self._secret, algorithm="HS256")
+
+    @property
+    def pids(self) -> list[int]:
+        return [self.service.pid, *(child.pid for child in processes.descendants(self.service.pid))]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        view = RedisView(self.service.redis_url)
+        try:
+            return {"inboxd": f"{machine.version('inboxd')} ({machine.commit()})", "server": view.facts().version}
+        finally:
+            view.close()
+
+    def client(self, user: str) -> Client:
+        return InboxdClient(Endpoint("127.0.0.1", self.service.port), user, self._token(user))
+
+    def kill_one(self) -> None:
+        processes.kill(self.service.workers()[0].pid)
+        self.service.await_ready()
+
+    def stop(self) -> None:
+        if self._service is not None:
+            self._service.close()

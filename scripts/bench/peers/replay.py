@@ -1,0 +1,130 @@
+"""How fast one user gets what came while it was away, from connecting to the last message."""
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scripts.bench.crew import Gate, Outcome, Stopwatch
+from scripts.bench.peers.peer import Client, Peer
+from scripts.bench.peers.reading import Found, Stage, none, under_load
+from scripts.bench.peers.traffic import TEXT, close_all, connect_all
+from scripts.bench.stats import percentile
+from scripts.bench.waiting import until
+
+SENDERS = 8  # to each recipient, while its backlog is filled
+UNCONFIRMED = 50  # of each sender
+FILL_RATE = 500  # messages/s: whoever is slower is given up
+PATIENCE = 60.0  # s
+
+
+@dataclass(frozen=True)
+class Absentee:
+    """A recipient, and who writes to it while it is away."""
+
+    name: str
+    recipient: Client
+    senders: tuple[Client, ...]
+
+
+class Backlog:
+    """Fills one, then gets it; counts what comes, twice or never."""
+
+    def __init__(self, absentee: Absentee, size: int) -> None:
+        self.absentee = absentee
+        self.size = size
+        self.faults: Counter[str] = Counter()
+        self._sent = 0
+        self._accepted = 0
+        self._missing: set[str] = set()
+        self._complete: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        absentee.recipient.on_message = self._arrived
+
+    async def fill(self) -> None:
+        """TimeoutError where the system takes it too slowly."""
+        absentee = self.absentee
+        await absentee.recipient.connect()  # the system gets to know it
+        await close_all([absentee.recipient])
+        await connect_all(absentee.senders)
+        for sender in absentee.senders:
+            sender.on_accepted = self._next(sender)
+            for _ in range(UNCONFIRMED):
+                self._send(sender)
+        if not await until(lambda: self._accepted >= self.size, PATIENCE + self.size / FILL_RATE):
+            raise TimeoutError(f"{self._accepted} of {self.size} were stored")
+        await close_all(absentee.senders)
+
+    def _next(self, sender: Client) -> Callable[[str], None]:
+        def accepted(id: str) -> None:
+            self._accepted += 1
+            self._send(sender)
+
+        return accepted
+
+    def _send(self, sender: Client) -> None:
+        if self._sent < self.size:
+            self._sent += 1
+            id = f"{self.absentee.name}-{self._sent}"
+            self._missing.add(id)
+            sender.send(self.absentee.name, id, TEXT)
+
+    async def replay(self) -> float:
+        """Seconds; nan where not all of it came."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.absentee.recipient.connect()
+                ended = await self._complete
+        except TimeoutError:
+            self.faults["undelivered"] += len(self._missing)
+            ended = math.nan
+        await close_all([self.absentee.recipient])
+        return ended - began
+
+    def _arrived(self, id: str, text: str) -> None:
+        if id not in self._missing:
+            self.faults["repeated"] += 1
+            return
+        self._missing.remove(id)
+        if not self._missing and not self._complete.done():
+            self._complete.set_result(time.monotonic())
+
+
+@dataclass(frozen=True)
+class ReplayLoad:
+    """`samples`: the seconds of each replay."""
+
+    absentees: tuple[Absentee, ...]
+    size: int
+
+    async def run(self, gate: Gate) -> Outcome:
+        backlogs = [Backlog(absentee, self.size) for absentee in self.absentees]
+        for backlog in backlogs:
+            await backlog.fill()
+        await gate.wait()
+        watch = Stopwatch()
+        samples = [await backlog.replay() for backlog in backlogs]
+        done = self.size * len(backlogs)
+        return Outcome(
+            *(watch.started, watch.started + watch.wall(), done, done, watch.cpu(), watch.wall()),
+            faults=sum((backlog.faults for backlog in backlogs), Counter[str]()),
+            samples=samples,
+        )
+
+
+def measure(stage: Stage, size: int) -> Found:
+    """`replay_{size}`: messages/s."""
+    name, sizes = f"replay_{size}", stage.sizes
+    if stage.peer.keeps < size:
+        return none(name)
+    count = sizes.replays if size == sizes.backlogs[0] else 1
+    absentees = tuple(absentee(stage.peer, f"{stage.tag}r{size}-{number}") for number in range(count))
+    done = under_load(stage, [ReplayLoad(absentees, size)])
+    # One process reads one backlog: that it is busy is the measurement, no fault of it.
+    return Found({name: size / percentile(done.outcome.samples, 0.5)}, faults=dict(done.outcome.faults))
+
+
+def absentee(peer: Peer, name: str) -> Absentee:
+    return Absentee(name, peer.client(name), tuple(peer.client(f"{name}-from{number}") for number in range(SENDERS)))
