@@ -1,22 +1,18 @@
 """ejabberd as Debian has it: one node on all cores, XEP-0198 with resumption, offline storage in Mnesia on disk."""
 
-import os
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
-import psutil
-
+from scripts.bench.peers.nodes import LOOPBACK, Child, answers
+from scripts.bench.peers.peer import Client
 from scripts.bench.peers.xmpp import XmppClient
 from scripts.lab.ports import free_port
-from scripts.lab.processes import die_with_parent, is_alive, kill
+from scripts.lab.processes import descendants, is_alive
 from scripts.lab.timing import eventually
 
-HOST = "127.0.0.1"
 LIBRARIES = Path("/usr/lib")
-NO_FILES = 65536
 
 # Nothing that is not needed, nothing that slows down: what each line does.
 CONFIGURATION = """\
@@ -65,9 +61,8 @@ class Ejabberd:
     keeps = 10**6  # no quota
 
     def __init__(self) -> None:
-        self._folder = Path()
         self._port = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._node: Child | None = None
 
     def missing(self) -> str:
         if shutil.which("erl") and home() is not None:
@@ -75,58 +70,28 @@ class Ejabberd:
         return "ejabberd is not here: apt-get install ejabberd"
 
     def start(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
-        (folder / "ejabberd.yml").write_text(CONFIGURATION.format(port=self._port, host=HOST))
-        self._run()
+        self._port = free_port()
+        (folder / "ejabberd.yml").write_text(CONFIGURATION.format(port=self._port, host=LOOPBACK))
+        self._node = Child(command(folder), environment(folder), folder / "output")
+        self._run(self._node)
 
-    def _run(self) -> None:
-        with (self._folder / "output").open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self._folder,
-                env=self._environment(),
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - the benchmark has no other thread
-            )
+    def _run(self, node: Child) -> None:
+        node.start()
         eventually(self._listens, "ejabberd listens")
 
-    def _command(self) -> list[str]:
-        """Without `-name`: a node of no cluster, which needs no cookie, no epmd, and opens no port for either."""
-        return [
-            *("erl", "-noinput"),
-            *("+P", "250000"),  # Erlang processes, as Debian sets it
-            *("+Q", str(NO_FILES)),  # sockets and files
-            *("-mnesia", "dir", f'"{self._folder}/spool"'),
-            *("-s", "ejabberd"),
-        ]
-
-    def _environment(self) -> dict[str, str]:
-        libraries = home()
-        assert libraries is not None, self.missing()
-        return {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self._folder),
-            "ERL_LIBS": str(libraries.parent),
-            "ERL_CRASH_DUMP_BYTES": "0",
-            "EJABBERD_CONFIG_PATH": str(self._folder / "ejabberd.yml"),
-            "EJABBERD_LOG_PATH": str(self._folder / "ejabberd.log"),
-        }
-
     def _listens(self) -> bool:
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise AssertionError((self._folder / "output").read_text(errors="replace"))
-        with socket.socket() as probe:
-            return probe.connect_ex((HOST, self._port)) == 0
+        self.node.check()
+        return answers(self._port)
+
+    @property
+    def node(self) -> Child:
+        assert self._node is not None, "not started"
+        return self._node
 
     @property
     def pids(self) -> list[int]:
         """The node, and the helpers it starts (which do nothing here)."""
-        assert self._process is not None
-        node = psutil.Process(self._process.pid)
-        return [node.pid, *(child.pid for child in node.children(recursive=True))]
+        return [self.node.pid, *(child.pid for child in descendants(self.node.pid))]
 
     @property
     def versions(self) -> dict[str, str]:
@@ -137,29 +102,49 @@ class Ejabberd:
             capture_output=True,
             text=True,
             check=True,
-            env=self._environment(),
         )
         return {"ejabberd": version(libraries), "Erlang/OTP": release.stdout.strip()}
 
-    def client(self, user: str) -> XmppClient:
-        return XmppClient(HOST, self._port, user)
+    def client(self, user: str) -> Client:
+        return XmppClient(LOOPBACK, self._port, user)
 
     def kill_one(self) -> None:
         """The node is all there is; started again on the same spool, as its service manager would do."""
         self._end()
-        self._run()
+        self._run(self.node)
 
     def stop(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._node is not None:
             self._end()
 
     def _end(self) -> None:
         """SIGKILL to the node; its helpers end when its pipes do."""
-        assert self._process is not None
-        helpers = self.pids[1:]
-        kill(self._process.pid)
-        self._process.wait()
-        eventually(lambda: not any(map(is_alive, helpers)), "the helpers of ejabberd ended")
+        helpers = descendants(self.node.pid)
+        self.node.kill()
+        eventually(lambda: not any(is_alive(helper.pid) for helper in helpers), "the helpers of ejabberd ended")
+
+
+def command(folder: Path) -> list[str]:
+    """Without `-name`: a node of no cluster, which needs no cookie, no epmd, and opens no port for either."""
+    return [
+        *("erl", "-noinput"),
+        *("+P", "250000"),  # Erlang processes, as Debian sets it
+        *("+Q", "65536"),  # sockets and files
+        *("-mnesia", "dir", f'"{folder}/spool"'),
+        *("-s", "ejabberd"),
+    ]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    libraries = home()
+    assert libraries is not None, "ejabberd is not here"
+    return {
+        "HOME": str(folder),
+        "ERL_LIBS": str(libraries.parent),
+        "ERL_CRASH_DUMP_BYTES": "0",
+        "EJABBERD_CONFIG_PATH": str(folder / "ejabberd.yml"),
+        "EJABBERD_LOG_PATH": str(folder / "ejabberd.log"),
+    }
 
 
 def home() -> Path | None:

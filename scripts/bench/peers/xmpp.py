@@ -4,6 +4,7 @@ import asyncio
 import base64
 import re
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 from scripts.bench.peers.peer import ignore_id, ignore_loss, ignore_message
@@ -80,7 +81,7 @@ class Wire(asyncio.Protocol):
         self._out: list[bytes] = []
         self._flushing = False
         self.negotiating = True
-        self.gone = asyncio.get_running_loop().create_future()
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def write(self, data: bytes) -> None:
         """Now, with whatever else is written before the loop turns."""
@@ -133,10 +134,12 @@ class Wire(asyncio.Protocol):
 class XmppClient:
     """One user. Holds what XEP-0198 wants kept over connections: both counters, the unconfirmed stanzas, the id."""
 
+    on_accepted: Callable[[str], None]
+    on_message: Callable[[str, str], None]
+    on_lost: Callable[[], None]
+
     def __init__(self, host: str, port: int, user: str) -> None:
-        self.on_accepted = ignore_id
-        self.on_message = ignore_message
-        self.on_lost = ignore_loss
+        self.on_accepted, self.on_message, self.on_lost = ignore_id, ignore_message, ignore_loss
         self._place = (host, port)
         self._user = user
         self._wire: Wire | None = None
@@ -177,11 +180,8 @@ class XmppClient:
         if wire is None or wire.gone.done():
             return
         wire.write(self._count() + b"</stream:stream>")
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await wire.gone
-        except TimeoutError:
-            wire.transport.abort()
+        await asyncio.wait([wire.gone], timeout=CLOSE_TIMEOUT)
+        wire.transport.abort()
 
     # What the wire tells
 
