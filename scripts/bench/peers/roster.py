@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from scripts.bench.peers.centrifugo import Centrifuge, Centrifugo
 from scripts.bench.peers.ejabberd import Ejabberd
 from scripts.bench.peers.inboxd import Inboxd
 from scripts.bench.peers.mosquitto import Mosquitto
@@ -14,5 +15,14 @@ def with_own_copy() -> Peer:
     return Inboxd(own_copy=True)
 
 
-ROSTER: tuple[Callable[[], Peer], ...] = (Inboxd, with_own_copy, PubSub, SocketIO, Ejabberd, Mosquitto)
+ROSTER: tuple[Callable[[], Peer], ...] = (
+    Inboxd,
+    with_own_copy,
+    PubSub,
+    SocketIO,
+    Centrifugo,
+    Centrifuge,
+    Ejabberd,
+    Mosquitto,
+)
 """Each makes one, not started. The first is the one that the others are set beside."""

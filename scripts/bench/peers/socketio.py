@@ -32,7 +32,7 @@ FOLDER = Path(__file__).with_name("socketio")
 PATH = "/socket.io/?EIO=4&transport=websocket"
 NODES = 2
 KEEPS = 100_000
-STREAM = 120_000  # entries: what one user may miss, and what others get meanwhile
+STREAM = 300_000  # entries: what one user may miss, and what others get meanwhile
 INSTALL_TIMEOUT = 300.0  # s
 CONNECT_TIMEOUT = 30.0  # s
 

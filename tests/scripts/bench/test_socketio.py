@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from scripts.bench.peers.socketio import SocketIO, SocketIOClient
-from scripts.lab.timing import PATIENCE
+from tests.scripts.bench.seen import Seen
 
 TEXT = "x" * 200
 
@@ -22,37 +22,6 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SocketIO]:
         yield peer
     finally:
         peer.stop()
-
-
-class Seen:
-    """What a client was told."""
-
-    def __init__(self, client: SocketIOClient) -> None:
-        self.accepted: list[str] = []
-        self.messages: list[tuple[str, str]] = []
-        self.lost = 0
-        self._news = asyncio.Event()
-        client.on_accepted = self._accepted
-        client.on_message = self._message
-        client.on_lost = self._gone
-
-    def _accepted(self, id: str) -> None:
-        self.accepted.append(id)
-        self._news.set()
-
-    def _message(self, id: str, text: str) -> None:
-        self.messages.append((id, text))
-        self._news.set()
-
-    def _gone(self) -> None:
-        self.lost += 1
-        self._news.set()
-
-    async def wait_for(self, messages: int = 0, accepted: int = 0, lost: int = 0) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while len(self.messages) < messages or len(self.accepted) < accepted or self.lost < lost:
-                self._news.clear()
-                await self._news.wait()
 
 
 def on(peer: SocketIO, port_of: SocketIOClient, same: bool) -> SocketIOClient:
