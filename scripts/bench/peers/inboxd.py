@@ -1,5 +1,6 @@
 """inboxd as it is compared: two workers, `fsynced`, tokens checked; the sender's own copy off or on."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from scripts.lab.service import QUICK, Service
 
 WORKERS = 2
 KEEPS = 200_000
+AGAIN = 0.2  # s, until what the service could not take is sent again
 LIFE = 6 * 3600  # s, of a token
 MANNERS = Manners(window=1024, ack_every=16)
 
@@ -43,9 +45,11 @@ class InboxdDevice(Device):
 
     def _object(self, frame: dict[str, Any]) -> None:
         if frame["type"] == "accepted":
-            self._client.on_accepted(frame["id"])
+            self._client.accepted(frame["id"])
         else:
             super()._object(frame)
+            if frame["type"] == "error" and frame["code"] == "unavailable":
+                self._client.send_again(frame["id"])
 
     def entry(self, frame: dict[str, Any]) -> None:
         if frame["type"] == "message" and frame["from"] != self.user:
@@ -71,15 +75,30 @@ class InboxdClient:
         self.user = user
         self.token = token
         self._device: InboxdDevice | None = None
+        self._unconfirmed: dict[str, bytes] = {}
 
     async def connect(self) -> None:
+        self._unconfirmed.clear()
         self._device = InboxdDevice(self)
         await self._device.connect()
 
     def send(self, to: str, id: str, text: str) -> None:
         if self._device is not None:
             words = b'{"type":"send","id":"%b","to":"%b","body":{"text":"%b"}}'
-            self._device.send(encode(words % (id.encode(), to.encode(), text.encode())))
+            frame = self._unconfirmed[id] = encode(words % (id.encode(), to.encode(), text.encode()))
+            self._device.send(frame)
+
+    def accepted(self, id: str) -> None:
+        self._unconfirmed.pop(id, None)
+        self.on_accepted(id)
+
+    def send_again(self, id: str) -> None:
+        """Its outcome is not known: under the same id it may be sent as often as one likes."""
+        asyncio.get_running_loop().call_later(AGAIN, self._once_more, id)
+
+    def _once_more(self, id: str) -> None:
+        if self._device is not None and id in self._unconfirmed:
+            self._device.send(self._unconfirmed[id])
 
     async def close(self) -> None:
         if self._device is not None:

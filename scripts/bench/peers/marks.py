@@ -9,7 +9,7 @@ from scripts.bench.peers.rounds import Round, Visit
 from scripts.bench.stats import ratio
 
 US, WITH_COPY = "inboxd", "inboxd, own copy on"
-PUBSUB, SOCKETIO, CENTRIFUGO, EJABBERD, MOSQUITTO = "FastAPI", "Socket.IO", "Centrifugo", "ejabberd", "mosquitto"
+PUBSUB, SOCKETIO, CENTRIFUGO, EJABBERD, MOSQUITTO = "FastAPI", "Socket.IO", "Centrifu", "ejabberd", "mosquitto"
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Verdict:
     mark: Mark
     value: float
     each: tuple[float, ...]
+    beside: str = ""  # the whole name
     why: str = ""  # it is neither met nor missed
 
     @property
@@ -72,16 +73,17 @@ def judge(rounds: Sequence[Round], marks: Sequence[Mark] = MARKS) -> list[Verdic
 
 
 def _judge(rounds: Sequence[Round], mark: Mark) -> Verdict:
-    each, why = [], ""
+    each, why, beside = [], "", mark.beside
     for one in rounds:
         ours, theirs = named(one, mark.of), named(one, mark.beside)
+        beside = theirs.name if theirs is not None else beside
         why = why or _obstacle(mark, ours, theirs)
         if ours is not None and (theirs is not None or not mark.beside):
             value = ours.figure(mark.figure)
             each.append(ratio(value, theirs.figure(mark.figure)) if theirs is not None else value)
     known = tuple(value for value in each if not math.isnan(value))
     value = statistics.median(known) if known else math.nan
-    return Verdict(mark, value, known, why or ("" if known else "not measured"))
+    return Verdict(mark, value, known, beside, why or ("" if known else "not measured"))
 
 
 def _obstacle(mark: Mark, ours: Visit | None, theirs: Visit | None) -> str:
@@ -97,7 +99,8 @@ def _obstacle(mark: Mark, ours: Visit | None, theirs: Visit | None) -> str:
 
 
 def named(one: Round, beginning: str) -> Visit | None:
-    """The system of exactly this name, else the one whose name begins so."""
+    """The system of exactly this name, else one whose name begins so; rather one that was measured."""
     if not beginning:
         return None
-    return one.get(beginning) or next((visit for name, visit in one.items() if name.startswith(beginning)), None)
+    begin_so = [visit for name, visit in sorted(one.items()) if name.startswith(beginning)]
+    return one.get(beginning) or next((visit for visit in begin_so if visit.found), next(iter(begin_so), None))

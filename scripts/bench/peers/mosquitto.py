@@ -211,7 +211,8 @@ class Mosquitto:
     def _run(self) -> None:
         found = program()
         assert found is not None
-        self._process = subprocess.Popen([found, "-c", str(self._configuration)])
+        with self._configuration.with_name("stderr.log").open("ab") as log:
+            self._process = subprocess.Popen([found, "-c", str(self._configuration)], stderr=log)
         eventually(lambda: not is_free(self._port), "mosquitto listens")
 
     @property

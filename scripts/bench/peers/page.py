@@ -140,7 +140,7 @@ def verdicts(rounds: Sequence[Round]) -> str:
     for verdict in marks.judge(rounds):
         mark = verdict.mark
         sign, unit = "≥" if mark.at_least else "≤", TIMES if mark.beside else ""
-        beside = f", beside {mark.beside}" if mark.beside else ""
+        beside = f", beside {verdict.beside}" if mark.beside else ""
         bound = f"{sign} {mark.bound:,g}{unit}"
         rows.append([f"{mark.words}{beside}", bound, _reached(verdict, unit), verdict.words])
     return table(["mark", "bound", "reached", ""], rows)
@@ -190,7 +190,8 @@ def write(path: Path, content: str) -> None:
     before = path.read_text() if path.exists() else "# Benchmarks\n"
     head, _, rest = before.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    path.write_text(f"{head.rstrip()}\n\n{BEGIN}\n\n{content}\n\n{END}\n{tail.lstrip()}")
+    rest = f"\n{tail.strip()}\n" if tail.strip() else ""
+    path.write_text(f"{head.rstrip()}\n\n{BEGIN}\n\n{content}\n\n{END}\n{rest}")
 
 
 def write_json(path: Path, conditions: Conditions, rounds: Sequence[Round]) -> None:

@@ -32,9 +32,10 @@ class Absentee:
 class Backlog:
     """Fills one, then gets it; counts what comes, twice or never."""
 
-    def __init__(self, absentee: Absentee, size: int) -> None:
+    def __init__(self, absentee: Absentee, size: int, patience: float) -> None:
         self.absentee = absentee
         self.size = size
+        self.patience = patience
         self.faults: Counter[str] = Counter()
         self._sent = 0
         self._accepted = 0
@@ -52,7 +53,7 @@ class Backlog:
             sender.on_accepted = self._next(sender)
             for _ in range(UNCONFIRMED):
                 self._send(sender)
-        if not await until(lambda: self._accepted >= self.size, PATIENCE + self.size / FILL_RATE):
+        if not await until(lambda: self._accepted >= self.size, self.patience + self.size / FILL_RATE):
             raise TimeoutError(f"{self._accepted} of {self.size} were stored")
         await close_all(absentee.senders)
 
@@ -74,7 +75,7 @@ class Backlog:
         """Seconds; nan where not all of it came."""
         began = time.monotonic()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.patience):
                 await self.absentee.recipient.connect()
                 ended = await self._complete
         except TimeoutError:
@@ -98,9 +99,10 @@ class ReplayLoad:
 
     absentees: tuple[Absentee, ...]
     size: int
+    patience: float = PATIENCE
 
     async def run(self, gate: Gate) -> Outcome:
-        backlogs = [Backlog(absentee, self.size) for absentee in self.absentees]
+        backlogs = [Backlog(absentee, self.size, self.patience) for absentee in self.absentees]
         for backlog in backlogs:
             await backlog.fill()
         await gate.wait()

@@ -31,8 +31,6 @@ class FakePeer:
         self._forgets = forgets
         self._holds_from = holds_from
         self._accepted = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
         self._kept: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._online: dict[str, asyncio.StreamWriter] = {}
         self._port = 0
@@ -43,6 +41,8 @@ class FakePeer:
 
     def start(self, folder: Path) -> None:
         del folder
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         self._port = self._do(self._listen())
 

@@ -1,0 +1,37 @@
+"""Replay of a backlog: all of it, or no figure."""
+
+import math
+from pathlib import Path
+
+from scripts.bench.peers import replay
+from tests.scripts.bench.stages import OpenGate, careless
+
+
+def test_the_figure_is_the_backlog_by_the_time_it_took(tmp_path: Path) -> None:
+    with careless(tmp_path) as (peer, stage):
+        found = replay.measure(stage, 200)
+        assert peer._accepted == 200
+    assert found.figures["replay_200"] > 0
+    assert not found.faults
+
+
+async def test_a_backlog_that_is_not_whole_gives_no_figure(tmp_path: Path) -> None:
+    with careless(tmp_path, loses=50) as (peer, _):
+        load = replay.ReplayLoad((replay.absentee(peer, "r"),), 200, patience=0.5)
+        seen = await load.run(OpenGate())
+    assert seen.faults == {"undelivered": 4}
+    assert [math.isnan(sample) for sample in seen.samples] == [True]
+
+
+async def test_what_comes_twice_is_said(tmp_path: Path) -> None:
+    with careless(tmp_path, repeats=20) as (peer, _):
+        seen = await replay.ReplayLoad((replay.absentee(peer, "r"),), 200).run(OpenGate())
+    assert 0 < seen.faults["repeated"] <= peer.repeated
+    assert set(seen.faults) == {"repeated"}
+    assert not math.isnan(seen.samples[0])
+
+
+def test_a_backlog_longer_than_what_is_kept_gives_no_figure(tmp_path: Path) -> None:
+    with careless(tmp_path) as (peer, stage):
+        assert math.isnan(replay.measure(stage, peer.keeps + 1).figures[f"replay_{peer.keeps + 1}"])
+        assert peer._accepted == 0
