@@ -16,7 +16,7 @@ help:
 	@echo 'make test    all tests (ARGS="-k cursor" for some of them)'
 	@echo 'make check   ruff and mypy'
 	@echo 'make format  let ruff format and repair what it can'
-	@echo 'make bench   measure; takes minutes'
+	@echo 'make bench   measure, also beside other systems; takes an hour (ARGS=--quick: minutes, rough, writes nothing)'
 	@echo 'make chaos   break everything, lose nothing; takes a quarter of an hour (ARGS="--list", ARGS=worker-killed)'
 	@echo 'make screenshots  make docs/img anew'
 	@echo 'make clean   remove .venv and caches; ./data stays'
@@ -41,8 +41,10 @@ format: .venv/installed-dev
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
+# Our own figures, then other systems under the same load; without ARGS that goes into docs/benchmarks.md.
 bench: .venv/installed-dev
 	.venv/bin/python -m scripts.bench $(ARGS)
+	.venv/bin/python -m scripts.bench.peers $(or $(ARGS),--runs 3 --report docs/benchmarks.md)
 
 # All scenarios write the report; some of them, or other flags, only print.
 chaos: .venv/installed-dev
