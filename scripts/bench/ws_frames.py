@@ -45,14 +45,21 @@ class Decoder:
     """Bytes in, whole frames out; joins fragments and keeps what is not complete yet."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
+        self._size = 0  # bytes of `_rest`
+        self._wanted = 0  # bytes before another look at them is of use
         self._opcode = CONTINUATION
         self._parts: list[bytes] = []
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames completed by `data`. ValueError for a masked frame, which no server may send."""
         if self._rest:
-            data = self._rest + data
+            self._rest.append(data)
+            self._size += len(data)
+            if self._size < self._wanted:
+                return []  # a long frame is joined once, when it is whole
+            data = b"".join(self._rest)
+            self._rest.clear()
         frames: list[Frame] = []
         at = 0
         while True:
@@ -61,7 +68,10 @@ class Decoder:
                 break
             self._take(data[at], data[span[0] : span[1]], frames)
             at = span[1]
-        self._rest = data[at:]
+        if at < len(data):
+            self._rest.append(data[at:])
+            self._size = len(data) - at
+            self._wanted = span[1] - at if span else 0
         return frames
 
     def _take(self, head: int, payload: bytes, frames: list[Frame]) -> None:
