@@ -12,7 +12,7 @@ from scripts.bench.ws_client import Endpoint
 
 PER_REQUEST = 500
 CONNECTIONS = 4
-ACCEPTED = 202
+OK, ACCEPTED = 200, 202
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,9 @@ class Fill:
         start = head(self.endpoint, "POST", "/v1/messages/batch", sender)
         for part in parts:
             answer = await connection.request(with_body(start, batch(part)))
-            refused = [status for status in batch_statuses(answer.body) if status != ACCEPTED]
-            if refused:
+            statuses = batch_statuses(answer.body) if answer.status == OK else [answer.status]
+            if refused := [status for status in statuses if status != ACCEPTED]:
+                connection.close()
                 raise RuntimeError(f"{len(refused)} messages to fill inboxes were refused: {refused[0]}")
         connection.close()
 
