@@ -23,6 +23,7 @@ from service.edge import (
     web,
 )
 from service.edge.auth import Gate, LoopbackGuard
+from service.edge.express import Express, stops
 from service.edge.intake import MOST_HELD, Intake
 from service.edge.legacy import LegacyEndpoint
 from service.edge.rates import Rates
@@ -39,6 +40,7 @@ def create_app(worker: Worker) -> FastAPI:
         redirect_slashes=False,
         docs_url=None,  # those load scripts from the internet; service/edge/docs_page.py is the page
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # /metrics is ours; asked for at each request
     )
     app.state.worker = worker
     app.state.gate = gate
@@ -64,6 +66,7 @@ def create_app(worker: Worker) -> FastAPI:
     app.router.routes.append(WebSocketRoute("/v1/ws", WebSocketEndpoint(worker, gate, rates), name="ws"))
     legacy_endpoint = LegacyEndpoint(worker, gate, rates)
     app.router.routes.append(WebSocketRoute("/api/chat/connect_chat", legacy_endpoint, name="legacy"))
+    app.add_middleware(Express, stops=stops(http.router.routes, http.CARRYING))
     app.add_middleware(Intake, most=max(MOST_HELD, 2 * worker.settings.max_batch_bytes))
     if gate.tokens is None:
         app.add_middleware(LoopbackGuard, origins=worker.settings.origins)

@@ -94,6 +94,7 @@ def main() -> int:
         guarded(create_app(worker)),
         loop="uvloop",
         http=cast("Any", partial(HttpConnection, bounds=bounds)),
+        proxy_headers=False,  # nothing here asks who the peer is, or over which scheme
         ws=Socket,
         ws_max_size=settings.max_frame,
         ws_per_message_deflate=False,  # 200-byte frames do not shrink; its buffers would cost every connection

@@ -35,12 +35,12 @@ def _walk(routes: Iterable[BaseRoute], prefix: str) -> Iterator[tuple[str, Rule 
             yield f"WS {path}", getattr(route.endpoint, "rule", None)
             continue
         dependant = getattr(context, "dependant", None)
-        rule = _declared(dependant) if isinstance(dependant, Dependant) else BESIDE.get(path)
+        rule = declared(dependant) if isinstance(dependant, Dependant) else BESIDE.get(path)
         for method in sorted(context.methods or {"*"}):
             yield f"{method} {path}", rule
 
 
-def _declared(dependant: Dependant) -> Rule | None:
+def declared(dependant: Dependant) -> Rule | None:
     """The rule among a route's dependencies; None where there is none, or more than one."""
     found = {inner.call for inner in dependant.dependencies if isinstance(inner.call, Rule)}
     return found.pop() if len(found) == 1 else None

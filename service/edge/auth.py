@@ -19,7 +19,7 @@ from service.edge.configured_keys import keys_of
 from service.edge.problems import Denied, problem_response
 from service.edge.tokens import Tokens, forbidden, unauthenticated
 
-USER_HEADER = "x-inboxd-user"
+USER_HEADER = b"x-inboxd-user"
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -47,10 +47,10 @@ class Gate:
 
 def bearer(scope: Scope) -> str:
     """The token of the one `Authorization` header. Raises ClientError `unauthenticated`."""
-    sent = Headers(scope=scope).getlist("authorization")
+    sent: list[bytes] = [value for name, value in scope["headers"] if name == b"authorization"]
     if not sent:
         raise Denied("unauthenticated", "a token is needed: Authorization: Bearer …", "Bearer")
-    scheme, _, token = sent[0].partition(" ")
+    scheme, _, token = sent[0].decode("latin-1").partition(" ")
     if len(sent) > 1 or scheme.lower() != "bearer" or not token.strip():
         raise unauthenticated("send one header, Authorization: Bearer …")
     return token.strip()
@@ -61,7 +61,7 @@ def named(scope: Scope) -> Identity:
 
     Raises ClientError `unauthenticated`, `invalid_field`.
     """
-    user = Headers(scope=scope).get(USER_HEADER)
+    user = next((value.decode("latin-1") for name, value in scope["headers"] if name == USER_HEADER), None)
     if not user:
         asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("user")
         user = asked[0] if asked else None

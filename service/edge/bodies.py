@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 from uuid_utils import uuid7
 
 from service.core import strict_json
@@ -31,26 +31,37 @@ def worker_of(request: Request) -> Worker:
 
 async def read_json(request: Request, most: int) -> Any:
     """The body's value. Raises ClientError `unsupported_media_type`, `too_large`, `malformed_json`."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != "application/json" and not (media.startswith("application/") and media.endswith("+json")):
+    fields = dict(reversed(request.scope["headers"]))  # of one that is sent twice the first counts
+    media = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if media != b"application/json" and not (media.startswith(b"application/") and media.endswith(b"+json")):
         raise ClientError("unsupported_media_type", "send application/json")
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if fields.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         headers.add(request.scope, [("accept-encoding", "identity")])
         raise ClientError("unsupported_media_type", "send it as it is: compressed bodies are not taken")
-    too_large = ClientError("too_large", f"at most {most} bytes are taken")
-    announced = request.headers.get("content-length", "0")
-    if announced.isdecimal() and int(announced) > most:
-        raise too_large
-    parts, size = [], 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise too_large
-            parts.append(part)
-    except ClientDisconnect:
-        raise ClientError("malformed_json", "the request broke off") from None
-    return strict_json.loads(b"".join(parts))
+    announced = fields.get(b"content-length", b"0")
+    if announced.isdigit() and int(announced) > most:
+        raise _too_large(most)
+    return strict_json.loads(await _body(request.receive, most))
+
+
+async def _body(receive: Receive, most: int) -> bytes:
+    """All of it. Raises ClientError `too_large`, `malformed_json`."""
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientError("malformed_json", "the request broke off")
+        part = message.get("body", b"")
+        size += len(part)
+        if size > most:
+            raise _too_large(most)
+        parts.append(part)
+        more = message.get("more_body", False)
+    return b"".join(parts)
+
+
+def _too_large(most: int) -> ClientError:
+    return ClientError("too_large", f"at most {most} bytes are taken")
 
 
 async def read_model(request: Request, model: type[Model], most: int) -> Model:
@@ -79,7 +90,7 @@ Addressed = tuple[Message, str | None]
 
 async def commit(worker: Worker, message: Message, group: str | None = None) -> Outcome:
     """Sends one message and waits for what became of it."""
-    return (await commit_all(worker, [(message, group)]))[0]
+    return await (await _submit(worker, None, message, group))
 
 
 async def commit_all(worker: Worker, messages: Sequence[Addressed]) -> list[Outcome]:
@@ -103,7 +114,7 @@ def _together(one: tuple[int, Addressed]) -> tuple[str | None, int]:
     return group, number if message.target and group is None else -1
 
 
-async def _submit(worker: Worker, lane: Lane, message: Message, group: str | None) -> asyncio.Future[Outcome]:
+async def _submit(worker: Worker, lane: Lane | None, message: Message, group: str | None) -> asyncio.Future[Outcome]:
     answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
 
     def told(outcome: Outcome) -> None:

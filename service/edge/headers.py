@@ -21,12 +21,19 @@ _ANSWERS = {
 RAW = tuple((name.encode(), value.encode()) for name, value in _ANSWERS.items())
 """The same for answers that no application gives."""
 
+_LINES = b"".join(b"%b: %b\r\n" % field for field in RAW)
 _KEY = "inboxd.headers"
 
 
 def add(scope: Scope, fields: Iterable[tuple[str, str]]) -> None:
     """Fields of the answer to this request, whatever it will be."""
     scope.setdefault("state", {}).setdefault(_KEY, {}).update(fields)
+
+
+def lines(scope: Scope) -> bytes:
+    """All of them, as they stand in the answer to this request, for who writes it without `guarded`."""
+    added: dict[str, str] = scope.get("state", {}).get(_KEY, {})
+    return "".join(f"{name}: {value}\r\n" for name, value in added.items()).encode("latin-1") + _LINES
 
 
 def guarded(app: ASGIApp) -> ASGIApp:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import orjson
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.core.errors import Fault
-from service.edge.headers import RAW, guarded
+from service.edge.headers import RAW, guarded, lines
 from service.edge.problems import MEDIA_TYPE, problem, problem_response
 from service.edge.ws_protocol import MOST_UNWRITTEN, Socket, bound_silence
 from service.telemetry import CONNECTIONS_REFUSED, REQUESTS_TOO_SLOW
@@ -56,6 +58,7 @@ class HttpConnection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._bounds = bounds
         self.timeout_keep_alive = cast("int", bounds.keep_alive)
+        self._timed = False  # a request is coming; the timer is set once it has not come at one go
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
         self._came = 0  # bytes since then
@@ -82,6 +85,7 @@ class HttpConnection(HttpToolsProtocol):
             return
         bound_silence(transport, self._bounds.silence)
         self._start_clock()
+        self._set_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
@@ -134,6 +138,24 @@ class HttpConnection(HttpToolsProtocol):
     def _answered(self) -> bool:
         return self._request is None or self._request.response_complete
 
+    async def answer(self, request: RequestResponseCycle, status: int, lines: bytes, content: bytes) -> None:
+        """A whole answer in one write: as `request.send` gives it in two steps, which look at each field. `lines`: the
+        fields but those that are the engine's own.
+        """
+        if self.flow.write_paused and not request.disconnected:
+            await self.flow.drain()
+        if request.disconnected:
+            return
+        request.response_started = request.response_complete = True
+        request.waiting_for_100_continue = False
+        own = b"".join(b"%b: %b\r\n" % field for field in self.server_state.default_headers)
+        end = b"\r\n" if request.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[status], own, lines, end, content)))
+        request.message_event.set()
+        if not request.keep_alive:
+            self.transport.close()
+        request.on_response()
+
     # What comes.
 
     def data_received(self, data: bytes) -> None:
@@ -146,7 +168,7 @@ class HttpConnection(HttpToolsProtocol):
         """Takes apart what has come, until a request has to wait for the one before: each is an object, and thousands
         of them may come at once.
         """
-        if self._deadline is None and self._answered():
+        if not self._timed and self._answered():
             self._in_head = True  # or what may become one, such as empty lines
             self._start_clock()
         while self._unread and not self.pipeline and not self.transport.is_closing():
@@ -161,6 +183,7 @@ class HttpConnection(HttpToolsProtocol):
                 return  # a WebSocket now
         if self._unread:
             self.flow.pause_reading()
+        self._set_timer()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -174,23 +197,25 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._head, self._fields = True, 0, 0
-        if self._deadline is None:  # one more of a pipeline
+        if not self._timed:  # one more of a pipeline
             self._start_clock()
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
+        self._head += len(url)
+        if self._head > MOST_HEAD:
+            self._refuse_head()
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields += 1
-        self._count(len(name) + len(value))
+        self._head += len(name) + len(value)
+        if self._head > MOST_HEAD or self._fields > MOST_FIELDS:
+            self._refuse_head()
         super().on_header(name, value)
 
-    def _count(self, size: int) -> None:
-        self._head += size
-        if self._head > MOST_HEAD or self._fields > MOST_FIELDS:
-            self._excess = True
-            raise ValueError("the head is too large")  # the parser stops, and has the answer below sent
+    def _refuse_head(self) -> None:
+        self._excess = True
+        raise ValueError("the head is too large")  # the parser stops, and has the answer below sent
 
     def on_headers_complete(self) -> None:
         if self.parser.get_http_version() not in _VERSIONS:
@@ -217,10 +242,14 @@ class HttpConnection(HttpToolsProtocol):
     # What does not come.
 
     def _start_clock(self) -> None:
-        self._began, self._came = self.loop.time(), 0
-        self._deadline = self.loop.call_later(self._bounds.handshake, self._look)
+        self._began, self._came, self._timed = self.loop.time(), 0, True
+
+    def _set_timer(self) -> None:
+        if self._timed and self._deadline is None:
+            self._deadline = self.loop.call_later(self._bounds.handshake, self._look)
 
     def _stop_clock(self) -> None:
+        self._timed = False
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -287,6 +316,17 @@ def connection_of(scope: Any) -> HttpConnection:
     if not isinstance(found, HttpConnection):
         raise TypeError("run this under `inboxd serve`: its HTTP engine is needed")
     return found
+
+
+async def answer_whole(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """`response` as the answer to this request. At once, where it is one of JSON and this engine has the connection."""
+    connection = scope.get("extensions", {}).get(EXTENSION, lambda: None)()
+    request = scope["extensions"][REQUEST]() if isinstance(connection, HttpConnection) else None
+    if request is None or response.media_type != "application/json":
+        await response(scope, receive, send)
+        return
+    own = b"".join(b"%b: %b\r\n" % field for field in response.raw_headers)
+    await connection.answer(request, response.status_code, own + lines(scope), response.body)
 
 
 async def _overloaded(scope: Any, receive: Callable[..., Any], send: Callable[..., Any]) -> None:

@@ -50,13 +50,16 @@ def problem_response(fault: Fault, headers: dict[str, str] | None = None, **more
     return Response(orjson.dumps(problem(fault, **more)), fault.status, headers, MEDIA_TYPE)
 
 
-async def _client_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ClientError)
+def of_error(error: ClientError | Unavailable) -> Response:
+    """What an endpoint raises on purpose."""
+    if isinstance(error, Unavailable):
+        return problem_response(UNAVAILABLE)
     return problem_response(error.fault, error.headers if isinstance(error, Denied) else None)
 
 
-async def _unavailable(request: Request, error: Exception) -> Response:
-    return problem_response(UNAVAILABLE)
+async def _on_purpose(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ClientError | Unavailable)
+    return of_error(error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -80,8 +83,8 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 def install(app: FastAPI) -> None:
     """Every error of `app` leaves as a problem."""
-    app.add_exception_handler(ClientError, _client_error)
-    app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(ClientError, _on_purpose)
+    app.add_exception_handler(Unavailable, _on_purpose)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _failed)

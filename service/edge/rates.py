@@ -97,8 +97,8 @@ class Account:
 
     def fields(self) -> list[tuple[str, str]]:
         """`RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-10; the unit is a message."""
-        left, rate = self._bucket.left(self._now), self.rate
-        field = f'"{self._policy}";r={left}'
-        if not self._bucket.full(self._now):
-            field += f";t={max(1, math.ceil(self._bucket.wait(self._now)))}"
+        level, rate = self._bucket.level(self._now), self.rate
+        field = f'"{self._policy}";r={max(0, math.floor(level))}'
+        if level < rate.burst:
+            field += f";t={max(1, math.ceil((1.0 - level) / rate.rate))}"
         return [("ratelimit-policy", f'"{self._policy}";q={rate.burst};w={rate.window}'), ("ratelimit", field)]
