@@ -36,6 +36,16 @@ QUICK = {
 }
 """Settings that make faults show soon."""
 
+CALM = {
+    "HEARTBEAT": duration(1.5),
+    "DEAD_AFTER": duration(6),
+    "AUDIT_INTERVAL": duration(2),
+    "READER_BLOCK": duration(1.5),
+}
+"""Beside them for a service that many tests share and that nothing happens to: what it does by itself would cost the
+others, who run at the same time, a tenth of the machine.
+"""
+
 # What the service must never write, whatever happens to it.
 NOISE = re.compile(
     r"Traceback \(most recent call last\)|never (?:retrieved|awaited)|ResourceWarning"

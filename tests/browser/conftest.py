@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from playwright.async_api import Browser, Playwright
 
-from scripts.lab.service import Service
+from scripts.lab.service import CALM, Service
 from scripts.lab.tcp_proxy import Faults, TcpProxy
 from scripts.lab.timing import duration
 from tests.browser import chrome
@@ -31,7 +31,7 @@ def still_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One for all modules that leave it as it is: starting one costs more than most tests do."""
-    service = Service(tmp_path_factory.mktemp("shared"), **PATIENT)
+    service = Service(tmp_path_factory.mktemp("shared"), **PATIENT, **CALM)
     service.start()
     yield service
     service.close()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.async_api import Page, expect
@@ -14,6 +15,7 @@ from tests.browser.conftest import Enter, Fresh
 from tests.support.api import Api
 
 FOLDER = Path(__file__).parent / "axe"
+LOOKS: tuple[Literal["dark", "light"], ...] = ("dark", "light")
 CHECK = """() => axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
   violations.map(({ id, impact, help, nodes }) => `${impact} ${id}: ${help}: ${nodes.map((one) => one.html)}`))"""
 
@@ -38,17 +40,17 @@ def axe() -> str:
 
 
 async def faults(page: Page, axe: str) -> str:
-    """What stands against the page as it is now. The page's policy does not hold for what a test evaluates."""
+    """What stands against the page as it is now, in both looks. Its policy does not hold for what a test evaluates."""
     await page.evaluate(f"() => {{ {axe} }}")
-    return "\n".join(await page.evaluate(CHECK))
+    found = []
+    for look in LOOKS:
+        await page.emulate_media(color_scheme=look)
+        found += [f"{look}: {fault}" for fault in await page.evaluate(CHECK)]
+    return "\n".join(found)
 
 
-LOOKS = pytest.mark.parametrize("look", ("light", "dark"))
-
-
-@LOOKS
-async def test_the_page_in_use_has_no_fault(enter: Enter, api: Api, axe: str, alice: str, bob: str, look: str) -> None:
-    chat = await enter(bob, color_scheme=look)
+async def test_the_page_in_use_has_no_fault(enter: Enter, api: Api, axe: str, alice: str, bob: str) -> None:
+    chat = await enter(bob)
     assert await faults(chat.page, axe) == "", "with no conversation"
     for number in range(40):
         await api.send(bob, {"text": f"message {number}"}, f"m-{number}")
@@ -72,11 +74,10 @@ async def test_the_page_in_use_has_no_fault(enter: Enter, api: Api, axe: str, al
     assert await faults(chat.page, axe) == "", "caught up"
 
 
-@LOOKS
 async def test_a_group_and_what_can_be_done_in_it_have_no_fault(
-    enter: Enter, api: Api, axe: str, alice: str, bob: str, look: str
+    enter: Enter, api: Api, axe: str, alice: str, bob: str
 ) -> None:
-    chat, his = await enter(alice, color_scheme=look), await enter(bob)
+    chat, his = await enter(alice), await enter(bob)
     await chat.by("new-group").click()
     assert await faults(chat.page, axe) == "", "about to make a group"
     await chat.by("new-group").click()
@@ -106,9 +107,8 @@ async def test_a_group_and_what_can_be_done_in_it_have_no_fault(
     assert await faults(chat.page, axe) == "", "with a block"
 
 
-@LOOKS
-async def test_the_page_on_a_phone_has_no_fault(enter: Enter, api: Api, axe: str, bob: str, look: str) -> None:
-    chat = await enter(bob, color_scheme=look, viewport={"width": 375, "height": 667}, has_touch=True, is_mobile=True)
+async def test_the_page_on_a_phone_has_no_fault(enter: Enter, api: Api, axe: str, bob: str) -> None:
+    chat = await enter(bob, viewport={"width": 375, "height": 667}, has_touch=True, is_mobile=True)
     await api.send(bob, {"text": "hello"}, "m-1")
     await expect(chat.row("operator")).to_be_visible()
     assert await faults(chat.page, axe) == "", "the list"
@@ -117,11 +117,8 @@ async def test_the_page_on_a_phone_has_no_fault(enter: Enter, api: Api, axe: str
     assert await faults(chat.page, axe) == "", "the conversation"
 
 
-@LOOKS
-async def test_the_page_before_one_has_said_who_one_is_has_no_fault(
-    service: Service, fresh: Fresh, axe: str, look: str
-) -> None:
-    context, _ = await fresh(color_scheme=look)
+async def test_the_page_before_one_has_said_who_one_is_has_no_fault(service: Service, fresh: Fresh, axe: str) -> None:
+    context, _ = await fresh()
     page = await context.new_page()
     await page.goto(service.url)
     await page.get_by_test_id("login-user").fill("not a name")

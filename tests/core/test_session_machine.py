@@ -307,7 +307,7 @@ def test_nothing_is_skipped_doubled_or_out_of_order_whatever_happens(monkeypatch
     run_state_machine_as_test(
         Sessions,
         settings=settings(
-            max_examples=400,
+            max_examples=300,
             report_multiple_bugs=False,
             stateful_step_count=40,
             deadline=None,

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from scripts.lab.service import Service
+from scripts.lab.service import CALM, Service
 from tests.support.api import Api
 from tests.support.issuer import SECRET, Issuer
 from tests.support.wire import Wire
@@ -21,8 +21,8 @@ async def _tidy(anyio_backend: str) -> AsyncIterator[None]:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Two workers on the embedded server, default limits, quick settings."""
-    service = Service(tmp_path_factory.mktemp("service"))
+    """Two workers on the embedded server, default limits."""
+    service = Service(tmp_path_factory.mktemp("service"), **CALM)
     try:
         service.start()
         yield service
@@ -33,7 +33,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """As `service`, with tokens signed by `SECRET`."""
-    service = Service(tmp_path_factory.mktemp("guarded"), operator=by_token, AUTH="jwt", JWT_SECRET=SECRET)
+    service = Service(tmp_path_factory.mktemp("guarded"), operator=by_token, AUTH="jwt", JWT_SECRET=SECRET, **CALM)
     try:
         service.start()
         yield service

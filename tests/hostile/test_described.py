@@ -30,7 +30,7 @@ from tests.support.issuer import SECRET, Issuer
 GATEWAY = {"push_url": "https://push.example/", "push_format": "matrix", "push_after": "1d"}
 """One that devices can be registered for, and that is never asked."""
 
-EXAMPLES = 8
+EXAMPLES = 5
 """Requests of each kind, for each operation and each who asks."""
 
 PROFILE = settings(

@@ -153,7 +153,7 @@ async def api(service: Service, alice: str) -> AsyncIterator[Api]:
         yield api
 
 
-@settings(PROFILE, max_examples=500)
+@settings(PROFILE, max_examples=300)
 @given(asked_for=request())
 async def test_whatever_is_asked_is_answered_once_and_as_documented(
     service: Service, api: Api, bob: str, asked_for: tuple[bytes, bytes, bytes]

@@ -4,8 +4,6 @@ import re
 import sys
 import tomllib
 
-import pytest
-
 from tests.house.tree import ROOT, Module, modules
 
 # What a layer (or a module beside the layers) may import of the service, besides itself.
@@ -56,10 +54,6 @@ CORE_NEEDS_ONLY = {
 SERVICE = [module for module in modules("service") if module.name != "service/__init__"]
 
 
-def named(module: Module) -> str:
-    return module.name
-
-
 def top(dotted: str) -> str:
     return dotted.split(".", maxsplit=1)[0]
 
@@ -68,25 +62,30 @@ def layer(dotted: str) -> str:
     return dotted.split(".")[1]
 
 
-@pytest.mark.parametrize("module", SERVICE, ids=named)
-def test_a_module_imports_only_its_own_layer_and_those_below(module: Module) -> None:
-    imported = {layer(name) for name in module.imports() if top(name) == "service" and "." in name}
-    if module.layer in COMPOSE:
-        return
-    assert module.layer in MAY_IMPORT, f"{module.layer} has no place among the layers yet"
-    assert imported - {module.layer} <= MAY_IMPORT[module.layer]
+def test_a_module_imports_only_its_own_layer_and_those_below() -> None:
+    parts = [module for module in SERVICE if module.layer not in COMPOSE]
+    assert [module.name for module in parts if module.layer not in MAY_IMPORT] == [], "no place among the layers yet"
+    wrong = {module.name: layers_of(module) - {module.layer} - MAY_IMPORT[module.layer] for module in parts}
+    assert {name: layers for name, layers in wrong.items() if layers} == {}
 
 
-@pytest.mark.parametrize("module", SERVICE, ids=named)
-def test_a_library_is_used_only_where_it_belongs(module: Module) -> None:
-    used = {top(name) for name in module.imports()}
-    for library, layers in BELONGS_TO.items():
-        assert library not in used or module.layer in layers, f"{library} belongs to {sorted(layers)}"
+def layers_of(module: Module) -> set[str]:
+    return {layer(name) for name in module.imports() if top(name) == "service" and "." in name}
 
 
-@pytest.mark.parametrize("module", [module for module in SERVICE if module.layer == "core"], ids=named)
-def test_the_core_is_pure(module: Module) -> None:
-    assert {top(name) for name in module.imports()} - {"service"} <= CORE_NEEDS_ONLY
+def libraries_of(module: Module) -> set[str]:
+    return {top(name) for name in module.imports()} - {"service"}
+
+
+def test_a_library_is_used_only_where_it_belongs() -> None:
+    used = [(module, library) for module in SERVICE for library in libraries_of(module) & set(BELONGS_TO)]
+    assert {library for _, library in used} == set(BELONGS_TO)
+    assert [f"{library} in {module.name}" for module, library in used if module.layer not in BELONGS_TO[library]] == []
+
+
+def test_the_core_is_pure() -> None:
+    core = {module.name: libraries_of(module) - CORE_NEEDS_ONLY for module in SERVICE if module.layer == "core"}
+    assert {name: libraries for name, libraries in core.items() if libraries} == {}
 
 
 def declared() -> set[str]:
@@ -96,9 +95,10 @@ def declared() -> set[str]:
     return names | {"starlette", "hiredis", "jwt", "cryptography"}  # of fastapi, redis[hiredis], pyjwt[crypto]
 
 
-@pytest.mark.parametrize("module", SERVICE, ids=named)
-def test_nothing_imports_a_library_that_is_not_declared(module: Module) -> None:
-    assert {top(name) for name in module.imports()} <= declared() | {"service"} | sys.stdlib_module_names
+def test_nothing_imports_a_library_that_is_not_declared() -> None:
+    known = declared() | sys.stdlib_module_names
+    foreign = {module.name: libraries_of(module) - known for module in SERVICE}
+    assert {name: libraries for name, libraries in foreign.items() if libraries} == {}
 
 
 def test_every_layer_of_the_table_exists() -> None:

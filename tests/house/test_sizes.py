@@ -1,8 +1,7 @@
 """Where the eye rests: small files, small functions, names that are sentences, no waiting by guess."""
 
 import ast
-
-import pytest
+from collections.abc import Iterator
 
 from tests.house.tree import Module, modules
 
@@ -13,34 +12,38 @@ FEWEST_WORDS_OF_A_TEST = 2
 ALL = modules("service", "scripts", "tests")
 
 
-def named(module: Module) -> str:
-    return module.name
+def test_a_file_can_be_read_in_one_go() -> None:
+    assert [module.name for module in ALL if module.lines > MOST_LINES[module.name.split("/")[0]]] == []
 
 
-@pytest.mark.parametrize("module", ALL, ids=named)
-def test_a_file_can_be_read_in_one_go(module: Module) -> None:
-    assert module.lines <= MOST_LINES[module.name.split("/")[0]]
+def test_a_function_fits_on_a_screen() -> None:
+    long = [f"{one.name} of {module.name}" for module in ALL for one in module.functions() if is_long(one)]
+    assert long == []
 
 
-@pytest.mark.parametrize("module", ALL, ids=named)
-def test_a_function_fits_on_a_screen(module: Module) -> None:
-    for function in module.functions():
-        assert function.end_lineno is not None
-        lines = function.end_lineno - function.lineno + 1
-        assert lines <= MOST_LINES_OF_A_FUNCTION, f"{function.name} has {lines} lines"
+def is_long(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    assert function.end_lineno is not None
+    return function.end_lineno - function.lineno + 1 > MOST_LINES_OF_A_FUNCTION
 
 
-@pytest.mark.parametrize("module", [module for module in ALL if module.name.startswith("tests/")], ids=named)
-def test_a_tests_name_is_a_sentence(module: Module) -> None:
-    for function in module.functions():
-        if function.name.startswith("test_"):
-            words = function.name.removeprefix("test_").split("_")
-            assert len(words) >= FEWEST_WORDS_OF_A_TEST, function.name
+def test_a_tests_name_is_a_sentence() -> None:
+    tests = [
+        one.name
+        for module in ALL
+        for one in module.functions()
+        if module.name.startswith("tests/") and one.name.startswith("test_")
+    ]
+    assert tests
+    assert [name for name in tests if name.count("_") < FEWEST_WORDS_OF_A_TEST] == []
 
 
-@pytest.mark.parametrize("module", modules("service"), ids=named)
-def test_the_service_sleeps_on_no_literal(module: Module) -> None:
+def test_the_service_sleeps_on_no_literal() -> None:
+    assert [f"{module.name}, line {line}" for module in modules("service") for line in literal_sleeps(module)] == []
+
+
+def literal_sleeps(module: Module) -> Iterator[int]:
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sleep":
             wait = node.args[0]
-            assert not isinstance(wait, ast.Constant) or wait.value == 0, f"line {node.lineno}"
+            if isinstance(wait, ast.Constant) and wait.value != 0:
+                yield node.lineno
