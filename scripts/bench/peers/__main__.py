@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None, makers: Makers = ROSTER) -> int
     plan = Plan(QUICK if options.quick else FULL, options.loads, options.seed, options.data_root)
     where = machine.look(options.data_root)
     systems = chosen(options.only, makers)
+    if not systems:
+        print(f"there is none of these; there are: {', '.join(make().name for make in makers)}", file=sys.stderr)
+        return 2
     rounds = [one_round(systems, plan, number, partial(say, number, options.runs)) for number in range(options.runs)]
     conditions = page.Conditions(where, plan.sizes, options.loads, quick=options.quick)
     order = [make().name for make in systems]

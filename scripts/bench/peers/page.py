@@ -19,7 +19,12 @@ BEGIN, END = "<!-- peers: written by `python -m scripts.bench.peers` -->", "<!--
 NONE, REFUSED = "none", "‡"
 TIMES, DASH = "×", "–"  # noqa: RUF001 - as they are written
 
-THROUGHPUT = {"saturated": "messages/s", "cpu": "CPU-s per 100k", "load_cpu": "load's CPU-s per 100k"}
+THROUGHPUT = {
+    "saturated": "messages/s",
+    "cpu": "CPU-s per 100k",
+    "load_cpu": "the load's CPU-s per 100k",
+    "load_share": "% of a core, busiest load process",
+}
 LATENCY = {
     f"{rate}_{name}": f"{words}: {label}"
     for rate, words in (("at500", "500/s"), ("half", "half"))

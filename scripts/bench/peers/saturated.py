@@ -60,5 +60,8 @@ def measure(stage: Stage) -> Found:
     ]
     done = under_load(stage, loads)
     return done.found(
-        saturated=done.rate, cpu=done.cpu_per_100k, load_cpu=ratio(done.outcome.cpu, done.outcome.total) * PER
+        saturated=done.rate,
+        cpu=done.cpu_per_100k,
+        load_cpu=ratio(done.outcome.cpu, done.outcome.total) * PER,
+        load_share=done.share * 100,
     )
