@@ -1,0 +1,366 @@
+"""A service in motion: workers and servers as queues, people who send, connect, and try again. Seeded.
+
+A large service is one small one many times over, so what runs is a slice of it: some workers and their share of the
+servers, each under the load that it has in the whole.
+"""
+
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from scripts.bench.stats import percentile
+from scripts.sizing.assumptions import Assumptions
+from scripts.sizing.costs import Costs, Price
+from scripts.sizing.model import size
+from scripts.sizing.queues import Clock, Cores, Process
+
+FLIGHT = 64  # messages of one batch of a worker; one batch at a time, whatever servers it is for
+TIMEOUT = 5.0  # s: INBOXD_REDIS_TIMEOUT
+GIVE_UP = 10.0  # s: a client that is not live by then closes and tries again
+BACKOFF, LONGEST = 0.5, 20.0  # s: docs/clients.md
+READ_AT_ONCE = 64  # jobs that a server takes from its sockets before it fsyncs
+ABANDONED = 0.3  # of a connect's cost, where the client has given up before its turn
+LOOK_SHARE = 5.0  # seconds' worth of a connection's audit: what a look at everybody costs for each
+PARTS = 0.6  # of the relay's server cost: before delivery; the rest is the ack
+MICRO = 1e-6
+
+Fault = Literal["none", "burst", "worker", "zone", "shard killed", "shard frozen"]
+FAULTS: tuple[Fault, ...] = ("none", "burst", "worker", "zone", "shard killed", "shard frozen")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Each second in a slice; seconds of a core for each thing."""
+
+    workers: int
+    shards: int
+    singles: float
+    groups: float  # sends to groups
+    members: int
+    reached: float  # connections that an entry is announced to
+    connects: float
+    connections: int  # of a worker
+    send: Price
+    relay: Price
+    member: Price
+    connect: Price  # with what is replayed then
+    look: float
+    storm: float = 1.0  # of a dead worker's connections, the share that comes to this slice
+    net: float = 0.0002
+    sync: float = 0.0005
+    cores: int = 0
+    failover: float = 15.0
+
+
+def sliced(a: Assumptions, costs: Costs, *, most: int = 4, all_shards: bool = False) -> Slice:
+    """A slice of the service that these people need. `all_shards`: each worker meets as many servers as in the whole,
+    which have less to do then; for what happens where one of them is lost.
+    """
+    whole = size(a, costs)
+    workers = min(most, whole.workers)
+    share = workers / whole.workers
+    shards = whole.servers if all_shards else max(1, round(whole.servers * share))
+    # Where the slice has more servers than its share, each is slower, and so as busy as in the whole.
+    slower = 1.0 if all_shards else shards / (whole.servers * share)
+    r = whole.rates
+    each = r.connections / whole.workers
+    worker_idle = each * costs.second.worker * MICRO
+    server_idle = (r.connections * costs.second.server / whole.servers + whole.workers * costs.look_us) * MICRO
+
+    def priced(price: Price) -> Price:
+        return Price(
+            price.worker * MICRO / max(0.1, 1 - worker_idle),
+            price.server * MICRO * slower / max(0.1, 1 - server_idle),
+            *(0, 0),
+        )
+
+    spread = whole.servers > 1
+    again = r.replayed / r.connects
+    connect = Price(
+        costs.connect.worker + again * costs.replay.worker, costs.connect.server + again * costs.replay.server, 0, 0
+    )
+    return Slice(
+        *(workers, shards, r.entries * share - r.members * share, r.sends * a.grouped * share, round(a.group)),
+        reached=a.reached * a.devices,
+        connects=r.connects * share,
+        connections=round(each),
+        send=priced(costs.calm_send if spread else costs.full_send),
+        relay=priced(costs.calm_relay if spread else costs.full_relay),
+        member=priced(costs.member),
+        connect=priced(connect),
+        look=costs.second.worker * MICRO * LOOK_SHARE,
+        storm=(workers - 1) / (whole.workers - 1),
+    )
+
+
+@dataclass
+class Told:
+    """What came of it. Seconds."""
+
+    accepted: list[float] = field(default_factory=list)
+    delivered: list[float] = field(default_factory=list)
+    away: list[float] = field(default_factory=list)  # of those that a fault threw out, until live again
+    counts: Counter[str] = field(default_factory=Counter)
+    back: float = 0.0  # from the fault until the last of them is live, and the last failed send accepted
+    worker_queue: float = 0.0
+    shard_queue: float = 0.0
+    worker_busy: float = 0.0
+    shard_busy: float = 0.0
+    others: list[float] = field(default_factory=list)  # accepted, of sends that the lost server has no part in
+
+    def p(self, what: str, share: float) -> float:
+        return percentile(getattr(self, what), share)
+
+
+class Committer:
+    """One worker's way to the servers: one flight at a time, back when its last part is."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._waiting: deque[tuple[int, Callable[[bool], None]]] = deque()
+        self._flying = False
+
+    def add(self, shard: int, done: Callable[[bool], None]) -> None:
+        self._waiting.append((shard, done))
+        if not self._flying:
+            self._fly()
+
+    def _fly(self) -> None:
+        flight = [self._waiting.popleft() for _ in range(min(FLIGHT, len(self._waiting)))]
+        self._flying = True
+        shards = Counter(shard for shard, _ in flight)
+        answers: dict[int, bool] = {}
+
+        def answered(shard: int, fine: bool) -> None:
+            answers[shard] = fine
+            if len(answers) == len(shards):
+                self._land([(answers[to], done) for to, done in flight])
+
+        for shard, number in shards.items():
+            cost = number * self._world.slice.send.server
+            self._world.ask(shard, cost, lambda fine, shard=shard: answered(shard, fine))  # type: ignore[misc]
+
+    def _land(self, flight: list[tuple[bool, Callable[[bool], None]]]) -> None:
+        self._flying = False
+        if self._waiting:
+            self._fly()
+        for fine, done in flight:
+            done(fine)
+
+
+class World:
+    """The slice, its people, and what befalls it."""
+
+    def __init__(self, slice_: Slice, seed: int) -> None:
+        self.slice = slice_
+        self.random = random.Random(seed)
+        self.clock = Clock()
+        self.cores = Cores(slice_.cores)
+        self.workers = [Process(self.clock, self.cores) for _ in range(slice_.workers)]
+        self.shards = [Process(self.clock, self.cores, READ_AT_ONCE, slice_.sync) for _ in range(slice_.shards)]
+        self.committers = [Committer(self) for _ in self.workers]
+        self.frozen: set[int] = set()
+        self.gone: set[int] = set()
+        self.told = Told()
+        self.began = 0.0  # of the fault
+        self.rate = 1.0
+
+    # Between workers and servers.
+
+    def ask(self, shard: int, cost: float, answered: Callable[[bool], None]) -> None:
+        """A call to one server: refused at once where it is gone, by the clock where it is frozen."""
+        if shard in self.gone:
+            self.clock.after(2 * self.slice.net, lambda: answered(False))
+        elif shard in self.frozen:
+            self.clock.after(TIMEOUT, lambda: answered(False))
+        else:
+            net = self.slice.net  # there and back in one: an event less
+            self.shards[shard].give(cost, lambda: self.clock.after(2 * net, lambda: answered(True)))
+
+    def a_shard(self) -> int:
+        return self.random.randrange(len(self.shards))
+
+    def a_worker(self) -> int:
+        return self.random.choice([n for n, worker in enumerate(self.workers) if worker.alive])
+
+    # People.
+
+    def every(self, rate: float, do: Callable[[], None]) -> None:
+        """At random, so often a second."""
+        if rate <= 0:
+            return
+
+        def again() -> None:
+            do()
+            self.clock.after(self.random.expovariate(rate * self.rate), again)
+
+        self.clock.after(self.random.expovariate(rate * self.rate), again)
+
+    def send(self) -> None:
+        self._send(self.clock.now, self.a_shard(), 0)
+
+    def _send(self, since: float, shard: int, tries: int) -> None:
+        """One entry for one user, again and again under one id until it is accepted."""
+        worker = self.a_worker()
+
+        def done(fine: bool) -> None:
+            if fine:
+                self._accepted(since, tries)
+                if shard:
+                    self.told.others.append(self.clock.now - since)
+                self.announce(since)
+                return
+            self.told.counts["unavailable"] += 1
+            wait = self.random.uniform(0, min(LONGEST, BACKOFF * 2 ** (tries + 1)))
+            self.clock.after(wait, lambda: self._send(since, shard, tries + 1))
+
+        self.workers[worker].give(self.slice.send.worker, lambda: self.committers[worker].add(shard, done))
+
+    def _accepted(self, since: float, tries: int) -> None:
+        self.told.accepted.append(self.clock.now - since)
+        if tries:
+            self.told.back = max(self.told.back, self.clock.now - self.began)
+
+    def announce(self, since: float) -> None:
+        """To whoever is connected: through its worker's stream, to its socket; then the ack."""
+        times = int(self.slice.reached) + (self.random.random() < self.slice.reached % 1)
+        for _ in range(times):
+            worker, stream, inbox = self.a_worker(), self.a_shard(), self.a_shard()
+
+            def deliver(worker: int = worker, inbox: int = inbox) -> None:
+                self.workers[worker].give(self.slice.relay.worker, lambda: delivered(inbox))
+
+            def delivered(inbox: int) -> None:
+                self.told.delivered.append(self.clock.now - since)
+                self.arrived()
+                self.ask(inbox, self.slice.relay.server * (1 - PARTS), lambda _: None)
+
+            def told(fine: bool, go: Callable[[], None] = deliver) -> None:
+                if fine:
+                    go()
+
+            self.ask(stream, self.slice.relay.server * PARTS, told)
+
+    def arrived(self) -> None:
+        """Somebody has got something."""
+
+    def send_to_group(self) -> None:
+        """Not by the committer; a part that fails is tried again by the sender."""
+        since, worker, members = self.clock.now, self.a_worker(), self.slice.members
+        open_ = Counter(self.a_shard() for _ in range(members))
+        tries: Counter[int] = Counter()
+
+        def spread() -> None:
+            for shard, number in list(open_.items()):
+                again(shard, number)
+
+        def part(fine: bool, shard: int, number: int) -> None:
+            if not fine:
+                self.told.counts["unavailable"] += 1
+                tries[shard] += 1
+                wait = self.random.uniform(0, min(LONGEST, BACKOFF * 2 ** tries[shard]))
+                self.clock.after(wait, lambda: again(shard, number))
+                return
+            del open_[shard]
+            for _ in range(number):
+                self.announce(since)
+            if not open_:
+                self._accepted(since, sum(tries.values()))
+
+        def again(shard: int, number: int) -> None:  # the first time, too
+            self.ask(shard, number * self.slice.member.server, lambda fine: part(fine, shard, number))
+
+        self.workers[worker].give(members * self.slice.member.worker, spread)
+
+    def connect(self, since: float | None = None, tries: int = 0) -> None:
+        """`since`: when it was thrown out. A device that is not live in time gives up, and comes again."""
+        begun, over = self.clock.now, [False]
+
+        def live(fine: bool) -> None:
+            if over[0]:
+                return
+            over[0] = True
+            if not fine:
+                retry()
+            elif since is not None:
+                self.told.away.append(self.clock.now - since)
+                self.told.back = max(self.told.back, self.clock.now - self.began)
+
+        def give_up() -> None:
+            if not over[0]:
+                over[0] = True
+                self.told.counts["gave up connecting"] += 1
+                retry()
+
+        def retry() -> None:
+            wait = self.random.uniform(0, min(LONGEST, BACKOFF * 2 ** (tries + 1)))
+            self.clock.after(wait, lambda: self.connect(since if since is not None else begun, tries + 1))
+
+        def served() -> None:
+            if over[0]:
+                return
+            self.ask(self.a_shard(), self.slice.connect.server, live)
+
+        self.workers[self.a_worker()].give(self.slice.connect.worker, served)
+        self.clock.after(GIVE_UP, give_up)
+
+    # What befalls it.
+
+    def kill_workers(self, number: int, share: float) -> None:
+        """Their connections come again, each at its own moment; so many of them to this slice."""
+        self.began = now = self.clock.now
+        for worker in self.workers[:number]:
+            worker.die()
+        for _ in range(round(number * self.slice.connections * share)):
+            self.clock.after(self.random.uniform(0, BACKOFF), lambda: self.connect(now))
+
+    def lose_shard(self, how: set[int]) -> None:
+        self.began = self.clock.now
+        how.add(0)
+        if how is self.gone:
+            self.shards[0].die()
+        self.clock.after(self.slice.failover, self.take_over)
+
+    def take_over(self) -> None:
+        """Its replica has become the primary, and every session looks at its inbox."""
+        self.gone.clear()
+        self.frozen.clear()
+        self.shards[0].revive()
+        for worker in self.workers:
+            for _ in range(0, self.slice.connections, 200):
+                worker.give(200 * self.slice.look, lambda: None)
+
+    def befall(self, fault: Fault, zones: int) -> None:
+        if fault == "worker":
+            self.kill_workers(1, self.slice.storm)
+        elif fault == "zone":
+            self.kill_workers(max(1, round(len(self.workers) / zones)), 1.0)
+        elif fault == "shard killed":
+            self.lose_shard(self.gone)
+        elif fault == "shard frozen":
+            self.lose_shard(self.frozen)
+
+
+def simulated(slice_: Slice, fault: Fault = "none", *, seconds: float = 60.0, seed: int = 1, zones: int = 3) -> Told:
+    """So many seconds from the fault on, after a few calm ones that do not count. `burst`: three times the sends."""
+    world = World(replace(slice_), seed)
+    busier = 3.0 if fault == "burst" else 1.0
+    world.every(slice_.singles * busier, world.send)
+    world.every(slice_.groups * busier, world.send_to_group)
+    world.every(slice_.connects, world.connect)
+    calm = 3.0
+    world.clock.run(calm)
+    for process in (*world.workers, *world.shards):
+        process.deepest = process.worked = 0.0
+    world.told.accepted.clear()
+    world.told.delivered.clear()
+    world.befall(fault, zones)
+    world.clock.run(calm + seconds)
+    told = world.told
+    told.worker_queue = max(worker.deepest for worker in world.workers)
+    told.shard_queue = max(shard.deepest for shard in world.shards)
+    told.worker_busy = max(worker.worked for worker in world.workers) / seconds
+    told.shard_busy = max(shard.worked for shard in world.shards) / seconds
+    return told
