@@ -107,7 +107,7 @@ def replays(stage: Stage, done: Visit) -> Found:
     each = [replay.measure(stage, size) for size in stage.sizes.backlogs]
     return Found(
         {name: value for found in each for name, value in found.figures.items()},
-        faults=tally(found.faults for found in each),
+        faults=dict(tally(found.faults for found in each)),  # a Counter would not be copied as what it is
     )
 
 
