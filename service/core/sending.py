@@ -2,9 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -17,8 +16,7 @@ from service.core.frames import Delete, Edit, React, Send
 _CANONICAL = orjson.OPT_SORT_KEYS
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What somebody sends, validated: a message, or an edit, deletion or reaction to one (`target`, of `target_from`).
 
     `body`: compact JSON (of a deletion empty); `print`: a fingerprint of it and of the target, the same for any key
@@ -135,8 +133,7 @@ class AppendStatus(IntEnum):
     UNKNOWN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """The answer for one recipient. `presence`: device → worker/session/attempt at that instant. `number`: of a
     group's entry that is `BEHIND`, the one that must be appended first; that is `REWOUND`, the last that it has had.
     """
@@ -159,8 +156,7 @@ OUT_OF_ORDER = Fault("out_of_order", "an earlier send of this connection failed:
 UNAVAILABLE = Fault("unavailable", "the store cannot be reached or refuses writes; send it again with the same id")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a sender is told. `fault` is None where at least one recipient has the message."""
 
     status: int

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.core.cursor import Cursor
 from service.core.entries import Fields, Kind, flat
@@ -168,8 +168,7 @@ class Appends:
         raise unknown
 
 
-@dataclass(frozen=True, slots=True)
-class _Op:
+class _Op(NamedTuple):
     """One append into one user's inbox, as `append.lua` takes it. `first`: of its message."""
 
     user: str

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from service.core.cursor import Cursor
 from service.store import scripts
@@ -18,8 +19,7 @@ SIGNAL, PRESENCE = "!signal", "!presence"
 """Control fields; `!` is in no user's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(NamedTuple):
     """An entry was appended to `user`'s inbox after `prev`. `tail` None: too large to be carried along."""
 
     user: str
