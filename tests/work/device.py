@@ -76,6 +76,11 @@ class Device(asyncio.Protocol):
             self.say(b'{"type":"ack","cursor":"%b"}' % last.encode())
         self._tell()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(exc or ConnectionError(f"{self.user} was cut off"))
+
     def _take(self, frame: dict[str, Any]) -> str | None:
         """Its cursor, where it is an entry."""
         kind = frame["type"]
