@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from scripts.bench.peers import replay
+from scripts.lab.timing import PATIENCE
 from tests.scripts.bench.stages import OpenGate, careless
 
 
@@ -25,7 +26,7 @@ async def test_a_backlog_that_is_not_whole_gives_no_figure(tmp_path: Path) -> No
 
 async def test_what_comes_twice_is_said(tmp_path: Path) -> None:
     with careless(tmp_path, repeats=20) as (peer, _):
-        seen = await replay.ReplayLoad((replay.absentee(peer, "r"),), 200).run(OpenGate())
+        seen = await replay.ReplayLoad((replay.absentee(peer, "r"),), 200, PATIENCE).run(OpenGate())
     assert 0 < seen.faults["repeated"] <= peer.repeated
     assert set(seen.faults) == {"repeated"}
     assert not math.isnan(seen.samples[0])

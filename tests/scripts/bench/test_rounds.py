@@ -99,7 +99,7 @@ def test_this_service_and_pubsub_are_measured_for_real(tmp_path: Path, monkeypat
         assert (one.failed, one.failures) == ("", {})
         assert one.figure("saturated") > 0
         assert one.figure("cpu") > 0
-        assert all(not found.faults for found in one.found.values())
+        assert {name: found.faults for name, found in one.found.items() if found.faults} == {}
     assert ours.figure("offline") > 0
     assert ours.figure("replay_200") > 0
     assert math.isnan(theirs.figure("offline"))
