@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 
-from scripts.bench import machine, report
+from scripts.bench import machine, own_page, report
 from scripts.bench.crew import LoadError, raise_file_limit
 from scripts.bench.measure import FULL, QUICK, Result, Stage, reference
+from scripts.bench.peers import page
 from scripts.bench.redis_info import RedisView, ServerFacts
 from scripts.bench.report import Conditions, Run
 from scripts.bench.server import Service, StartError, running, started
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"of: {', '.join(names)}")
     made.add_argument("--loads", type=int, default=1, metavar="N", help="load processes (default: 1)")
     made.add_argument("--ack-every", type=int, default=16, metavar="N", help="entries a device acks at once")
+    made.add_argument("--report", type=Path, metavar="FILE", help="write the tables into this page, between its marks")
     made.add_argument("--json", type=Path, metavar="FILE", help="write all figures here")
     made.add_argument("--data-root", type=Path, metavar="DIR", help="the data lies here while it runs")
     made.add_argument("--url", help="measure this running service instead of starting any")
@@ -124,6 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     print(report.text(bench.conditions, runs))
+    if options.report is not None:
+        page.write(options.report, own_page.text(bench.conditions, runs), own_page.BEGIN, own_page.END)
     if options.json is not None:
         report.write_json(options.json, bench.conditions, runs)
     return 0

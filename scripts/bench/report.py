@@ -138,10 +138,11 @@ def summary(*row: Cell | Sequence[float]) -> list[Cell]:
 
 def figures(runs: Sequence[Run]) -> str:
     head = ("subject", "figure", "unit", "median", "min", "max", "ratio", "beside", "mark", "per run")
-    return table(head, _figure_rows(runs), left=3)
+    return table(head, figure_rows(runs), left=3)
 
 
-def _figure_rows(runs: Sequence[Run]) -> Iterator[list[Cell]]:
+def figure_rows(runs: Sequence[Run]) -> Iterator[list[Cell]]:
+    """A row for each figure; its subject stands in the first of them alone."""
     for subject, results in by_subject(runs).items():
         for place, figure in enumerate(results[0].figures):
             values = [result.figures[place].value for result in results]
@@ -179,7 +180,15 @@ def mark_text(figure: Figure, median: float, *, refused: bool = False) -> str:
     return f"{sign} {figure.mark.bound:,g} {'met' if met else 'refused' if refused else 'missed'}"
 
 
+COSTS = ("subject", "workers", "Redis", "parent", "service in all", "load", "load of a core")
+
+
 def costs(runs: Sequence[Run]) -> str:
+    return table(COSTS, cost_rows(runs), left=1)
+
+
+def cost_rows(runs: Sequence[Run]) -> Iterator[list[Cell]]:
+    """CPU seconds per 100,000 messages, by whom."""
     parts: tuple[Callable[[Cost], float], ...] = (
         lambda cost: cost.workers,
         lambda cost: cost.server,
@@ -187,13 +196,10 @@ def costs(runs: Sequence[Run]) -> str:
         lambda cost: cost.service,
         lambda cost: cost.load,
     )
-    rows = []
     for subject, known in costs_by_subject(runs).items():
         per = [spread([ratio(part(cost), cost.messages) * PER for cost in known]).median for part in parts]
         cores = spread([ratio(cost.load, cost.wall) for cost in known]).median
-        rows.append((subject, *map(number, per), f"{cores:.0%}"))
-    head = ("subject", "workers", "Redis", "parent", "service in all", "load", "load of a core")
-    return table(head, rows, left=1)
+        yield [subject, *map(number, per), f"{cores:.0%}"]
 
 
 def calls(runs: Sequence[Run]) -> str:

@@ -190,13 +190,13 @@ def _remarks(visit: Visit) -> Iterator[str]:
         yield f"{measure}: failed: {words}"
 
 
-def write(path: Path, content: str) -> None:
+def write(path: Path, content: str, begin: str = BEGIN, end: str = END) -> None:
     """Between the marks of the page; at its end where there are none."""
     before = path.read_text() if path.exists() else "# Benchmarks\n"
-    head, _, rest = before.partition(BEGIN)
-    _, _, tail = rest.partition(END)
+    head, _, rest = before.partition(begin)
+    _, _, tail = rest.partition(end)
     rest = f"\n{tail.strip()}\n" if tail.strip() else ""
-    path.write_text(f"{head.rstrip()}\n\n{BEGIN}\n\n{content}\n\n{END}\n{rest}")
+    path.write_text(f"{head.rstrip()}\n\n{begin}\n\n{content}\n\n{end}\n{rest}")
 
 
 def write_json(path: Path, conditions: Conditions, rounds: Sequence[Round]) -> None:
