@@ -13,7 +13,7 @@ from scripts.sizing.model import MICRO, Size, size
 from scripts.sizing.simulation import FAULTS, Fault, Told, simulated, sliced
 
 PAGE = Path(__file__).parents[2] / "docs/scaling.md"
-SECONDS = 20.0
+SECONDS = 40.0
 GIGABIT = 125e6
 SIMULATED = SIZES[:3]
 Row = Sequence[str]
