@@ -4,7 +4,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from scripts.bench.ws_client import Manners
 SETTLE = 0.3  # s: what the service does after its last answer (acks, trims) belongs to the load's cost
 FULL_CORE = 0.9  # from this share of one core on, a load process may have been the limit
 FULL_MACHINE = 0.95
+CROWDED = 0.1  # from this share of the machine on, what else ran had its say in every rate
 LATE = 0.005  # s: a load later than this at p99 has measured itself
 MICRO = 1e6
 
@@ -85,6 +86,7 @@ class Cost:
     server: float  # with its replicas
     load: float
     calls: CallStats
+    others: float = 0.0  # what else worked on this machine
 
     @property
     def service(self) -> float:
@@ -158,10 +160,11 @@ class Readings:
     usage: usage.Reading
     server: float | None
     calls: CallStats
+    busy: float = 0.0  # CPU seconds of the whole machine
 
 
 def read(stage: Stage) -> Readings:
-    return Readings(usage.read(stage.service.pids), stage.view.cpu(), stage.view.calls())
+    return Readings(usage.read(stage.service.pids), stage.view.cpu(), stage.view.calls(), usage.busy())
 
 
 def under_load(stage: Stage, loads: Sequence[Load]) -> Seen:
@@ -204,10 +207,11 @@ def cost_between(before: Readings, after: Readings, outcome: Outcome) -> Cost:
     if before.server is not None and after.server is not None:
         server = after.server - before.server  # finer than the system's ticks
     server += used.replicas
-    return Cost(
+    cost = Cost(
         *(outcome.total, outcome.appends, outcome.wall, used.workers, used.parent, server, outcome.cpu),
         calls=calls_between(before.calls, after.calls),
     )
+    return replace(cost, others=after.busy - before.busy - cost.service - cost.load)
 
 
 def remarks(outcomes: Sequence[Outcome], cost: Cost) -> tuple[str, ...]:
@@ -220,6 +224,9 @@ def remarks(outcomes: Sequence[Outcome], cost: Cost) -> tuple[str, ...]:
     machine = ratio(cost.service + cost.load, cost.wall * cores)
     if machine >= FULL_MACHINE:
         found.append(f"all {cores} cores were full, {ratio(cost.load, cost.wall):.0%} of one with the load itself")
+    others = ratio(cost.others, cost.wall * cores)
+    if others >= CROWDED:
+        found.append(f"others took {others:.0%} of the machine: rates are too low, latencies too high")
     faults = sum((one.faults for one in outcomes), Counter[str]())
     if faults:
         found.append("faults: " + ", ".join(f"{name} {count}" for name, count in faults.most_common()))

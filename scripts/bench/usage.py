@@ -79,3 +79,9 @@ def cpu(pid: int) -> float:
 def resident(pids: Iterable[int]) -> int:
     """Resident bytes of these processes together."""
     return sum(psutil.Process(pid).memory_info().rss for pid in pids)
+
+
+def busy() -> float:
+    """CPU seconds that this machine has worked since it began, all processes and all cores."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))

@@ -1,14 +1,16 @@
 """Subjects, setups and the report, as far as nothing needs to run."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import jwt
+import psutil
 import pytest
 
 from scripts.bench import report
 from scripts.bench.content import BODY, Sends
-from scripts.bench.measure import Cost, Figure, Mark, Readings, Result, cost_between
+from scripts.bench.measure import Cost, Figure, Mark, Readings, Result, cost_between, remarks
 from scripts.bench.report import Run
 from scripts.bench.setups import CLUSTER, REPLICAS, Setup, environment
 from scripts.bench.subjects import SUBJECTS
@@ -63,6 +65,17 @@ def test_replicas_are_part_of_what_the_server_costs() -> None:
     before = Readings(Reading(0.0, 0.0, 0.0, 1.0), 1.0, {})
     after = Readings(Reading(0.0, 0.0, 9.0, 1.75), 2.0, {})
     assert cost_between(before, after, outcome()).server == pytest.approx(1.75)
+
+
+def test_what_else_worked_on_the_machine_is_told_with_the_figures() -> None:
+    before = Readings(Reading(0.0, 0.0, 0.0), 0.0, {}, 100.0)
+    whole = 2.5 * (psutil.cpu_count() or 1)
+    after = Readings(Reading(1.0, 0.0, 0.0), 0.5, {}, 100.0 + whole)
+    cost = cost_between(before, after, outcome(cpu=0.5))
+    assert cost.others == pytest.approx(whole - 2.0)  # workers, server and load took two seconds
+    cost = replace(cost, others=0.5 * whole)
+    assert any(remark.startswith("others took") for remark in remarks([outcome(cpu=0.5)], cost))
+    assert not any("others" in remark for remark in remarks([outcome(cpu=0.5)], replace(cost, others=0.1)))
 
 
 def run_of(**values: float) -> Run:
