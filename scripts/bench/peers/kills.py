@@ -7,7 +7,7 @@ What nobody confirmed may arrive or not.
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,8 +15,7 @@ from scripts.bench.crew import Crew, Gate, Outcome, Stopwatch
 from scripts.bench.measure import together
 from scripts.bench.peers.peer import Client
 from scripts.bench.peers.reading import Found, Stage, shares
-from scripts.bench.peers.traffic import Couple, Pair, accepted, connect_all, couples, part
-from scripts.bench.stats import ratio
+from scripts.bench.peers.traffic import Couple, Pair, accepted, connect_all, couples, delivered, part
 from scripts.bench.waiting import until
 
 RETRY = 0.2  # s, between two tries to connect again
@@ -26,22 +25,23 @@ CUT, NEVER_BACK = "connection lost", "never came back"
 
 @dataclass(frozen=True)
 class Aftermath(Outcome):
-    """`done`: accepted; `total`: sent; `cut`: sent by those who were cut off, when they were; `of`: and in all."""
+    """`done`: accepted; `total`: sent."""
 
     lost: int = 0
-    cut: int = 0
-    of: int = 0
+    cut: int = 0  # pairs that were cut off
+    caught: int = 0  # messages of theirs that were under way then
 
 
 class Survivor(Pair):
-    """A pair that sends a fixed number of messages, and whose ends connect again when they are cut off."""
+    """A pair that sends without end until `finish`, and whose ends connect again when they are cut off."""
 
-    def __init__(self, couple: Couple, quota: int, each: int) -> None:
+    def __init__(self, couple: Couple, each: int, on_cut: Callable[[], None]) -> None:
         super().__init__(couple)
         self.confirmed: set[str] = set()
-        self.sent_when_cut: int | None = None
-        self._quota = quota
+        self.caught: int | None = None  # under way at the first cut
         self._each = each
+        self._on_cut = on_cut
+        self._last: float = math.inf  # the number of the last message to be sent
         self._given_up: set[str] = set()  # no longer waited for before the next is sent
         self._returning: set[asyncio.Task[None]] = set()
         for client in self.clients:
@@ -58,15 +58,20 @@ class Survivor(Pair):
     @property
     def is_settled(self) -> bool:
         """All is sent; all that was accepted, or sent since the comeback, has arrived."""
-        return self._sent == self._quota and not self.lost() and self.under_way.keys() <= self._given_up
+        return self._sent >= self._last and not self.lost() and self.under_way.keys() <= self._given_up
 
     def lost(self) -> set[str]:
         return self.confirmed & self.under_way.keys()
 
     def top_up(self) -> None:
         """Sends while there is room: `each` under way."""
-        while self.is_whole and self._sent < self._quota and len(self.under_way) - len(self._given_up) < self._each:
+        while self.is_whole and self._sent < self._last and len(self.under_way) - len(self._given_up) < self._each:
             self.send()
+
+    def finish(self, after: int) -> None:
+        """So many more, and no further; the first word counts."""
+        self._last = min(self._last, self._sent + after)
+        self.top_up()
 
     def go_on(self) -> None:
         """What is under way now may be lost: nothing waits for it any more, except the count at the end."""
@@ -89,11 +94,12 @@ class Survivor(Pair):
 
     def _cut(self, client: Client) -> None:
         self.faults[CUT] += 1
-        if self.sent_when_cut is None:
-            self.sent_when_cut = self._sent
+        if self.caught is None:
+            self.caught = len(self.under_way)
         task = asyncio.get_running_loop().create_task(come_back(client))
         self._returning.add(task)
         task.add_done_callback(self._back)
+        self._on_cut()
 
     def _back(self, task: asyncio.Task[None]) -> None:
         self._returning.discard(task)
@@ -114,30 +120,40 @@ async def come_back(client: Client) -> None:
 
 @dataclass(frozen=True)
 class KillLoad:
-    """Waits at a first gate to begin, and at a second one, under load, until the kill is done."""
+    """Waits at a first gate to begin, and at a second one, under load, until the kill is done.
+
+    As many messages before the kill as after it. It may come late: until somebody is cut off, all go on sending.
+    """
 
     couples: tuple[Couple, ...]
-    quota: int  # messages of each pair
+    half: int  # messages of each pair
     each: int  # under way in each pair
     drain: float  # s
 
     async def run(self, gate: Gate) -> Aftermath:
-        pairs = [Survivor(couple, self.quota, self.each) for couple in self.couples]
+        pairs: list[Survivor] = []
+        for couple in self.couples:
+            pairs.append(Survivor(couple, self.each, partial(self._finish, pairs)))
         await connect_all([client for pair in pairs for client in pair.clients])
         await gate.wait()
         watch = Stopwatch()
         for pair in pairs:
             pair.top_up()
-        await until(lambda: sum(pair.delivered for pair in pairs) * 2 >= self.quota * len(pairs), self.drain)
+        await until(lambda: delivered(pairs) >= self.half * len(pairs), self.drain)
         await gate.wait()  # the traffic goes on meanwhile
+        self._finish(pairs)
         await until(lambda: all(pair.is_whole for pair in pairs), COMEBACK)
         for pair in pairs:
             pair.go_on()  # also where nobody was cut off: the process may have stood between them
         await until(lambda: all(pair.is_settled for pair in pairs), self.drain)
         return await self._aftermath(pairs, watch)
 
+    def _finish(self, pairs: Sequence[Survivor]) -> None:
+        for pair in pairs:
+            pair.finish(self.half)
+
     async def _aftermath(self, pairs: Sequence[Survivor], watch: Stopwatch) -> Aftermath:
-        cut = [pair.sent_when_cut for pair in pairs if pair.sent_when_cut is not None]
+        caught = [pair.caught for pair in pairs if pair.caught is not None]
         lost = sum(len(pair.lost()) for pair in pairs)
         done, total = accepted(pairs), sum(pair.sent for pair in pairs)
         cost = watch.cpu(), watch.wall()
@@ -149,8 +165,8 @@ class KillLoad:
             *(watch.started, watch.started + cost[1], done, total, *cost),
             faults=faults,
             lost=lost,
-            cut=sum(cut),
-            of=len(cut) * self.quota,
+            cut=len(caught),
+            caught=sum(caught),
         )
 
 
@@ -161,7 +177,7 @@ def measure(stage: Stage) -> Found:
     loads = [
         KillLoad(
             tuple(everybody[number] for number in share),
-            *(sizes.killed // sizes.pairs, sizes.in_flight // sizes.pairs, sizes.drain),
+            *(sizes.killed // sizes.pairs // 2, sizes.in_flight // sizes.pairs, sizes.drain),
         )
         for share in shares(sizes.pairs, stage.loads)
     ]
@@ -177,9 +193,9 @@ def measure(stage: Stage) -> Found:
 def found(outcomes: Sequence[Aftermath]) -> Found:
     """The verdict over all load processes."""
     whole = together(outcomes)
-    cut, of = sum(one.cut for one in outcomes), sum(one.of for one in outcomes)
+    cut, caught = sum(one.cut for one in outcomes), sum(one.caught for one in outcomes)
     lost = float(sum(one.lost for one in outcomes))
-    words = f"of {whole.done:,} accepted; killed when those whom it cut off had sent {ratio(cut, of):.0%}"
-    if not 0 < cut < of:
+    words = f"of {whole.done:,} accepted; {cut} pairs were cut off with {caught} messages under way"
+    if not caught:
         lost, words = math.nan, "the kill did not fall into the load"
     return Found({"lost": lost, "lost_of": float(whole.done)}, faults=dict(whole.faults), remarks=(words,))

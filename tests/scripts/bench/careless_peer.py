@@ -1,6 +1,5 @@
 """A system that loses some messages, delivers some twice, and says that it has accepted them all."""
 
-import math
 import os
 
 from tests.scripts.bench.fake_peer import FakePeer
@@ -13,7 +12,7 @@ class CarelessPeer(FakePeer):
     pids: list[int] = [os.getpid()]  # noqa: RUF012 - as the protocol has it
 
     def __init__(self, *, loses: int = 0, repeats: int = 0) -> None:
-        super().__init__(forgets=False, holds_from=math.inf)
+        super().__init__(forgets=False)
         self.lost = 0
         self.repeated = 0
         self._loses = loses

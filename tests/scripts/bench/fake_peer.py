@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from scripts.bench.peers.peer import Client, ignore_id, ignore_loss, ignore_message
-from scripts.lab.timing import PATIENCE
+from scripts.lab.timing import PATIENCE, eventually
 
 T = TypeVar("T")
 
@@ -17,8 +17,7 @@ T = TypeVar("T")
 class FakePeer:
     """Speaks lines: `user`, `send to id text` and `ack id` in; `accepted id` and `message id text` out.
 
-    From the message numbered `holds_from` on it delivers nothing until it is killed, so that the kill has something
-    to lose.
+    After the first `delivers` messages it delivers nothing until it is killed, and dies with `holds` in its memory.
     """
 
     name = "fake"
@@ -27,9 +26,10 @@ class FakePeer:
     versions: dict[str, str] = {}  # noqa: RUF012 - as the protocol has it
     pids: list[int] = []  # noqa: RUF012
 
-    def __init__(self, *, forgets: bool, holds_from: float) -> None:
+    def __init__(self, *, forgets: bool, delivers: float = math.inf, holds: int = 0) -> None:
         self._forgets = forgets
-        self._holds_from = holds_from
+        self._delivers = delivers
+        self._holds = holds
         self._accepted = 0
         self._kept: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self._online: dict[str, asyncio.StreamWriter] = {}
@@ -50,6 +50,8 @@ class FakePeer:
         return FakeClient(self._port, user)
 
     def kill_one(self) -> None:
+        if self._delivers < math.inf:
+            eventually(lambda: self._accepted >= self._delivers + self._holds, "all is accepted that can be")
         self._do(self._die())
         self.kills += 1
 
@@ -67,11 +69,11 @@ class FakePeer:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _die(self) -> None:
-        self._holds_from = math.inf
+        self._delivers = math.inf
         if self._forgets:
             self._kept.clear()
         for writer in self._online.values():
-            writer.transport.abort()
+            writer.close()  # not aborted: what it has accepted its clients are to know
 
     async def _end(self) -> None:
         self._server.close()
@@ -98,7 +100,7 @@ class FakePeer:
         self._kept[to][id] = text
         writer.write(f"accepted {id}\n".encode())
         self._accepted += 1
-        if self._accepted < self._holds_from:
+        if self._accepted <= self._delivers:
             self._deliver(to, id)
 
     def _deliver(self, user: str, *ids: str) -> None:
