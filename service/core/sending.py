@@ -166,6 +166,9 @@ class Outcome(NamedTuple):
 
 def outcome(message: Message, results: Sequence[Appended], durability: str) -> Outcome:
     """`results`: one per recipient, in the order of `message.to`."""
+    if len(results) == 1 and (cursor := results[0].cursor) is not None:  # nearly all
+        recipients = [{"to": message.to[0], "cursor": str(cursor)}]
+        return _accepted(message, cursor, recipients, durability, new=results[0].status is AppendStatus.APPENDED)
     accepted = [r for r in results if r.cursor is not None]
     new = [r for r in accepted if r.status is AppendStatus.APPENDED]
     mixed = bool(new) and len(new) < len(accepted)
@@ -175,6 +178,12 @@ def outcome(message: Message, results: Sequence[Appended], durability: str) -> O
         return Outcome(fault.status, {"recipients": recipients} if message.listed else {}, fault)
     first = accepted[0].cursor
     assert first is not None  # it is one of the accepted
+    return _accepted(message, first, recipients, durability, new=bool(new))
+
+
+def _accepted(
+    message: Message, first: Cursor, recipients: list[dict[str, Any]], durability: str, *, new: bool
+) -> Outcome:
     content = {
         "id": message.id,
         "from": message.sender,

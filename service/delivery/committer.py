@@ -137,6 +137,7 @@ class Committer:
         answers: list[tuple[Submission, Sequence[Appended] | Fault]] = []
         for submission, attempt in zip(batch, attempts, strict=True):
             answers.append((submission, self._answer(submission, attempt, broken)))
+        MESSAGES_COMMITTED.inc(sum(answer is not UNAVAILABLE for _, answer in answers))
         if broken:
             answers += [(submission, self._refuse(submission)) for submission in self._take_behind(broken)]
         for submission, answer in answers:
@@ -155,7 +156,6 @@ class Committer:
                 lane.fail(message.id)
                 broken.add(lane)
             return UNAVAILABLE
-        MESSAGES_COMMITTED.inc()
         result = attempt[: len(message.to)]
         if self._copies_apart and message.sender not in message.to and any(one.cursor for one in result):
             self._copy(message)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -90,7 +91,7 @@ Addressed = tuple[Message, str | None]
 
 async def commit(worker: Worker, message: Message, group: str | None = None) -> Outcome:
     """Sends one message and waits for what became of it."""
-    return await (await _submit(worker, None, message, group))
+    return (await _UnderWay(worker, [(message, group)]).submit(None))[0]
 
 
 async def commit_all(worker: Worker, messages: Sequence[Addressed]) -> list[Outcome]:
@@ -101,8 +102,7 @@ async def commit_all(worker: Worker, messages: Sequence[Addressed]) -> list[Outc
         if lane.failed:
             told += [Outcome(UNAVAILABLE.status, {}, UNAVAILABLE) for _ in run]
             continue
-        answers = [await _submit(worker, lane, *addressed) for _, addressed in run]
-        told += [await answer for answer in answers]
+        told += await _UnderWay(worker, [addressed for _, addressed in run]).submit(lane)
     return told
 
 
@@ -114,20 +114,43 @@ def _together(one: tuple[int, Addressed]) -> tuple[str | None, int]:
     return group, number if message.target and group is None else -1
 
 
-async def _submit(worker: Worker, lane: Lane | None, message: Message, group: str | None) -> asyncio.Future[Outcome]:
-    answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+class _UnderWay:
+    """Messages of one request that are under way at once, and what becomes of them."""
 
-    def told(outcome: Outcome) -> None:
-        if not answer.done():  # its request may have been cancelled
-            answer.set_result(outcome)
+    def __init__(self, worker: Worker, messages: Sequence[Addressed]) -> None:
+        self._worker = worker
+        self._messages = messages
+        self._told: list[Outcome] = [_NOTHING] * len(messages)
+        self._left = len(messages)
+        self._all: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
 
-    if group is not None:
-        worker.fanout.submit(group, message, lambda result: told(_outcome_in(worker, message, group, result)), lane)
-    elif message.target:
-        await worker.changes.submit(message, lambda results: told(_outcome(worker, message, results)), lane)
-    else:
-        worker.committer.submit(message, lambda results: told(_outcome(worker, message, results)), lane)
-    return answer
+    async def submit(self, lane: Lane | None) -> list[Outcome]:
+        worker = self._worker
+        for n, (message, group) in enumerate(self._messages):
+            if group is not None:
+                worker.fanout.submit(group, message, partial(self._grouped, n), lane)
+            elif message.target:
+                await worker.changes.submit(message, partial(self._done, n), lane)
+            else:
+                worker.committer.submit(message, partial(self._done, n), lane)
+        return await self._all
+
+    def _done(self, n: int, results: Sequence[Appended] | Fault) -> None:
+        self._tell(n, _outcome(self._worker, self._messages[n][0], results))
+
+    def _grouped(self, n: int, result: GroupResult | Fault) -> None:
+        message, group = self._messages[n]
+        assert group is not None
+        self._tell(n, _outcome_in(self._worker, message, group, result))
+
+    def _tell(self, n: int, outcome: Outcome) -> None:
+        self._told[n] = outcome
+        self._left -= 1
+        if not self._left and not self._all.done():  # its request may have been cancelled
+            self._all.set_result(self._told)
+
+
+_NOTHING = Outcome(0, {})
 
 
 def _outcome(worker: Worker, message: Message, results: Sequence[Appended] | Fault) -> Outcome:

@@ -117,14 +117,7 @@ class Appends:
         limits = self._limits
         head = (int(limits.dedupe_window * 1000), limits.kept, limits.max_pending, self.least_ms())
         parts = list(_parts(ops, apart=link.many))
-        calls = [
-            (
-                scripts.APPEND,
-                [key for n in part for key in ops[n].keys(self._keys)],
-                [*head, *(arg for n in part for arg in ops[n].args())],
-            )
-            for part in parts
-        ]
+        calls = [(scripts.APPEND, *self._said([ops[n] for n in part], head)) for part in parts]
         rows: list[Any] = [None] * len(ops)
         replies, unreminded = await self._reminded(link, calls, wait, ops)
         for part, reply in zip(parts, replies, strict=True):
@@ -132,6 +125,15 @@ class Appends:
                 failed = unreminded.get(ops[n].user) or (reply if isinstance(reply, Unavailable) else None)
                 rows[n] = failed or reply[place]
         return rows
+
+    def _said(self, ops: Sequence["_Op"], head: Sequence[int]) -> tuple[list[bytes], list[Any]]:
+        """KEYS and ARGV of one call."""
+        keys: list[bytes] = []
+        args: list[Any] = [*head]
+        for op in ops:
+            keys += op.keys(self._keys)
+            args += op.args()
+        return keys, args
 
     async def _reminded(
         self, link: Link, calls: Sequence[scripts.Call], wait: Wait | None, ops: Sequence["_Op"]
@@ -238,11 +240,18 @@ def targets(message: Message, own_copy: bool) -> tuple[str, ...]:
     return (*message.to, message.sender) if own_copy and message.sender not in message.to else message.to
 
 
+_STATUSES = {int(status): status for status in AppendStatus}
+
+
+def _presence(parts: list[bytes]) -> tuple[tuple[str, str], ...]:
+    rows = [part.decode() for part in parts]
+    return tuple(zip(rows[::2], rows[1::2], strict=True))
+
+
 def _appended(row: list[Any]) -> Appended:
-    status = AppendStatus(row[0])
+    status = _STATUSES[row[0]]
     if status is AppendStatus.APPENDED:
-        rows = [part.decode() for part in row[3]]
-        return Appended(status, Cursor.of(row[1]), Cursor.of(row[2]), tuple(zip(rows[::2], rows[1::2], strict=True)))
+        return Appended(status, Cursor.of(row[1]), Cursor.of(row[2]), _presence(row[3]) if row[3] else ())
     if status in (AppendStatus.BEHIND, AppendStatus.REWOUND):
         return Appended(status, number=int(row[1]))
     if status is AppendStatus.DUPLICATE and len(row) > 1:
