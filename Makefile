@@ -43,7 +43,7 @@ format: .venv/installed-dev
 
 # Our own figures, then other systems under the same load; without ARGS that goes into docs/benchmarks.md.
 bench: .venv/installed-dev
-	.venv/bin/python -m scripts.bench $(ARGS)
+	.venv/bin/python -m scripts.bench $(or $(ARGS),--runs 3 --report docs/benchmarks.md)
 	.venv/bin/python -m scripts.bench.peers $(or $(ARGS),--runs 3 --report docs/benchmarks.md)
 
 # All scenarios write the report; some of them, or other flags, only print.
