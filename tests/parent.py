@@ -66,9 +66,13 @@ class Parent:
     async def ends(self) -> int:
         """The exit code, when it has ended; all it said is then in `output`."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
-            self.output += (await self.process.stdout.read()).decode()
-            return await self.process.wait()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while line := await self.process.stdout.readline():
+                    self.output += line.decode()
+                return await self.process.wait()
+        except TimeoutError:
+            raise AssertionError(f"never ended, but said:\n{self.output}") from None
 
     async def ask(self) -> dict[str, Any]:
         """What a worker answers a connection with."""
