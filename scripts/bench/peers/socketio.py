@@ -197,7 +197,7 @@ class SocketIO:
         return {
             "Socket.IO": _version_of("socket.io"),
             "redis-streams-adapter": _version_of("@socket.io/redis-streams-adapter"),
-            "node-redis": _version_of("redis"),
+            "ioredis": _version_of("ioredis"),
             "Node.js": said.stdout.strip().removeprefix("v"),
             **server_version(self._redis),
         }

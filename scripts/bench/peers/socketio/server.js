@@ -2,17 +2,20 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 import { createAdapter } from "@socket.io/redis-streams-adapter";
-import { createClient } from "redis";
+import { Redis } from "ioredis";
 import { Server } from "socket.io";
 
 const { PORT, REDIS_URL, SECRET, KEEP } = process.env;
 const AWAY = 600_000; // ms: how long a session is kept
 const EVENT = 2; // PacketType.EVENT of socket.io-parser
 
-// The name tells the benchmark whose reader is blocked on the stream; the adapter's connections inherit it.
-const redis = createClient({ url: REDIS_URL, name: `node-${process.pid}` });
+// ioredis costs about a tenth less CPU per message here than node-redis, the other client that the adapter takes; what
+// one turn of the loop sends goes out together, so that one fsync is for more of it.
+const redis = new Redis(REDIS_URL, {
+  connectionName: `node-${process.pid}`, // tells the benchmark whose reader waits for the stream: readers inherit it
+  enableAutoPipelining: true,
+});
 redis.on("error", (error) => console.error(error.message));
-await redis.connect();
 
 const http = createServer();
 const io = new Server(http, {
