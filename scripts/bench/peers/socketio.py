@@ -3,8 +3,8 @@
 Every send is one entry of the adapter's one stream, which every process reads whole. The server answers a send (an
 acknowledgement callback) when the adapter's XADD was answered, so when Redis has it on disk; most applications emit
 and do not wait for that. What was sent to a user who is away is found again by recovery: the session (its rooms) is
-in Redis once a process saw the connection end, and the stream is read again from the client's offset. A session whose
-process was killed was never stored, and the adapter reads what is new (`$`) again after each quiet 5 s: both lose.
+in Redis once a process saw the connection end, and the stream is read again from the client's offset. A process that
+is killed stores no session: what its clients are sent before they are back is lost to them.
 """
 
 import asyncio
