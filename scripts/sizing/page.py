@@ -193,14 +193,16 @@ def fault_row(found: Mapping[str, Any], a: Assumptions, fault: Fault) -> Row:
     return (
         *(NAMES[fault], number(a.users), span(told.p("accepted", 0.5)), span(told.p("accepted", 0.99))),
         *(span(told.p("others", 0.99)) if lost and told.others else "", span(told.p("delivered", 0.99))),
-        *(_back(told, slice_.storm, fault), number(told.counts["gave up connecting"])),
+        *(_back(told, fault), number(told.counts["gave up connecting"])),
         *(span(told.worker_queue), span(told.shard_queue)),
     )
 
 
-def _back(told: Told, storm: float, fault: Fault) -> str:
+def _back(told: Told, fault: Fault) -> str:
     if fault in {"none", "burst"}:
         return ""
+    if told.out:
+        return f"{told.out / (told.out + len(told.away)):.0%} not in {SECONDS:.0f} s"
     return span(told.back) if told.back < SECONDS - 1 else f"not in {SECONDS:.0f} s"
 
 

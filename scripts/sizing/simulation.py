@@ -21,7 +21,6 @@ TIMEOUT = 5.0  # s: INBOXD_REDIS_TIMEOUT
 GIVE_UP = 10.0  # s: a client that is not live by then closes and tries again
 BACKOFF, LONGEST = 0.5, 20.0  # s: docs/clients.md
 READ_AT_ONCE = 64  # jobs that a server takes from its sockets before it fsyncs
-ABANDONED = 0.3  # of a connect's cost, where the client has given up before its turn
 LOOK_SHARE = 5.0  # seconds' worth of a connection's audit: what a look at everybody costs for each
 PARTS = 0.6  # of the relay's server cost: before delivery; the rest is the ack
 MICRO = 1e-6
@@ -103,6 +102,7 @@ class Told:
     delivered: list[float] = field(default_factory=list)
     away: list[float] = field(default_factory=list)  # of those that a fault threw out, until live again
     counts: Counter[str] = field(default_factory=Counter)
+    out: int = 0  # of them, who is not back yet
     back: float = 0.0  # from the fault until the last of them is live, and the last failed send accepted
     worker_queue: float = 0.0
     shard_queue: float = 0.0
@@ -274,8 +274,10 @@ class World:
 
         self.workers[worker].give(members * self.slice.member.worker, spread)
 
-    def connect(self, since: float | None = None, tries: int = 0) -> None:
-        """`since`: when it was thrown out. A device that is not live in time gives up, and comes again."""
+    def connect(self, since: float | None = None, tries: int = 0, thrown: bool = False) -> None:
+        """`since`: when it was thrown out, or first tried in vain. A device that is not live in time gives up, and comes
+        again; what the worker does for it then is done in vain.
+        """
         begun, over = self.clock.now, [False]
 
         def live(fine: bool) -> None:
@@ -286,6 +288,7 @@ class World:
                 retry()
             elif since is not None:
                 self.told.away.append(self.clock.now - since)
+                self.told.out -= thrown
                 self.told.back = max(self.told.back, self.clock.now - self.began)
 
         def give_up() -> None:
@@ -296,7 +299,7 @@ class World:
 
         def retry() -> None:
             wait = self.random.uniform(0, min(LONGEST, BACKOFF * 2 ** (tries + 1)))
-            self.clock.after(wait, lambda: self.connect(since if since is not None else begun, tries + 1))
+            self.clock.after(wait, lambda: self.connect(begun if since is None else since, tries + 1, thrown))
 
         def served() -> None:
             if over[0]:
@@ -313,8 +316,9 @@ class World:
         self.began = now = self.clock.now
         for worker in self.workers[:number]:
             worker.die()
-        for _ in range(round(number * self.slice.connections * share)):
-            self.clock.after(self.random.uniform(0, BACKOFF), lambda: self.connect(now))
+        self.told.out = round(number * self.slice.connections * share)
+        for _ in range(self.told.out):
+            self.clock.after(self.random.uniform(0, BACKOFF), lambda: self.connect(now, thrown=True))
 
     def lose_shard(self, how: set[int]) -> None:
         self.began = self.clock.now

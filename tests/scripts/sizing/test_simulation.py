@@ -57,6 +57,7 @@ def test_processes_are_as_busy_as_their_load_says() -> None:
 def test_whoever_is_thrown_out_comes_back(fault: Fault, thrown_out: int) -> None:
     told = run(fault)
     assert len(told.away) >= thrown_out
+    assert told.out == 0
     assert 0 < told.back < 5
 
 
@@ -69,6 +70,7 @@ def test_a_slower_handshake_makes_everybody_wait_longer() -> None:
 def test_who_waits_too_long_for_a_connection_gives_up_and_is_more_work() -> None:
     told = run("worker", connections=8_000, connect=Price(5e-3, 2e-4, 0, 0), singles=10)
     assert told.counts["gave up connecting"] > 0
+    assert told.out > 0
 
 
 def test_a_killed_server_takes_its_own_inboxes_with_it_and_no_others() -> None:
