@@ -275,7 +275,7 @@ class World:
         self.workers[worker].give(members * self.slice.member.worker, spread)
 
     def connect(self, since: float | None = None, tries: int = 0, thrown: bool = False) -> None:
-        """`since`: when it was thrown out, or first tried in vain. A device that is not live in time gives up, and comes
+        """`since`: when it was thrown out, or first tried in vain. A device that is not live in time gives up and comes
         again; what the worker does for it then is done in vain.
         """
         begun, over = self.clock.now, [False]
