@@ -31,6 +31,11 @@ SETTINGS = {
     "daemonize": "no",
 }
 
+MALLOC = "glibc.malloc.tcache_count=1000"
+"""For a binary that allocates by the system's C library: a batch of messages is thousands of small strings, and of each
+size the library keeps seven at hand. At most about 30 MiB, and a tenth of the server's CPU. Others ignore it.
+"""
+
 _STOP_PATIENCE = 30.0  # seconds; with every write on the disk already, a kill after that loses nothing
 _STEADY = 10.0  # seconds up that make the next death a first one again
 _POLL = 0.02  # seconds between two questions whether it answers
@@ -40,7 +45,7 @@ _SILENCE = 30.0  # seconds without any answer until a start counts as failed
 def _environment() -> dict[str, str]:
     """Ours without the service's settings, some of which are secret; an unknown locale would keep it from starting."""
     clean = {name: value for name, value in os.environ.items() if not name.upper().startswith("INBOXD_")}
-    return {**clean, "LC_ALL": "C"}
+    return {"GLIBC_TUNABLES": MALLOC, **clean, "LC_ALL": "C"}
 
 
 class EmbeddedServer:

@@ -53,6 +53,17 @@ async def test_its_settings_keep_the_promise(data: Path) -> None:
         assert settings["port"] == str(server.port)
 
 
+async def test_it_is_started_without_the_services_secrets_and_with_room_for_small_strings(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INBOXD_JWT_SECRET", "nobody's business")
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    async with embedded_server(data, ignore) as server:
+        environment = psutil.Process(pid(server)).environ()
+    assert environment["GLIBC_TUNABLES"] == embedded.MALLOC
+    assert not [name for name in environment if name.startswith("INBOXD_")]
+
+
 async def test_it_listens_on_the_loopback_alone(data: Path) -> None:
     async with embedded_server(data, ignore) as server:
         connections = psutil.Process(pid(server)).net_connections()
