@@ -9,7 +9,8 @@ import pytest
 
 from scripts.bench.peers.ejabberd import Ejabberd
 from scripts.bench.peers.peer import Client
-from scripts.bench.peers.xmpp import Element, Elements, XmppClient
+from scripts.bench.peers.xmpp import XmppClient
+from scripts.bench.peers.xmpp_wire import Element, Elements
 from scripts.lab.timing import PATIENCE
 
 STREAM = (
