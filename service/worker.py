@@ -23,7 +23,7 @@ from service.core.errors import Refused, Unavailable
 from service.delivery.worker import Worker
 from service.edge.headers import guarded
 from service.edge.http_protocol import Bounds, HttpConnection
-from service.edge.ws_protocol import Socket
+from service.edge.ws_opening import Opening
 from service.listening import BACKLOG, room
 
 REFUSED = 3
@@ -95,7 +95,7 @@ def main() -> int:
         loop="uvloop",
         http=cast("Any", partial(HttpConnection, bounds=bounds)),
         proxy_headers=False,  # nothing here asks who the peer is, or over which scheme
-        ws=Socket,
+        ws=Opening,
         ws_max_size=settings.max_frame,
         ws_per_message_deflate=False,  # 200-byte frames do not shrink; its buffers would cost every connection
         ws_ping_interval=settings.ping_interval,

@@ -86,6 +86,11 @@ class Committer:
         """Returns when the queue is at most half full: for senders that can be made to wait."""
         await self._room.wait()
 
+    @property
+    def roomy(self) -> bool:
+        """Whether `room` would return at once."""
+        return self._room.is_set()
+
     def _crowded(self) -> bool:
         return len(self._queue) * 2 > MOST_QUEUED or self._queued_bytes * 2 > MOST_QUEUED_BYTES
 

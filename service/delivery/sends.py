@@ -36,6 +36,11 @@ class Sends:
         """It is closed: nobody need wait."""
         self._fewer.set()
 
+    def free(self, group: str | None = None) -> bool:
+        """Whether `ready` would return at once."""
+        mine = not self._count or (self._count < MOST_SENDS and group == self._group)
+        return mine and self._worker.committer.roomy
+
     async def ready(self, group: str | None = None) -> None:
         """Back-pressure: waits while too many are on their way. And order: what goes to users and to groups goes
         different ways, so all of it is answered before it changes from one to the other.
@@ -46,9 +51,10 @@ class Sends:
         await self._worker.committer.room()
 
     def submit(self, message: Message, group: str | None = None) -> None:
-        """Sends a message to its recipients, or to a group; `accepted` or `error` follows."""
+        """Sends a message to its recipients, or to a group; `accepted` or `error` follows. Only once it is `free`."""
         if not self._admits(message):
             return
+        self._group = group
         if group is None:
             self._worker.committer.submit(message, self._done(message), self._lane)
             return

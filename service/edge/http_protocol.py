@@ -19,7 +19,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.core.errors import Fault
 from service.edge.headers import RAW, guarded, lines
 from service.edge.problems import MEDIA_TYPE, problem, problem_response
-from service.edge.ws_protocol import MOST_UNWRITTEN, Socket, bound_silence
+from service.edge.ws_opening import Opening
+from service.edge.ws_protocol import MOST_UNWRITTEN, bound_silence
 from service.telemetry import CONNECTIONS_REFUSED, REQUESTS_TOO_SLOW
 
 MOST_HEAD = 64 << 10
@@ -236,7 +237,7 @@ class HttpConnection(HttpToolsProtocol):
         self._stop_clock()
         super().handle_websocket_upgrade()
         upgraded = self.transport.get_protocol()
-        if isinstance(upgraded, Socket):
+        if isinstance(upgraded, Opening):
             upgraded.check_handshake(raw_answer(_NO_HTTP))
 
     # What does not come.

@@ -30,8 +30,9 @@ from service.edge.http import rates_of
 from service.edge.openapi import ASKING, BODY, COUNT, TEXT, answer, described, fields, refusals
 from service.edge.problems import Denied
 from service.edge.rates import Rates
-from service.edge.ws import TOKEN_EXPIRED, code_of, texts
-from service.edge.ws_protocol import Socket, socket_of
+from service.edge.ws import TOKEN_EXPIRED, code_of
+from service.edge.ws_opening import socket_of
+from service.edge.ws_protocol import Later, Socket
 
 log = logging.getLogger("inboxd.legacy")
 
@@ -148,7 +149,7 @@ def text_of(body: Any) -> str:
 
 
 class LegacyEndpoint:
-    """ASGI application of `WS /api/chat/connect_chat?user_code=U`."""
+    """ASGI application of `WS /api/chat/connect_chat?user_code=U`, until the socket is open."""
 
     rule = CHATTERS
 
@@ -163,14 +164,15 @@ class LegacyEndpoint:
             await send({"type": "websocket.close", "code": 1008})
             return
         await send({"type": "websocket.accept"})
-        socket = socket_of(scope)
+        if (socket := socket_of(scope)) is None:
+            return
         try:
             identity = await self._identify(scope)
         except ClientError as error:
             socket.write(system(error.fault.detail, ""))
             socket.end(code_of(error.fault), "unauthenticated" if error.fault.status == 422 else error.fault.code)
             return
-        await self._talk(socket, receive, identity)
+        socket.begin(LegacyConversation(self._worker, self._rates, socket, identity))
 
     async def _identify(self, scope: Scope) -> Identity:
         """By the token of the header; while authentication is off by `user_code`. Raises ClientError."""
@@ -183,49 +185,69 @@ class LegacyEndpoint:
             raise ClientError("forbidden", "the token is for another user")
         return identity
 
-    async def _talk(self, socket: Socket, receive: Receive, identity: Identity) -> None:
-        user = identity.user
-        peer = LegacyPeer(socket, user)
-        connection = peer.connection = Connection(self._worker, peer, user, DEVICE, 0)
-        expiry = Expiry(lambda: connection.end(TOKEN_EXPIRED, "the token has expired"))
-        expiry.at(identity.expires)
-        try:
-            await connection.open(Hello(type="hello", device=DEVICE, window=WINDOW))
-            async for text in texts(receive):
-                if connection.closed.is_set():
-                    return
-                if (wait := self._rates.turn(identity)) > 0:
-                    await socket.rest(wait)
-                await self._take(connection, socket, user, text)
-        except ClientError as error:
-            socket.write(system(error.fault.detail, user))
-            socket.end(4500, error.fault.code)
-        except Exception:
-            log.exception("a socket of %s failed", user)
-            socket.end(1011, "internal")
-        finally:
-            expiry.cancel()
-            connection.lost()
 
-    async def _take(self, connection: Connection, socket: Socket, user: str, text: str) -> None:
+class LegacyConversation:
+    """One socket of the older protocol. Here every message is a task: such clients are few."""
+
+    def __init__(self, worker: Worker, rates: Rates, socket: Socket, identity: Identity) -> None:
+        self._worker = worker
+        self._rates = rates
+        self._socket = socket
+        self._identity = identity
+        peer = LegacyPeer(socket, identity.user)
+        self._connection = peer.connection = Connection(worker, peer, identity.user, DEVICE, 0)
+        self._expiry = Expiry(lambda: self._connection.end(TOKEN_EXPIRED, "the token has expired"))
+        self._expiry.at(identity.expires)
+
+    def greet(self) -> Later:
+        return self._safely(self._connection.open(Hello(type="hello", device=DEVICE, window=WINDOW)))
+
+    def take(self, text: bytes | None) -> Later | None:
+        return None if self._connection.closed.is_set() else self._safely(self._send(text))
+
+    def left(self) -> None:
+        self._expiry.cancel()
+        self._connection.lost()
+
+    async def _safely(self, doing: Later) -> None:
         try:
-            asked = validate(PrivateMessage, read_object(text.encode()))
-            if asked.type != "private_message":
-                raise ClientError("unknown_type", "only private_message is known here")
-            message = _message(self._worker, user, asked.recipient, asked.msg)
+            await doing
         except ClientError as error:
-            socket.write(system(f"not sent: {error.fault.detail}", user))
+            self._socket.write(system(error.fault.detail, self._identity.user))
+            self._socket.end(4500, error.fault.code)
+        except Exception:
+            log.exception("a socket of %s failed", self._identity.user)
+            self._socket.end(1011, "internal")
+
+    async def _send(self, text: bytes | None) -> None:
+        """Raises ClientError where the connection cannot stay."""
+        if text is None:
+            raise ClientError("malformed_json", "binary frames are not taken")
+        if (wait := self._rates.turn(self._identity)) > 0:
+            await self._socket.rest(wait)
+        try:
+            message = self._message(text)
+        except ClientError as error:
+            self._tell(error.fault)
             return
-        if socket.congested:
-            await socket.drained()
+        await self._socket.drained()
 
         def done(results: Sequence[Appended] | Fault) -> None:
             fault = results if isinstance(results, Fault) else outcome(message, results, "").fault
             if fault is not None:
-                socket.write(system(f"not sent: {fault.detail}", user))
+                self._tell(fault)
 
-        await connection.sends.ready()
-        connection.sends.submit_unordered(message, done)
+        await self._connection.sends.ready()
+        self._connection.sends.submit_unordered(message, done)
+
+    def _message(self, text: bytes) -> Message:
+        asked = validate(PrivateMessage, read_object(text))
+        if asked.type != "private_message":
+            raise ClientError("unknown_type", "only private_message is known here")
+        return _message(self._worker, self._identity.user, asked.recipient, asked.msg)
+
+    def _tell(self, fault: Fault) -> None:
+        self._socket.write(system(f"not sent: {fault.detail}", self._identity.user))
 
 
 def _message(worker: Worker, sender: str, recipient: str, text: str) -> Message:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -34,27 +33,30 @@ from service.core.frames import (
 )
 from service.core.frames import read_object as parse
 from service.core.identity import Identity
-from service.core.sending import change_of, message_of
+from service.core.sending import Message, change_of, message_of
 from service.delivery.connection import Connection
 from service.delivery.worker import Worker
 from service.edge.auth import CHATTERS, Gate, named, origin_allowed, sender_of
 from service.edge.expiry import Expiry
 from service.edge.rates import Rates
 from service.edge.signals import signal
-from service.edge.ws_protocol import Socket, socket_of
+from service.edge.ws_opening import socket_of
+from service.edge.ws_protocol import Later, Socket
 
 log = logging.getLogger("inboxd.ws")
 
 SUBPROTOCOL = "inboxd.v1"
 PROTOCOL_ERROR, NOT_AUTHENTICATED, FORBIDDEN, HELLO_LATE, TOKEN_EXPIRED = 4500, 4501, 4503, 4000, 4002
 _SURROGATE = re.compile("[\ud800-\udfff]")
-LINES_A_TURN = 64
+LINES_AT_ONCE, LINES_A_TURN = 16, 64
+"""Lines of a frame that are handled without a task; and in one, before the others have their turn."""
+_NAMING = (b"x-inboxd-user", b"authorization")
 _FATAL_TYPES = ("hello", "ack")
 """Frames in which a fault ends the connection."""
 
 
 class WebSocketEndpoint:
-    """ASGI application of the one route. One instance per process; one call per socket."""
+    """ASGI application of the one route. One instance per process; one call per socket, until it is open."""
 
     rule = CHATTERS
 
@@ -70,14 +72,15 @@ class WebSocketEndpoint:
             return
         subprotocol = SUBPROTOCOL if SUBPROTOCOL in scope["subprotocols"] else None
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
-        socket = socket_of(scope)
+        if (socket := socket_of(scope)) is None:
+            return
         if self._gate.tokens is None:
             try:
                 named(scope)  # no hello can help whoever names nobody
             except ClientError as error:
                 refuse(socket, error.fault, NOT_AUTHENTICATED)
                 return
-        await Conversation(self._worker, self._gate, self._rates, socket, scope, receive).run()
+        socket.begin(Conversation(self._worker, self._gate, self._rates, socket, scope))
 
 
 class LinePeer:
@@ -112,75 +115,139 @@ def refuse(socket: Socket, fault: Fault, code: int) -> None:
     socket.end(code, fault.code)
 
 
-async def texts(receive: Receive) -> AsyncIterator[str]:
-    """Text frames until the socket closes. Raises ClientError for a binary one."""
-    while (event := await receive())["type"] == "websocket.receive":
-        text = event.get("text")
-        if text is None:
-            raise ClientError("malformed_json", "binary frames are not taken")
-        yield text
-
-
 class Conversation:
-    """Reads one socket, line by line, until it closes."""
+    """What one socket's frames mean, line by line, until it closes.
 
-    def __init__(
-        self, worker: Worker, gate: Gate, rates: Rates, socket: Socket, scope: Scope, receive: Receive
-    ) -> None:
+    Whatever can be done at once is done in `take`. The rest becomes a coroutine, which the socket runs, and what comes
+    next waits for it: so a connection has a task only while something has to wait.
+    """
+
+    def __init__(self, worker: Worker, gate: Gate, rates: Rates, socket: Socket, scope: Scope) -> None:
         self._worker = worker
         self._gate = gate
         self._rates = rates
         self._socket = socket
-        self._scope = scope
+        self._asked = asked_with(scope)
         self._expiry = Expiry(self._expired)
-        self._lines = self._split(receive)
+        self._patience = socket.loop.call_later(worker.settings.hello_timeout, self._late)
         self._connection: Connection | None = None
+        self._over = False  # it was told why, and the socket is closed
 
-    async def run(self) -> None:
+    # For the socket.
+
+    def greet(self) -> Later | None:
+        """The client says hello first."""
+        return None
+
+    def take(self, text: bytes | None) -> Later | None:
+        if self._over:
+            return None
+        self._patience.cancel()
         try:
-            await self._talk()
+            return self._lines(text)
         except ClientError as error:
             self._fail(error.fault)
-        except Exception:
-            log.exception("a socket of %s failed", self._connection.claim.user if self._connection else "nobody yet")
-            self._socket.end(1011, "internal")
-        finally:
-            self._expiry.cancel()
-            if self._connection is not None:
-                self._worker.watching.leave(self._connection)
-                self._connection.lost()
+        except Exception as error:  # noqa: BLE001 - it is logged
+            self._break(error)
+        return None
 
-    async def _talk(self) -> None:
+    def left(self) -> None:
+        self._over = True
+        self._patience.cancel()
+        self._expiry.cancel()
+        if self._connection is not None:
+            self._worker.watching.leave(self._connection)
+            self._connection.lost()
+
+    # Lines.
+
+    def _lines(self, text: bytes | None) -> Later | None:
+        """Raises ClientError."""
+        if text is None:
+            raise ClientError("malformed_json", "binary frames are not taken")
+        lines = [line for line in text.split(b"\n") if line.strip()]
+        if not lines:
+            raise ClientError("malformed_json", "the frame is empty")
+        if len(lines) > LINES_AT_ONCE:
+            return self._go_on(None, lines)
+        for number, line in enumerate(lines, 1):
+            if (later := self._take(line)) is not None:
+                return self._go_on(later, lines[number:])
+        return self._socket.drained() if self._socket.congested else None
+
+    async def _go_on(self, later: Later | None, lines: list[bytes]) -> None:
+        """What has to wait, then the lines behind it."""
         try:
-            first = await asyncio.wait_for(anext(self._lines, None), self._worker.settings.hello_timeout)
-        except TimeoutError:
-            self._socket.end(HELLO_LATE, "hello did not come in time")
-            return
-        if first is None:
-            return
-        hello = _hello(first)
+            if later is not None:
+                await later
+            for number, line in enumerate(lines, 1):
+                if self._over:
+                    return
+                if (later := self._take(line)) is not None:
+                    await later
+                if number % LINES_A_TURN == 0:  # a frame may hold tens of thousands; the others have their turn
+                    await asyncio.sleep(0)
+                    await self._socket.drained()
+            await self._socket.drained()
+        except ClientError as error:
+            self._fail(error.fault)
+        except Exception as error:  # noqa: BLE001 - it is logged
+            self._break(error)
+
+    def _take(self, line: bytes) -> Later | None:
+        """Raises ClientError where the connection cannot stay."""
+        connection = self._connection
+        if connection is None:
+            return self._meet(line)
+        content: dict[str, Any] = {}
+        try:
+            content = parse(line)
+            later = self._handle(connection, read_frame(content))
+        except ClientError as error:
+            self._tell_why(connection, error.fault, content or strict_json.salvage(line))
+            return None
+        return None if later is None else self._in_time(connection, later, content)
+
+    async def _in_time(self, connection: Connection, later: Later, content: dict[str, Any]) -> None:
+        try:
+            await later
+        except ClientError as error:
+            self._tell_why(connection, error.fault, content)
+
+    def _tell_why(self, connection: Connection, fault: Fault, content: dict[str, Any]) -> None:
+        if fault.code in ("malformed_json", "hello_repeated") or content.get("type") in _FATAL_TYPES:
+            raise ClientError(fault.code, fault.detail, fault.field)
+        connection.tell(error_frame(fault, id=_text(content.get("id")), ref=_text(content.get("ref"))))
+
+    # The first line.
+
+    async def _meet(self, line: bytes) -> None:
+        """Raises ClientError."""
+        hello = _hello(line)
         identity = await self._admitted(hello.token)
         if identity is None:
             return
         if self._worker.draining:  # looked at last: whoever connects from here on is known to the drain
-            self._socket.end(1012, "the worker is restarting")
+            self._end(1012, "the worker is restarting")
             return
         peer = LinePeer(self._socket)
         self._connection = Connection(self._worker, peer, identity.user, hello.device, hello.attempt or 0)
         self._trust(identity)
         await self._connection.open(hello)
-        async for line in self._lines:
-            await self._take(self._connection, line)
 
     async def _admitted(self, token: str | None) -> Identity | None:
         """None: it was told why not, and the socket is closed."""
         try:
-            identity = await self._gate.identify(self._scope, token)
+            identity = await self._gate.identify(self._asked, token)
             CHATTERS.check(identity)
         except ClientError as error:
+            self._over = True
             refuse(self._socket, error.fault, code_of(error.fault))
             return None
         return identity
+
+    def _late(self) -> None:
+        self._end(HELLO_LATE, "hello did not come in time")
 
     def _trust(self, identity: Identity) -> None:
         self._identity = identity
@@ -190,49 +257,46 @@ class Conversation:
         assert self._connection is not None  # it is made before the timer runs
         self._connection.end(TOKEN_EXPIRED, "the token has expired")
 
-    async def _renew(self, connection: Connection, token: str) -> None:
-        """Raises ClientError: then the old token counts, as long as it lasts."""
-        identity = await self._gate.identify(self._scope, token)
-        CHATTERS.check(identity)
-        if identity.user != connection.claim.user:
-            raise ClientError("forbidden", "the token is for another user")
-        self._trust(identity)
-        connection.tell(authed_frame())
+    # All others.
 
-    async def _split(self, receive: Receive) -> AsyncIterator[bytes]:
-        async for text in texts(receive):
-            lines = [line for line in text.encode().split(b"\n") if line.strip()]
-            if not lines:
-                raise ClientError("malformed_json", "the frame is empty")
-            for number, line in enumerate(lines, 1):
-                yield line
-                if number % LINES_A_TURN == 0:  # a frame may hold tens of thousands; the others have their turn
-                    await asyncio.sleep(0)
-                    await self._socket.drained()
-            if self._socket.congested:
-                await self._socket.drained()
-
-    async def _take(self, connection: Connection, line: bytes) -> None:
-        content: dict[str, Any] = {}
-        try:
-            content = parse(line)
-            await self._handle(connection, read_frame(content))
-        except ClientError as error:
-            fault = error.fault
-            content = content or strict_json.salvage(line)
-            if fault.code in ("malformed_json", "hello_repeated") or content.get("type") in _FATAL_TYPES:
-                raise
-            connection.tell(error_frame(fault, id=_text(content.get("id")), ref=_text(content.get("ref"))))
-
-    async def _handle(self, connection: Connection, frame: ClientFrame) -> None:
-        """Raises ClientError."""
+    def _handle(self, connection: Connection, frame: ClientFrame) -> Later | None:
+        """What is left to be done, if it cannot be done at once. Raises ClientError, as does that."""
         match frame:
-            case SendFrame() | Edit() | Delete() | React():
-                await self._send(connection, frame)
+            case SendFrame():
+                return self._send(connection, frame)
             case Ack():
                 connection.ack(Cursor.parse(frame.cursor))
             case Skip():
                 connection.sends.skip(frame.id)
+            case Ping():
+                connection.tell(pong_frame(frame.ref))
+            case Hello():
+                raise ClientError("hello_repeated", "hello comes once, first")
+            case _:
+                return self._handle_slowly(connection, frame)
+        return None
+
+    def _send(self, connection: Connection, frame: SendFrame) -> Later | None:
+        wait = self._rates.turn(self._identity)
+        if wait > 0 or not connection.sends.free(frame.group):
+            return self._send_late(connection, frame, wait)
+        connection.sends.submit(self._message(frame), frame.group)
+        return None
+
+    async def _send_late(self, connection: Connection, frame: SendFrame, wait: float) -> None:
+        await self._socket.rest(wait)
+        message = self._message(frame)
+        await connection.sends.ready(frame.group)
+        connection.sends.submit(message, frame.group)
+
+    def _message(self, frame: SendFrame) -> Message:
+        sender = sender_of(self._identity, frame.sender)
+        return message_of(frame, sender, frame.id, self._worker.settings.max_body)
+
+    async def _handle_slowly(self, connection: Connection, frame: ClientFrame) -> None:
+        match frame:
+            case Edit() | Delete() | React():
+                await self._change(connection, frame)
             case History():
                 await connection.history(frame)
                 await self._socket.drained()
@@ -242,12 +306,17 @@ class Conversation:
                 await self._aside(connection, frame)
             case Auth():
                 await self._renew(connection, frame.token)
-            case Ping():
-                connection.tell(pong_frame(frame.ref))
-            case Hello():
-                raise ClientError("hello_repeated", "hello comes once, first")
             case _:
                 raise ClientError("unknown_type", f"{frame.type} is not taken here", "type")
+
+    async def _change(self, connection: Connection, frame: Edit | Delete | React) -> None:
+        await self._rested()
+        message = change_of(frame, sender_of(self._identity, frame.sender), self._worker.settings.max_body)
+        if frame.group is None:
+            await connection.sends.change(message)
+        else:
+            await connection.sends.ready(frame.group)
+            connection.sends.submit(message, frame.group)
 
     async def _aside(self, connection: Connection, frame: Signal | Watch | Unwatch) -> None:
         """What is never stored. Raises ClientError."""
@@ -271,30 +340,45 @@ class Conversation:
             fault = error.fault if isinstance(error, ClientError) else away
             connection.tell(error_frame(fault, **whose, upto=frame.upto))
 
-    async def _send(self, connection: Connection, frame: SendFrame | Edit | Delete | React) -> None:
-        await self._rested()
-        sender, most = sender_of(self._identity, frame.sender), self._worker.settings.max_body
-        if isinstance(frame, SendFrame):
-            message = message_of(frame, sender, frame.id, most)
-        else:
-            message = change_of(frame, sender, most)
-        if message.target and frame.group is None:
-            await connection.sends.change(message)
-        else:
-            await connection.sends.ready(frame.group)
-            connection.sends.submit(message, frame.group)
+    async def _renew(self, connection: Connection, token: str) -> None:
+        """Raises ClientError: then the old token counts, as long as it lasts."""
+        identity = await self._gate.identify(self._asked, token)
+        CHATTERS.check(identity)
+        if identity.user != connection.claim.user:
+            raise ClientError("forbidden", "the token is for another user")
+        self._trust(identity)
+        connection.tell(authed_frame())
 
     async def _rested(self) -> None:
         """Draws one message from the user's rate."""
         if (wait := self._rates.turn(self._identity)) > 0:
             await self._socket.rest(wait)
 
+    # The end.
+
+    def _end(self, code: int, reason: str) -> None:
+        self._over = True
+        self._socket.end(code, reason)
+
     def _fail(self, fault: Fault) -> None:
+        self._over = True
         if self._connection is None or self._connection.session is None:
             refuse(self._socket, fault, PROTOCOL_ERROR)
             return
         self._connection.tell(error_frame(fault))
         self._connection.end(PROTOCOL_ERROR, fault.code)
+
+    def _break(self, error: Exception) -> None:
+        """A failure of our own."""
+        user = self._connection.claim.user if self._connection is not None else "nobody yet"
+        log.error("a socket of %s failed", user, exc_info=error)
+        self._end(1011, "internal")
+
+
+def asked_with(scope: Scope) -> Scope:
+    """So much of a scope as says who asks: the rest need not be kept for as long as the connection lives."""
+    headers = [(name, value) for name, value in scope["headers"] if name in _NAMING]
+    return {"type": scope["type"], "headers": headers, "query_string": scope["query_string"]}
 
 
 def _hello(line: bytes) -> Hello:

@@ -1,93 +1,104 @@
-"""The WebSocket engine: uvicorn's sans-I/O protocol, with what a delivery service needs beside ASGI.
+"""An open WebSocket: frames in and out, without ASGI and without a task of its own.
 
-Frames are written without a coroutine each, the keep-alive closes with our codes and aborts a peer
-that stopped reading, pings can be asked for, and a shutdown leaves the goodbye to the worker. What comes
-is taken apart only as fast as the endpoint and the peer itself keep up: no flood fills the memory or
-keeps the others waiting.
+Frames go straight to whoever talks here and are written without a coroutine each; only what has to wait becomes a
+task, and what comes meanwhile waits behind it. The keep-alive closes with our codes and aborts a peer that stopped
+reading, pings can be asked for, and a shutdown leaves the goodbye to the worker. What comes is taken apart only as fast
+as whoever talks and the peer itself keep up: no flood fills the memory or keeps the others waiting.
+
+How it came to be open: `ws_opening.py`. The frames themselves: `ws_reader.py`.
 """
 
 import asyncio
+import random
 import socket
 from asyncio.transports import BaseTransport
-from collections.abc import Callable
-from typing import Any, cast
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
-import orjson
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.frames import Frame
-from websockets.http11 import Request, Response
-from websockets.protocol import State
-from websockets.server import ServerProtocol
+from uvicorn.server import ServerState
 
-from service.core.errors import Fault
-from service.edge.headers import RAW
-from service.edge.problems import MEDIA_TYPE, problem
+from service.edge.ws_reader import CLOSE, CONTINUATION, PING, PONG, TEXT, BrokenError, FrameReader, framed
 
-EXTENSION = "inboxd.socket"
-"""ASGI extension under which the endpoint finds its socket."""
 HEARTBEAT_MISSED = 4001
 QUEUED_FRAMES = 4
-"""Frames that may wait for the endpoint before the socket is read no further."""
-SLICE = 4 << 10
-"""Bytes that are taken apart at a time: they may be hundreds of frames."""
-FRAMES_A_TICK = 128
+"""Frames that may wait behind one that is being handled before the socket is read no further."""
+FRAMES_A_TICK = 64
 """Frames after which the other connections have their turn."""
 MOST_UNWRITTEN = 2 << 20
 """Bytes that wait for the peer to read them; beyond, it is not read either. More than a full window."""
 GOODBYE = 2.0
 """Seconds a peer has to answer a close before it is aborted."""
 
-
-_FAULTS = {
-    400: Fault("malformed_request", "this is no WebSocket handshake (RFC 6455)"),
-    405: Fault("method_not_allowed", "a WebSocket is opened with GET"),
-    431: Fault("head_too_large", "a handshake has at most 128 fields of 8 KiB each"),
-}
-"""What the library says about a handshake that is none, in words that repeat nothing of it."""
+Later = Coroutine[Any, Any, None]
 
 
-class Handshake(ServerProtocol):
-    """The wire, with the fields that every HTTP answer has on those that refuse a handshake."""
+class Talker(Protocol):
+    """Whoever talks over a socket. No call raises, nor does what it returns."""
 
-    def send_response(self, response: Response) -> None:
-        if (fault := _FAULTS.get(response.status_code)) is not None:
-            response.body = orjson.dumps(problem(fault))
-            fields = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(response.body))}
-            for field, text in (fields | ({"Allow": "GET"} if response.status_code == 405 else {})).items():
-                del response.headers[field]
-                response.headers[field] = text
-        if response.status_code != 101:
-            for name, value in RAW:
-                response.headers[name.decode()] = value.decode()
-        super().send_response(response)
+    def greet(self) -> Later | None:
+        """The first call. As of `take`, what it returns is run."""
+
+    def take(self, text: bytes | None) -> Later | None:
+        """One message; None: a binary one. What cannot be done at once is returned: it is run, and the next message
+        waits for it.
+        """
+
+    def left(self) -> None:
+        """The last call, once: nothing comes any more, and nothing can be said."""
 
 
-class Socket(WebSocketsSansIOProtocol):
-    """`write` and `end` may be called once the handshake is complete."""
+class Socket(asyncio.Protocol):
+    """`write`, `ask` and `end` may be called from the beginning; `begin` says whom the frames are for."""
 
-    close_timeout = GOODBYE
-    frames: list[Any]  # the fragments of one message, in one piece
+    __slots__ = (
+        *("_asked", "_busy", "_close_timer", "_closing", "_count", "_left", "_lost", "_over", "_paused", "_pinged"),
+        *("_reader", "_resting", "_server", "_silence", "_soon", "_taken", "_talker", "_timer", "_waiting"),
+        *("_writable", "loop", "transport"),
+    )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.conn = Handshake(max_size=self.config.ws_max_size, logger=self.logger)
-        self.close_timeout = GOODBYE
-        self._unread = b""
-        self._at = 0  # so much of it has been taken apart
-        self._frames = 0  # taken apart in this tick
-        self._scheduled = False
+    def __init__(self, transport: asyncio.Transport, server: ServerState, most: int, silence: float | None) -> None:
+        """`most`: bytes of a message. `silence`: seconds between two pings, and for an answer to one."""
+        self.loop = asyncio.get_running_loop()
+        self.transport = transport
+        self._server = server
+        self._reader = FrameReader(most)
+        self._talker: Talker | None = None
+        self._busy: asyncio.Task[None] | None = None
+        self._waiting: deque[bytes | None] | None = None  # messages behind what is being done
+        self._taken = 0  # frames in this tick
+        self._paused = False
+        self._soon = False
+        self._closing = False  # a close was sent: nothing else is
+        self._over = False  # nothing that comes matters any more
+        self._lost = False
+        self._left = False
+        self._close_timer: asyncio.TimerHandle | None = None
+        self._writable: asyncio.Event | None = None  # while the peer reads slower than it is written to
         self._resting: asyncio.Future[None] | None = None
-        self._asked: dict[bytes, Callable[[], None]] = {}
+        self._asked: dict[bytes, Callable[[], None]] | None = None
         self._count = 0
+        self._silence = silence
+        self._pinged: bytes | None = None
+        self._timer: asyncio.TimerHandle | None = None  # of the next ping, or of the answer to the last
+        if silence:
+            self._timer = self.loop.call_later(silence, self._ping)
+        server.connections.add(self)  # type: ignore[arg-type]  # all that is asked of them is `shutdown`
 
-    # For the endpoint.
+    # For whoever talks.
+
+    def begin(self, talker: Talker) -> None:
+        self._talker = talker
+        self._do(talker.greet())
+        if self._over:
+            self.loop.call_soon(self._leave)
+        elif self._paused:
+            self._digest_soon()
 
     def write(self, text: bytes) -> None:
         """One text frame. Never blocks; the caller bounds what is in flight."""
-        if not self._open():
-            return
-        self.conn.send_text(text)
-        self.transport.write(b"".join(self.conn.data_to_send()))
+        if self._open():
+            self.transport.write(framed(text))
 
     def ask(self, answered: Callable[[], None]) -> None:
         """Pings the peer; `answered` is called when everything written before has been read."""
@@ -95,39 +106,37 @@ class Socket(WebSocketsSansIOProtocol):
             return
         self._count += 1
         payload = b"a%d" % self._count
+        self._asked = self._asked or {}
         self._asked[payload] = answered
-        self.conn.send_ping(payload)
-        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.write(framed(payload, PING))
 
     def end(self, code: int, reason: str) -> None:
-        """Sends a close; the endpoint's next receive is the disconnect."""
-        if self.close_sent or self.disconnected:
+        """Sends a close; whoever talks has left soon after."""
+        if self._closing:
             return
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
-        if not self._open():
-            return
-        self.conn.send_close(code, reason)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self._wake()
-        if self.read_paused:
-            self._digest_soon()  # up to the peer's own close
-        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+        if self._open():
+            self._say_goodbye(code, reason)
+            self._close_timer = self.loop.call_later(GOODBYE, self.transport.abort)
+            if self._paused:
+                self._digest_soon()  # up to the peer's own close
+        self._finish()
+
+    def _say_goodbye(self, code: int, reason: str) -> None:
+        self.transport.write(framed(code.to_bytes(2) + reason.encode(), CLOSE))
+        self._closing = True
 
     def _open(self) -> bool:
-        return self.conn.state is State.OPEN and not (
-            self.close_sent or self.disconnected or self.transport.is_closing()
-        )
+        return not (self._closing or self.transport.is_closing())
 
     @property
     def gone(self) -> bool:
         """The connection is lost, or about to be."""
-        return self.disconnected or self.transport.is_closing()
+        return self._lost or self.transport.is_closing()
 
     @property
     def congested(self) -> bool:
         """The peer reads slower than it is written to."""
-        return not self.writable.is_set()
+        return self._writable is not None
 
     @property
     def flooded(self) -> bool:
@@ -136,10 +145,11 @@ class Socket(WebSocketsSansIOProtocol):
 
     async def drained(self) -> None:
         """Returns when the peer has read enough, or is gone."""
-        await self.writable.wait()
+        if self._writable is not None:
+            await self._writable.wait()
 
     async def rest(self, seconds: float) -> None:
-        """Returns after that time, or when the connection ends. The endpoint reads nothing meanwhile."""
+        """Returns after that time, or when the connection ends. No message is taken meanwhile."""
         if not self._open():
             return
         self._resting = self.loop.create_future()
@@ -154,132 +164,201 @@ class Socket(WebSocketsSansIOProtocol):
         if self._resting is not None and not self._resting.done():
             self._resting.set_result(None)
 
-    # For uvicorn.
+    # The end.
 
-    def connection_made(self, transport: BaseTransport) -> None:
-        super().connection_made(transport)
-        if self.ping_interval:
-            bound_silence(transport, 2 * self.ping_interval)
+    def _finish(self) -> None:
+        """Whoever talks leaves soon: it may be within a call of theirs that this is noticed."""
+        if not self._over:
+            self._over = True
+            self._wake()
+            self.loop.call_soon(self._leave)
+
+    def _leave(self) -> None:
+        if self._busy is None and self._talker is not None and not self._left:
+            self._left = True
+            self._talker.left()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._asked.clear()
-        self._unread = b""
-        super().connection_lost(exc)
-        self._wake()
+        self._lost = True
+        self._asked = None
+        for timer in (self._timer, self._close_timer):
+            if timer is not None:
+                timer.cancel()
+        self.resume_writing()
+        self._server.connections.discard(self)
+        self._finish()
 
-    def check_handshake(self, otherwise: bytes) -> None:
-        """Called with the whole handshake: where it is none, uvicorn would wait for ever. `otherwise`: what is said
-        where the library says nothing.
-        """
-        if not self.handshake_initiated:
-            self.transport.write(b"".join(self.conn.data_to_send()) or otherwise)
+    def shutdown(self) -> None:
+        """Called by uvicorn, long after the worker has said goodbye."""
+        if self._closing:
             self.transport.close()
+        else:
+            self.end(1012, "the worker is restarting")
 
     # What comes.
 
     def data_received(self, data: bytes) -> None:
-        self._unread = self._unread[self._at :] + data
-        self._at = 0
-        self._frames = 0
+        self._reader.feed(data)
+        self._taken = 0
         self._digest()
 
     def _digest(self) -> None:
         """Takes apart what has come, as far as it is wanted now; reads on when that is all."""
-        self.read_paused = True  # or uvicorn would pause and resume with every frame
-        while self._at < len(self._unread) and not self.transport.is_closing() and self._wanted():
-            if self._frames >= FRAMES_A_TICK:
-                self._digest_soon()
-                break
-            piece = self._unread[self._at : self._at + SLICE]
-            self._at += len(piece)
-            super().data_received(piece)
-        if self.transport.is_closing():
-            self._unread = b""
-            return
-        all_read = self._at >= len(self._unread)
-        if all_read:
-            self._unread, self._at = b"", 0
-        self.read_paused = not (all_read and self._wanted())
-        if self.read_paused:
-            self.transport.pause_reading()
-        else:
-            self.transport.resume_reading()
+        more: tuple[int, bytes] | None = (CONTINUATION, b"")
+        try:
+            while self._wanted():
+                if self._taken >= FRAMES_A_TICK:
+                    self._digest_soon()
+                    break
+                if (more := self._reader.next()) is None:
+                    break
+                self._taken += 1
+                self._handle(*more)
+        except BrokenError as error:
+            self._fail(error.code, error.reason)
+        self._pause(more is not None)
+
+    def _pause(self, paused: bool) -> None:
+        if paused != self._paused and not self.transport.is_closing():
+            self._paused = paused
+            if paused:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
 
     def _digest_soon(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
+        if not self._soon:
+            self._soon = True
             self.loop.call_soon(self._digest_on)
 
     def _digest_on(self) -> None:
-        self._scheduled = False
-        self._frames = 0
-        if self.read_paused:
+        self._soon = False
+        self._taken = 0
+        if self._paused:
             self._digest()
 
     def _wanted(self) -> bool:
-        """A few frames are read ahead, or a close behind one would go unnoticed while the endpoint is busy."""
-        if self.close_sent:
-            return True
-        unwritten = self.transport.get_write_buffer_size() if self.congested else 0
-        return self.queue.qsize() < QUEUED_FRAMES and unwritten < MOST_UNWRITTEN
+        """A few frames are read ahead, or a close behind one would go unnoticed while it is being handled."""
+        if self._over:
+            return not self.transport.is_closing()
+        if self._talker is None or (self._waiting is not None and len(self._waiting) >= QUEUED_FRAMES):
+            return False
+        return self._writable is None or self.transport.get_write_buffer_size() < MOST_UNWRITTEN
 
-    def handle_events(self) -> None:
-        self._frames += len(self.conn.events)
-        super().handle_events()
+    def _handle(self, opcode: int, payload: bytes) -> None:
+        if opcode == PONG:
+            self._pong(payload)
+        elif opcode == CLOSE:
+            self._closed(payload)
+        elif opcode != CONTINUATION and not self._closing:
+            if opcode == PING:
+                self.transport.write(framed(payload, PONG))
+            else:
+                self._take(payload if opcode == TEXT else None)
 
-    def handle_cont(self, event: Frame) -> None:
-        """Fragments are gathered in one place: thousands of small ones, or empty ones, weigh no more than they hold."""
-        if len(self.frames) == 1 and not isinstance(self.frames[0], bytearray):
-            self.frames[0] = bytearray(self.frames[0])
-        self.frames[0].extend(event.data)
-        if event.fin:
-            self.send_receive_event_to_app()
+    def _closed(self, payload: bytes) -> None:
+        """By the peer, or in answer to our own close."""
+        if not self._closing:
+            self.transport.write(framed(payload, CLOSE))
+            self._closing = True
+        self.transport.close()
+        self._finish()
 
-    async def receive(self) -> Any:
-        message = await self.queue.get()
-        if self.read_paused:
+    def _fail(self, code: int, reason: str) -> None:
+        """The peer keeps to no rules."""
+        if not self._closing:
+            self._say_goodbye(code, reason)
+        self.transport.close()
+        self._finish()
+
+    # Messages, in order.
+
+    def _take(self, message: bytes | None) -> None:
+        if self._busy is not None:
+            if self._waiting is None:
+                self._waiting = deque()
+            self._waiting.append(message)
+            return
+        assert self._talker is not None  # or nothing is taken apart
+        self._do(self._talker.take(message))
+
+    def _do(self, later: Later | None) -> None:
+        if later is not None:
+            self._busy = self.loop.create_task(self._work(later))
+            self._server.tasks.add(self._busy)
+            self._busy.add_done_callback(self._worked)
+
+    async def _work(self, later: Later | None) -> None:
+        """What had to wait, then what has come behind it."""
+        talker = self._talker
+        assert talker is not None  # it is whose work this is
+        try:
+            while True:
+                if later is not None:
+                    await later
+                if not self._waiting:
+                    return
+                later = talker.take(self._waiting.popleft())
+                if self._paused:
+                    self._digest()
+        finally:
+            self._busy = self._waiting = None  # at once: what comes next does not wait for this
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._server.tasks.discard(task)
+        if task.cancelled():  # uvicorn's patience is over
+            self._busy = self._waiting = None
+            self._finish()
+        if self._over:
+            self._leave()
+        elif self._paused:
             self._digest()
-        return message
+
+    # What goes.
+
+    def pause_writing(self) -> None:
+        self._writable = asyncio.Event()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
-        if self.read_paused:
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+        if self._paused and not self._lost:
             self._digest()
 
-    def handle_connect(self, event: Request) -> None:
-        super().handle_connect(event)
-        if self.response.status_code == 101:
-            # The endpoint's task has been made but has not run yet.
-            cast("dict[str, Any]", self.scope["extensions"])[EXTENSION] = self
+    # Whether anybody is there.
 
-    def handle_pong(self, event: Frame) -> None:
-        answered = self._asked.pop(bytes(event.data), None)
-        if answered is not None:
-            answered()
-        else:
-            super().handle_pong(event)
-
-    def keepalive_timeout(self) -> None:
-        if self.read_paused and not self.congested:
-            # It is this side that does not read: the pong may lie in the buffer.
-            self.pong_timer = self.loop.call_later(self.ping_timeout or GOODBYE, self.keepalive_timeout)
+    def _ping(self) -> None:
+        if not self._open():
             return
-        self.pong_timer = None
-        self.pending_ping_payload = None
-        if self.close_sent or self.transport.is_closing():
+        assert self._silence is not None  # or there would be no timer
+        self._pinged = random.randbytes(4)
+        self.transport.write(framed(self._pinged, PING))
+        self._timer = self.loop.call_later(self._silence, self._missed)
+
+    def _pong(self, payload: bytes) -> None:
+        if self._asked and (answered := self._asked.pop(payload, None)) is not None:
+            answered()
+        elif payload == self._pinged and self._timer is not None:
+            self._pinged = None
+            due = self._timer.when()  # the answer's; the next ping is due at the same time
+            self._timer.cancel()
+            self._timer = self.loop.call_at(due, self._ping)
+
+    def _missed(self) -> None:
+        assert self._silence is not None
+        if self._paused and self._writable is None:
+            # It is this side that does not read: the pong may lie in the buffer.
+            self._timer = self.loop.call_later(self._silence, self._missed)
+            return
+        self._timer = None
+        if not self._open():
             self.transport.abort()
             return
-        self.conn.fail(HEARTBEAT_MISSED, "heartbeat missed")
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
+        self._say_goodbye(HEARTBEAT_MISSED, "heartbeat missed")
+        self._finish()
         # With a full buffer a mere close would wait for the peer for ever.
-        self.loop.call_later(0, self.transport.abort if self.congested else self.transport.close)
-
-    def shutdown(self) -> None:
-        if self.handshake_complete and not self.close_sent:
-            self.end(1012, "the worker is restarting")
-        else:
-            super().shutdown()
+        self.loop.call_soon(self.transport.abort if self.congested else self.transport.close)
 
 
 def bound_silence(transport: BaseTransport, seconds: float) -> None:
@@ -287,11 +366,3 @@ def bound_silence(transport: BaseTransport, seconds: float) -> None:
     sock = transport.get_extra_info("socket")
     if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
-
-
-def socket_of(scope: Any) -> Socket:
-    """The socket behind an accepted WebSocket scope. Raises TypeError under another server."""
-    found = scope.get("extensions", {}).get(EXTENSION)
-    if not isinstance(found, Socket):
-        raise TypeError("run this under `inboxd serve`: its WebSocket engine is needed")
-    return found

@@ -13,7 +13,7 @@ from service import worker as process
 from service.app import create_app
 from service.config import Settings
 from service.delivery.worker import Worker
-from service.edge.ws_protocol import Socket
+from service.edge.ws_opening import Opening
 from tests.delivery.rig import ready, until, within
 
 
@@ -43,7 +43,7 @@ async def served(settings: Settings, ready_fd: int | None = None) -> AsyncIterat
     config = uvicorn.Config(
         create_app(worker),
         http="httptools",
-        ws=Socket,
+        ws=Opening,
         ws_max_size=settings.max_frame,
         ws_per_message_deflate=False,
         ws_ping_interval=settings.ping_interval,

@@ -6,6 +6,7 @@ Whatever is random is seeded. What is broken, frame by frame, stands in `tests/h
 import asyncio
 import json
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,6 +18,17 @@ from scripts.lab.timing import PATIENCE
 from tests.hostile.raw import Raw
 
 MOST = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """It pings nobody: a client that answers late, because it cuts everything to bytes, is not to be missed."""
+    service = Service(tmp_path_factory.mktemp("patient"), ping_interval="60s")
+    try:
+        service.start()
+        yield service
+    finally:
+        service.close()
 
 
 def wire(payload: bytes, opcode: int, dice: random.Random, *, fin: bool = True, reserved: int = 0) -> bytes:
@@ -101,7 +113,7 @@ async def answered(raw: Raw, last: str | None) -> Said:
         while not said.code and (last is None or last not in said.refs):
             data = await raw.reader.read(65_536)
             if not data:
-                said.code = said.code or 1006
+                said.code = 1006
                 break
             protocol.receive_data(data)
             for event in protocol.events_received():

@@ -11,7 +11,7 @@ ELSEWHERE = {
     "edge/http": "edge/test_sending.py",
     "edge/http_protocol": "hostile/test_slow.py",
     "edge/legacy": "edge/test_older_protocol.py",
-    "edge/ws_protocol": "edge/test_ws_frames.py",
+    "edge/ws_opening": "hostile/test_broken_requests.py",
     "store/limits": "store/test_appends.py",
     "store/link": "store/test_client.py",
     "store/presence": "store/test_claim.py",
