@@ -18,7 +18,6 @@ off here, else on. A mark is *refused* where the load was the limit."""
 def text(conditions: Conditions, runs: Sequence[Run]) -> str:
     """All figures, then what they cost."""
     parts = (
-        "## This service alone",
         report.header(conditions, len(runs)).replace("\n", "  \n"),
         ABOUT,
         table(HEAD, map(_figure, report.figure_rows(runs))),

@@ -7,7 +7,9 @@ from scripts.bench.measure import QUICK, Cost, Figure, Mark, Result
 from scripts.bench.peers import page
 from scripts.bench.redis_info import ServerFacts
 from scripts.bench.report import Conditions, Run
+from scripts.bench.subjects import SUBJECTS
 from scripts.bench.ws_client import Manners
+from tests.house.tree import ROOT
 from tests.scripts.bench.test_page import MACHINE
 
 CONDITIONS = Conditions(MACHINE, ServerFacts("Valkey 9", "appendfsync always"), QUICK, Manners(), 1, 1, quick=True)
@@ -25,6 +27,11 @@ def test_every_figure_has_a_row_with_its_spread_and_its_mark() -> None:
     assert "|  | p50 | 1.50 ms |  |  |  |" in text
     assert "| ws | 2.00 | 3.00 | 0.00 | 5.00 | 1.00 | 25% |" in text
     assert "- run 2, ws: all 2 cores were full" in text
+
+
+def test_the_page_says_what_each_subject_does() -> None:
+    described = (ROOT / "docs/benchmarks.md").read_text().partition(own_page.BEGIN)[0]
+    assert [subject.name for subject in SUBJECTS if f"`{subject.name}`" not in described] == []
 
 
 def test_both_parts_of_the_page_are_written_anew_without_touching_the_other(tmp_path: Path) -> None:
