@@ -259,6 +259,7 @@ def fsync(folder: Path) -> float:
 
 def main() -> None:
     raise_file_limit()
+    os.environ["INBOXD_RECEIPTS"] = "off"  # the service that is started inherits it
     with (
         tempfile.TemporaryDirectory(prefix="inboxd-sizing-") as folder,
         started(Setup(workers=2, own_copy=False), None) as service,

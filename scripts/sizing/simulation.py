@@ -8,6 +8,7 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 from scripts.bench.stats import percentile
@@ -17,6 +18,7 @@ from scripts.sizing.model import size
 from scripts.sizing.queues import Clock, Cores, Process
 
 FLIGHT = 64  # messages of one batch of a worker; one batch at a time, whatever servers it is for
+RUNNERS = 16  # sends to groups that a worker has under way
 TIMEOUT = 5.0  # s: INBOXD_REDIS_TIMEOUT
 GIVE_UP = 10.0  # s: a client that is not live by then closes and tries again
 BACKOFF, LONGEST = 0.5, 20.0  # s: docs/clients.md
@@ -150,6 +152,27 @@ class Committer:
             done(fine)
 
 
+class Runners:
+    """Who sends to groups, in one worker: so many at a time, the others wait."""
+
+    def __init__(self) -> None:
+        self._free = RUNNERS
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def take(self, do: Callable[[], None]) -> None:
+        if self._free:
+            self._free -= 1
+            do()
+        else:
+            self._waiting.append(do)
+
+    def give_back(self) -> None:
+        if self._waiting:
+            self._waiting.popleft()()
+        else:
+            self._free += 1
+
+
 class World:
     """The slice, its people, and what befalls it."""
 
@@ -161,6 +184,7 @@ class World:
         self.workers = [Process(self.clock, self.cores) for _ in range(slice_.workers)]
         self.shards = [Process(self.clock, self.cores, READ_AT_ONCE, slice_.sync) for _ in range(slice_.shards)]
         self.committers = [Committer(self) for _ in self.workers]
+        self.runners = [Runners() for _ in self.workers]
         self.frozen: set[int] = set()
         self.gone: set[int] = set()
         self.told = Told()
@@ -247,32 +271,39 @@ class World:
         """Somebody has got something."""
 
     def send_to_group(self) -> None:
-        """Not by the committer; a part that fails is tried again by the sender."""
-        since, worker, members = self.clock.now, self.a_worker(), self.slice.members
-        open_ = Counter(self.a_shard() for _ in range(members))
-        tries: Counter[int] = Counter()
+        """Not by the committer: a runner has it, of which a worker has a few, until every server has answered."""
+        members = Counter(self.a_shard() for _ in range(self.slice.members))
+        self._send_to_group(self.clock.now, self.a_worker(), members, 0)
+
+    def _send_to_group(self, since: float, worker: int, open_: Counter[int], tries: int) -> None:
+        """To those that do not have it yet; what fails, the sender tries again."""
+        left = [0]
 
         def spread() -> None:
+            left[0] = len(open_)
             for shard, number in list(open_.items()):
-                again(shard, number)
+                self.ask(shard, number * self.slice.member.server, partial(answered, shard, number))
 
-        def part(fine: bool, shard: int, number: int) -> None:
-            if not fine:
-                self.told.counts["unavailable"] += 1
-                tries[shard] += 1
-                wait = self.random.uniform(0, min(LONGEST, BACKOFF * 2 ** tries[shard]))
-                self.clock.after(wait, lambda: again(shard, number))
-                return
-            del open_[shard]
-            for _ in range(number):
-                self.announce(since)
+        def answered(shard: int, number: int, fine: bool) -> None:
+            left[0] -= 1
+            if fine:
+                del open_[shard]
+                for _ in range(number):
+                    self.announce(since)
+            if not left[0]:
+                self.runners[worker].give_back()
+                ended()
+
+        def ended() -> None:
             if not open_:
-                self._accepted(since, sum(tries.values()))
+                self._accepted(since, tries)
+                return
+            self.told.counts["unavailable"] += 1
+            wait = self.random.uniform(0, min(LONGEST, BACKOFF * 2 ** (tries + 1)))
+            self.clock.after(wait, lambda: self._send_to_group(since, self.a_worker(), open_, tries + 1))
 
-        def again(shard: int, number: int) -> None:  # the first time, too
-            self.ask(shard, number * self.slice.member.server, lambda fine: part(fine, shard, number))
-
-        self.workers[worker].give(members * self.slice.member.worker, spread)
+        cost = open_.total() * self.slice.member.worker
+        self.workers[worker].give(cost, lambda: self.runners[worker].take(spread))
 
     def connect(self, since: float | None = None, tries: int = 0, thrown: bool = False) -> None:
         """`since`: when it was thrown out, or first tried in vain. A device that is not live in time gives up and comes
