@@ -17,7 +17,7 @@ from scripts.bench.waiting import until
 from scripts.bench.ws_client import Device, Endpoint, Manners, connect_all
 from scripts.bench.ws_load import ACCEPTED, DRAIN, entries, faults
 
-SENDERS = 4
+SENDERS = 8  # spread over all members, so that they are on all workers
 IN_FLIGHT = 800  # deliveries, over all members; at least one message of each sender
 CREATED = 201
 MESSAGE = b'{"type":"message"'
@@ -125,7 +125,7 @@ class GroupLoad:
     async def _send_for(self, room: Room, members: list[Member], seconds: float) -> int:
         """How many messages had been accepted, in all, when the time was up."""
         room.running = True
-        for member in members[:SENDERS]:
+        for member in members[:: -(-len(members) // SENDERS)]:
             for _ in range(max(1, IN_FLIGHT // self.members // SENDERS)):
                 member.say()
         await asyncio.sleep(seconds)
