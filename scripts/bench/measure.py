@@ -20,6 +20,7 @@ from scripts.bench.ws_client import Manners
 SETTLE = 0.3  # s: what the service does after its last answer (acks, trims) belongs to the load's cost
 FULL_CORE = 0.9  # from this share of one core on, a load process may have been the limit
 FULL_MACHINE = 0.95
+UNEVEN = 1.3  # from this multiple of its fair share on, one worker has too many connections
 CROWDED = 0.1  # from this share of the machine on, what else ran had its say in every rate
 LATE = 0.005  # s: a load later than this at p99 has measured itself
 MICRO = 1e6
@@ -171,6 +172,7 @@ def under_load(stage: Stage, loads: Sequence[Load]) -> Seen:
     """Runs the loads together, and takes the readings around them."""
     with Crew(loads) as crew:
         crew.arrived()
+        held = usage.descriptors(stage.service.pids.workers)
         before = read(stage)
         crew.go()
         outcomes = crew.finished()
@@ -178,7 +180,8 @@ def under_load(stage: Stage, loads: Sequence[Load]) -> Seen:
         after = read(stage)
     outcome = together(outcomes)
     cost = cost_between(before, after, outcome)
-    return Seen(outcome, cost, remarks(outcomes, cost), share_of_a_core(outcomes) >= FULL_CORE)
+    said = (*remarks(outcomes, cost), *uneven(held))
+    return Seen(outcome, cost, said, share_of_a_core(outcomes) >= FULL_CORE)
 
 
 def together(outcomes: Sequence[Outcome]) -> Outcome:
@@ -231,6 +234,15 @@ def remarks(outcomes: Sequence[Outcome], cost: Cost) -> tuple[str, ...]:
     if faults:
         found.append("faults: " + ", ".join(f"{name} {count}" for name, count in faults.most_common()))
     return tuple(found)
+
+
+def uneven(held: Sequence[int]) -> tuple[str, ...]:
+    """Whether one of several workers has most of what is open: it is full while others rest, and hints are few."""
+    if len(held) > 1 and max(held) * len(held) >= UNEVEN * sum(held):
+        return (
+            f"connections lie unevenly on the workers: {' : '.join(map(str, sorted(held, reverse=True)))} open files",
+        )
+    return ()
 
 
 def share_of_a_core(outcomes: Sequence[Outcome]) -> float:

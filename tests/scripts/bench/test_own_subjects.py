@@ -10,7 +10,7 @@ import pytest
 
 from scripts.bench import report
 from scripts.bench.content import BODY, Sends
-from scripts.bench.measure import Cost, Figure, Mark, Readings, Result, cost_between, remarks
+from scripts.bench.measure import Cost, Figure, Mark, Readings, Result, cost_between, remarks, uneven
 from scripts.bench.report import Run
 from scripts.bench.setups import CLUSTER, REPLICAS, Setup, environment
 from scripts.bench.subjects import SUBJECTS
@@ -76,6 +76,11 @@ def test_what_else_worked_on_the_machine_is_told_with_the_figures() -> None:
     cost = replace(cost, others=0.5 * whole)
     assert any(remark.startswith("others took") for remark in remarks([outcome(cpu=0.5)], cost))
     assert not any("others" in remark for remark in remarks([outcome(cpu=0.5)], replace(cost, others=0.1)))
+
+
+def test_workers_that_share_their_connections_badly_are_named() -> None:
+    assert uneven([70, 130]) == ("connections lie unevenly on the workers: 130 : 70 open files",)
+    assert uneven([95, 105]) == uneven([500]) == uneven([]) == ()
 
 
 def run_of(**values: float) -> Run:
