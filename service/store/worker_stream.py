@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from service.core.cursor import Cursor
+from service.core.errors import Unavailable
 from service.store import scripts
 from service.store.keys import Keys
 from service.store.link import Link
@@ -89,7 +90,10 @@ class WorkerStreams:
         for worker, pairs in fields:
             flat = [part for pair in pairs for part in pair]
             commands.append(("XADD", self._keys.worker(worker), "NOMKSTREAM", "MAXLEN", "~", CAP, "*", *flat))
-        replies = await self._client.pipeline(commands)
+        replies = await self._client.exchange(commands) if commands else []
+        for reply in replies:
+            if isinstance(reply, Unavailable):  # of one server of many
+                raise reply
         return [None if reply is None else not isinstance(reply, Exception) for reply in replies]
 
     async def tell(self, worker: str, name: str, value: str | bytes) -> bool:
