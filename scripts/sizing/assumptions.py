@@ -18,7 +18,7 @@ class Assumptions:
     grouped: float = 0.4  # share of sends that go to a group
     group: float = 12  # members of the group of such a send, on average over sends
     reached: float = 0.5  # share of entries whose recipient is connected when they come
-    receipts: float = 0.3  # receipts appended for each entry of somebody else's that was acked: they are gathered
+    receipts: float = 1.2  # receipts appended for each message to one user: `delivered` and `read`, gathered
     copy: bool = True  # INBOXD_OWN_COPY
     session: float = 900  # seconds a connection lasts: phones change networks, applications go to the background
     history: float = 1000  # INBOXD_HISTORY: acked entries an inbox keeps

@@ -42,8 +42,7 @@ def rates(a: Assumptions) -> Rates:
     sends = a.users * a.messages * a.peak / DAY
     single, members = sends * (1 - a.grouped), sends * a.grouped * a.group
     copies = single if a.copy else 0.0  # to a group the sender is a member
-    others = single + members * (1 - 1 / a.group)
-    entries = single + members + copies + others * a.receipts
+    entries = single + members + copies + single * a.receipts  # groups have none
     relayed = entries * a.reached * a.devices
     return Rates(
         *(connections, connections / a.session, sends, single, members, entries, relayed),

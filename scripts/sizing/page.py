@@ -27,7 +27,7 @@ WORDS = {
     "grouped": "share of sends that go to a group",
     "group": "members of that group, on average over sends",
     "reached": "share of entries whose recipient is connected",
-    "receipts": "receipts appended for each entry of somebody else's",
+    "receipts": "receipts for each message to one user (`delivered`, `read`)",
     "copy": "`INBOXD_OWN_COPY`",
     "session": "seconds a connection lasts",
     "history": "`INBOXD_HISTORY`",
