@@ -11,12 +11,12 @@ import uvicorn
 
 from scripts.bench.redis_info import calls_between, parse_calls
 from scripts.lab.redis_server import RedisServer
-from service import worker as process
 from service.app import create_app
 from service.config import Settings
 from service.delivery.worker import Worker
 from service.edge.headers import guarded
 from service.edge.http_protocol import Bounds, HttpConnection
+from service.edge.ws_opening import Opening
 from tests.delivery.rig import LOOK, NEVER, ready, until
 from tests.support.issuer import SECRET
 from tests.work.counting import Calls
@@ -25,9 +25,6 @@ from tests.work.record import Work
 
 OURS_TO_ASK = frozenset({"hvals", "hello", "client|setinfo", "client|setname", "script|load", "auth"})
 """Commands of the test itself, or of a connection's beginning."""
-
-ENGINE: Any = getattr(process, "Opening", None) or vars(process)["Socket"]
-"""Whatever the worker's process hands its WebSockets to."""
 
 
 def settings(server: RedisServer, **more: Any) -> Settings:
@@ -101,7 +98,7 @@ async def _serving(settings: Settings) -> AsyncIterator[int]:
         guarded(create_app(worker)),
         http=cast("Any", partial(HttpConnection, bounds=bounds)),
         proxy_headers=False,
-        ws=ENGINE,
+        ws=Opening,
         ws_max_size=settings.max_frame,
         ws_per_message_deflate=False,
         ws_ping_interval=NEVER,
