@@ -41,7 +41,8 @@ class Connection:
         self.claim = Claim(user, device, worker.id, session or f"s-{secrets.token_hex(6)}", attempt)
         self.session: Session | None = None
         self.closed = asyncio.Event()
-        self._opened = asyncio.Event()
+        self._opened = False  # `welcome` has been said
+        self._begun: asyncio.Future[None] | None = None  # whoever waits for that, or for the end
         self.sends = Sends(worker, self.tell, self.closed)
         self._out: list[bytes] = []
         self._flushing = False
@@ -51,7 +52,7 @@ class Connection:
 
     @property
     def cursor(self) -> Cursor | None:
-        return self.session.cursor if self.session is not None and self._opened.is_set() else None
+        return self.session.cursor if self.session is not None and self._opened else None
 
     # Opening and closing.
 
@@ -72,13 +73,15 @@ class Connection:
         self._stored = stored = await self._worker.succeed(claimed, self.claim)
         start = Cursor.parse(hello.cursor) if hello.cursor is not None else stored
         self.session = Session(start, hello.window, self._welcome, confirm=confirm and hello.cursor is not None)
+        self._begun = self._loop.create_future()
         self._pump()
-        opened, closed = asyncio.ensure_future(self._opened.wait()), asyncio.ensure_future(self.closed.wait())
-        try:
-            await asyncio.wait((opened, closed), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            opened.cancel()
-            closed.cancel()
+        if not self.closed.is_set():
+            await self._begun
+        self._begun = None
+
+    def _begin(self) -> None:
+        if self._begun is not None and not self._begun.done():
+            self._begun.set_result(None)
 
     async def _take_claim(self) -> Claimed | None:
         """None: refused, closed meanwhile, or the server stayed away. A socket that waited too long must not claim:
@@ -116,6 +119,7 @@ class Connection:
     def lost(self) -> None:
         """The socket is gone. Gives the claim back; what was not acked is sent again."""
         self.closed.set()
+        self._begin()
         self.sends.let_go()
         if self._reading is not None:
             self._reading.cancel()
@@ -133,7 +137,7 @@ class Connection:
 
     def drain(self, reason: str, reconnect_after_ms: int) -> None:
         """Tells the device that the worker goes; acks still count until the socket is closed."""
-        if self.session is not None and self._opened.is_set():
+        if self.session is not None and self._opened:
             self.session.drain(reason, reconnect_after_ms)
             self._pump()
 
@@ -153,7 +157,8 @@ class Connection:
         self.claim = Claim(claim.user, claim.device, self._worker.id, claim.session, claim.attempt)
 
     def _welcome(self, start: Cursor, head: Cursor) -> bytes:
-        self._opened.set()
+        self._opened = True
+        self._begin()
         session = self.session
         assert session is not None  # it is the session that asks
         claim, worker = self.claim, self._worker
@@ -204,7 +209,7 @@ class Connection:
 
     def on_acked(self, cursor: Cursor) -> None:
         """Not where it acks what it cannot have read yet, or memory would have no bound. The audit asks again."""
-        if self.session is not None and self._opened.is_set() and not self._peer.flooded:
+        if self.session is not None and self._opened and not self._peer.flooded:
             self._stored = cursor
             self.session.on_acked(cursor)
             self._pump()
@@ -229,14 +234,14 @@ class Connection:
 
     def tell(self, line: bytes) -> None:
         """One frame that is no entry. Nothing comes before `welcome`."""
-        if not self._opened.is_set():
+        if not self._opened:
             return
         self._out.append(line)
         self._flush_soon()
 
     def offer(self, line: bytes) -> bool:
         """As `tell`, of what may be lost; False: it was, because nothing can be told now, or the peer does not read."""
-        if not self._opened.is_set() or self.closed.is_set() or self._peer.flooded:
+        if not self._opened or self.closed.is_set() or self._peer.flooded:
             return False
         self.tell(line)
         return True
@@ -327,6 +332,7 @@ class Connection:
         if code == 4509:
             REPLACED.inc()
         self.closed.set()
+        self._begin()
         self.sends.let_go()
         self._flush()
         self._peer.close(code, reason)

@@ -30,11 +30,12 @@ class Sends:
         self._lane = Lane()
         self._count = 0
         self._group: str | None = None  # where they go; None: to users
-        self._fewer = asyncio.Event()
+        self._fewer: asyncio.Future[None] | None = None  # while somebody waits for an answer
 
     def let_go(self) -> None:
-        """It is closed: nobody need wait."""
-        self._fewer.set()
+        """Whoever waits looks again: there are fewer, or it is closed."""
+        if self._fewer is not None and not self._fewer.done():
+            self._fewer.set_result(None)
 
     def free(self, group: str | None = None) -> bool:
         """Whether `ready` would return at once."""
@@ -93,8 +94,8 @@ class Sends:
         self._lane.skip(id)
 
     async def _until_fewer(self) -> None:
-        self._fewer.clear()
-        await self._fewer.wait()
+        self._fewer = asyncio.get_running_loop().create_future()
+        await self._fewer
 
     def _admits(self, message: Message) -> bool:
         """Whether it may go on now; else it was answered."""
@@ -118,7 +119,7 @@ class Sends:
 
     def _answered(self) -> None:
         self._count -= 1
-        self._fewer.set()
+        self.let_go()
 
     def _told(self, message: Message, told: Outcome) -> None:
         if self._closed.is_set():

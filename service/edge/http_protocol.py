@@ -239,6 +239,7 @@ class HttpConnection(HttpToolsProtocol):
         upgraded = self.transport.get_protocol()
         if isinstance(upgraded, Opening):
             upgraded.check_handshake(raw_answer(_NO_HTTP))
+        del self.parser  # which points back here: nothing is left of a request while the socket lives
 
     # What does not come.
 

@@ -93,6 +93,12 @@ class Opening(WebSocketsSansIOProtocol):
                 self.socket.end(1011, "internal")
         if self.socket is None:
             self.transport.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Of what points back here: else it would stay until the collector comes, which is seldom."""
+        self.scope["extensions"].clear()
+        self.conn.parser.close()
 
     async def send(self, message: Any) -> None:
         await super().send(message)
