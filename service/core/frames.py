@@ -46,9 +46,9 @@ class _FieldError(ValueError):
         self.field = field
 
 
-def _one_of(field: str, *values: object) -> None:
-    """Raises what names `field` unless exactly one value is there."""
-    if sum(value is not None for value in values) != 1:
+def _one_of(field: str, value: object, group: object) -> None:
+    """Raises what names `field` unless exactly one of the two is there."""
+    if (value is None) == (group is None):
         raise _FieldError(field, f"exactly one of {field} and group is wanted")
 
 
