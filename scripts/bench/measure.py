@@ -24,6 +24,7 @@ UNEVEN = 1.3  # from this multiple of its fair share on, one worker has too many
 CROWDED = 0.1  # from this share of the machine on, what else ran had its say in every rate
 LATE = 0.005  # s: a load later than this at p99 has measured itself
 MICRO = 1e6
+CORES = psutil.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Cost:
     server: float  # with its replicas
     load: float
     calls: CallStats
-    others: float = 0.0  # what else worked on this machine
+    others: float = 0.0  # the share of the machine, while this ran, that worked for something else
 
     @property
     def service(self) -> float:
@@ -162,10 +163,13 @@ class Readings:
     server: float | None
     calls: CallStats
     busy: float = 0.0  # CPU seconds of the whole machine
+    at: float = 0.0  # s, monotonic
 
 
 def read(stage: Stage) -> Readings:
-    return Readings(usage.read(stage.service.pids), stage.view.cpu(), stage.view.calls(), usage.busy())
+    return Readings(
+        usage.read(stage.service.pids), stage.view.cpu(), stage.view.calls(), usage.busy(), time.monotonic()
+    )
 
 
 def under_load(stage: Stage, loads: Sequence[Load]) -> Seen:
@@ -214,7 +218,8 @@ def cost_between(before: Readings, after: Readings, outcome: Outcome) -> Cost:
         *(outcome.total, outcome.appends, outcome.wall, used.workers, used.parent, server, outcome.cpu),
         calls=calls_between(before.calls, after.calls),
     )
-    return replace(cost, others=after.busy - before.busy - cost.service - cost.load)
+    others = after.busy - before.busy - cost.service - cost.load
+    return replace(cost, others=ratio(others, (after.at - before.at) * CORES))
 
 
 def remarks(outcomes: Sequence[Outcome], cost: Cost) -> tuple[str, ...]:
@@ -223,13 +228,11 @@ def remarks(outcomes: Sequence[Outcome], cost: Cost) -> tuple[str, ...]:
     share = share_of_a_core(outcomes)
     if share >= FULL_CORE:
         found.append(f"refused, the load generator was the limit: {share:.0%} of a core")
-    cores = psutil.cpu_count() or 1
-    machine = ratio(cost.service + cost.load, cost.wall * cores)
+    machine = ratio(cost.service + cost.load, cost.wall * CORES)
     if machine >= FULL_MACHINE:
-        found.append(f"all {cores} cores were full, {ratio(cost.load, cost.wall):.0%} of one with the load itself")
-    others = ratio(cost.others, cost.wall * cores)
-    if others >= CROWDED:
-        found.append(f"others took {others:.0%} of the machine: rates are too low, latencies too high")
+        found.append(f"all {CORES} cores were full, {ratio(cost.load, cost.wall):.0%} of one with the load itself")
+    if cost.others >= CROWDED:
+        found.append(f"others took {cost.others:.0%} of the machine: rates are too low, latencies too high")
     faults = sum((one.faults for one in outcomes), Counter[str]())
     if faults:
         found.append("faults: " + ", ".join(f"{name} {count}" for name, count in faults.most_common()))

@@ -67,7 +67,7 @@ def total(costs: Sequence[Cost]) -> Cost:
         server=sum(cost.server for cost in costs),
         load=sum(cost.load for cost in costs),
         calls=_all_calls([cost.calls for cost in costs]),
-        others=sum(cost.others for cost in costs),
+        others=sum(cost.others for cost in costs) / len(costs),
     )
 
 

@@ -5,12 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import jwt
-import psutil
 import pytest
 
 from scripts.bench import report
 from scripts.bench.content import BODY, Sends
-from scripts.bench.measure import Cost, Figure, Mark, Readings, Result, cost_between, remarks, uneven
+from scripts.bench.measure import CORES, Cost, Figure, Mark, Readings, Result, cost_between, remarks, uneven
 from scripts.bench.report import Run
 from scripts.bench.setups import CLUSTER, REPLICAS, Setup, environment
 from scripts.bench.subjects import SUBJECTS
@@ -68,14 +67,13 @@ def test_replicas_are_part_of_what_the_server_costs() -> None:
 
 
 def test_what_else_worked_on_the_machine_is_told_with_the_figures() -> None:
-    before = Readings(Reading(0.0, 0.0, 0.0), 0.0, {}, 100.0)
-    whole = 2.5 * (psutil.cpu_count() or 1)
-    after = Readings(Reading(1.0, 0.0, 0.0), 0.5, {}, 100.0 + whole)
+    before = Readings(Reading(0.0, 0.0, 0.0), 0.0, {}, 100.0, at=50.0)
+    whole = 4.0 * CORES  # s, of all cores; the load measured itself for a part of it
+    after = Readings(Reading(1.0, 0.0, 0.0), 0.5, {}, 100.0 + whole, at=54.0)
     cost = cost_between(before, after, outcome(cpu=0.5))
-    assert cost.others == pytest.approx(whole - 2.0)  # workers, server and load took two seconds
-    cost = replace(cost, others=0.5 * whole)
-    assert any(remark.startswith("others took") for remark in remarks([outcome(cpu=0.5)], cost))
-    assert not any("others" in remark for remark in remarks([outcome(cpu=0.5)], replace(cost, others=0.1)))
+    assert cost.others == pytest.approx((whole - 2.0) / whole)
+    assert any(remark.startswith("others took 50%") for remark in remarks([outcome()], replace(cost, others=0.5)))
+    assert not any("others" in remark for remark in remarks([outcome()], replace(cost, others=0.05)))
 
 
 def test_workers_that_share_their_connections_badly_are_named() -> None:
