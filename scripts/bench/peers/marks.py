@@ -3,13 +3,15 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scripts.bench.peers.rounds import Round, Visit
 from scripts.bench.stats import ratio
 
 US, WITH_COPY = "inboxd", "inboxd, own copy on"
 PUBSUB, SOCKETIO, CENTRIFUGO, EJABBERD, MOSQUITTO = "FastAPI", "Socket.IO", "Centrifu", "ejabberd", "mosquitto"
+
+REFUSED = "refused: the load of"
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,18 @@ def _judge(rounds: Sequence[Round], mark: Mark) -> Verdict:
             each.append(ratio(value, theirs.figure(mark.figure)) if theirs is not None else value)
     known = tuple(value for value in each if not math.isnan(value))
     value = statistics.median(known) if known else math.nan
-    return Verdict(mark, value, known, beside, why or ("" if known else "not measured"))
+    verdict = Verdict(mark, value, known, beside, why or ("" if known else "not measured"))
+    at_least_that = why.startswith(f"{REFUSED} {mark.of} ") and mark.at_least and verdict.met
+    return replace(verdict, why="") if at_least_that else verdict
 
 
 def _obstacle(mark: Mark, ours: Visit | None, theirs: Visit | None) -> str:
-    """Why nothing can be said: a load that was the limit makes whoever it loads look slow."""
-    for visit in (ours, theirs):
+    """Why nothing can be said: a load that was the limit makes whoever it loads look slow. (Where that is this
+    service, and it is fast enough all the same, it is.)
+    """
+    for visit in (theirs, ours):
         if visit is not None and visit.refused(mark.figure):
-            return f"refused: the load of {visit.name} was the limit"
+            return f"{REFUSED} {visit.name} was the limit"
     if mark.beside and theirs is None:
         return f"{mark.beside} was not measured"
     if theirs is not None and (theirs.missing or theirs.failed):

@@ -119,8 +119,7 @@ def measure(stage: Stage, size: int) -> Found:
     count = sizes.replays if size == sizes.backlogs[0] else 1
     absentees = tuple(absentee(stage.peer, f"{stage.tag}r{size}-{number}") for number in range(count))
     done = under_load(stage, [ReplayLoad(absentees, size, sizes.drain)])
-    # One process reads one backlog: that it is busy is the measurement, no fault of it.
-    return Found({name: size / percentile(done.outcome.samples, 0.5)}, faults=dict(done.outcome.faults))
+    return done.found(**{name: size / percentile(done.outcome.samples, 0.5)})
 
 
 def absentee(peer: Peer, name: str) -> Absentee:

@@ -53,6 +53,13 @@ def test_nothing_is_said_where_the_load_was_the_limit() -> None:
     )
 
 
+def test_this_service_is_at_least_as_fast_as_a_load_that_was_its_limit() -> None:
+    others = visit("Other", saturated=100.0)
+    assert words([a_round(visit("inboxd", load=0.95, saturated=400.0), others)], FASTER) == "met"
+    held = [a_round(visit("inboxd", load=0.95, saturated=399.0), others)]
+    assert words(held, FASTER) == "refused: the load of inboxd was the limit"
+
+
 def test_nothing_is_said_about_a_system_that_was_not_measured() -> None:
     ours = visit("inboxd", saturated=400.0)
     assert words([a_round(ours)], FASTER) == "Other was not measured"
