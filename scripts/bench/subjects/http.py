@@ -4,10 +4,11 @@ from contextlib import closing
 from dataclasses import replace
 
 from scripts.bench.http_load import HttpSends
-from scripts.bench.measure import Figure, Mark, Result, Seen, Stage, rate, under_load
+from scripts.bench.measure import MICRO, Figure, Mark, Result, Seen, Stage, rate, under_load
 from scripts.bench.plain import plain
 from scripts.bench.redis_info import RedisView
 from scripts.bench.series import figures, in_turns, per_message, rate_of, result
+from scripts.bench.stats import ratio
 from scripts.bench.subjects.subject import per_cpu
 
 CONNECTIONS = 64
@@ -53,7 +54,12 @@ def beside_plain(name: str, stage: Stage) -> Result:
         measured,
         *figures(measured, "accepted", "sends/s", rate_of, PLAIN_MARK),
         *figures(measured, "CPU per message", "µs", per_message, None),
+        *figures(measured, "the worker's CPU", "µs", _worker, None),  # what decides where it has a core of its own
     )
+
+
+def _worker(seen: Seen) -> float:
+    return ratio(seen.cost.workers, seen.cost.messages) * MICRO
 
 
 def _turn(name: str, stage: Stage) -> Seen:
