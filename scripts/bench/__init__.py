@@ -13,5 +13,6 @@ production. In the order of one run:
 - `ws_frames`, `ws_client`, `http_client`, `tokens`: lean clients, so that the load is not the bottleneck.
 - `ws_load`, `http_load`, `pairs`, `latency`, `replay`, `idle`, `group_load`: one load each; `fill`: what must be there
   before.
+- `peers`: other systems beside this service, all under one load; a command of its own.
 - `stats`, `report`: medians, ratios, tables, JSON.
 """
