@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 MEASURED = Path(__file__).with_name("measured.json")
+SEND_SHARE = 0.8  # of the whole path at most: they come from two loads, whose noise may make the part as dear
 LOOKS = ("info", "config|get")
 LOOK_OVERHEAD = 2.0  # an answer of 3 kB is written as well, which the command's own time does not hold
 
@@ -24,6 +25,15 @@ class Price:
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Self:
         return cls(found["worker_us"], found["server_us"], found["to_server"], found["from_server"])
+
+    def at_most(self, share: float, whole: "Price") -> "Price":
+        """No more than that of the whole."""
+        return Price(
+            min(self.worker, share * whole.worker),
+            min(self.server, share * whole.server),
+            min(self.to_server, share * whole.to_server),
+            min(self.from_server, share * whole.from_server),
+        )
 
     def less(self, other: "Price") -> "Price":
         """What is left without the other; nothing is less than nothing."""
@@ -59,7 +69,8 @@ class Costs:
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Self:
-        send, pairs = Price.of(found["sends"]), Price.of(found["pairs"])
+        pairs = Price.of(found["pairs"])
+        send = Price.of(found["sends"]).at_most(SEND_SHARE, pairs)
         memory, connections, group = found["memory"], found["connections"], found["group"]
         return cls(
             full_send=send,
