@@ -2,6 +2,7 @@
 
 - `costs`: µs and bytes of each stage, from `measured.json`, which `measure` writes on a real service.
 - `assumptions`: how many people, how they write; `model`: from both to cores, shards, memory, bytes and limits.
-- `simulation`, `queues`: a part of such a service in motion: bursts, a worker, a zone or a shard that dies.
+- `simulation`, `slices`, `queues`: a part of it in motion: bursts, a worker, a zone or a shard that dies; `fit`: beside the
+  service that was measured.
 - `page`: the tables of docs/scaling.md. `python -m scripts.sizing --help` prints any of it.
 """

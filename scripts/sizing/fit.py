@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from scripts.sizing.costs import Costs, Price
+from scripts.sizing.model import MICRO
 from scripts.sizing.queues import Process
-from scripts.sizing.simulation import MICRO, Slice, Told, World
+from scripts.sizing.simulation import Told, World
+from scripts.sizing.slices import Slice
 
 IN_FLIGHT = 800  # scripts/bench: over all pairs
 WORKERS, NET = 2, 0.00003  # two workers and one server; s from one process to another on one machine

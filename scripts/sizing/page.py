@@ -10,7 +10,8 @@ from scripts.sizing.assumptions import SIZES, Assumptions
 from scripts.sizing.costs import Costs, Price
 from scripts.sizing.fit import compared
 from scripts.sizing.model import MICRO, Size, size
-from scripts.sizing.simulation import FAULTS, Fault, Told, simulated, sliced
+from scripts.sizing.simulation import FAULTS, Fault, Told, simulated
+from scripts.sizing.slices import sliced
 
 PAGE = Path(__file__).parents[2] / "docs/scaling.md"
 SECONDS = 40.0

@@ -6,7 +6,8 @@ import pytest
 
 from scripts.sizing.costs import Price, measured
 from scripts.sizing.fit import compared
-from scripts.sizing.simulation import FAULTS, Fault, Slice, Told, simulated, sliced
+from scripts.sizing.simulation import FAULTS, Fault, Told, simulated
+from scripts.sizing.slices import Slice, sliced
 from tests.scripts.sizing.example import costs, people
 
 SMALL = Slice(
