@@ -36,7 +36,7 @@ QUICK = {
 }
 """Settings that make faults show soon."""
 
-CALM = {
+CALM: dict[str, Any] = {
     "HEARTBEAT": duration(1.5),
     "DEAD_AFTER": duration(6),
     "AUDIT_INTERVAL": duration(2),

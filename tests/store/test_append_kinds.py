@@ -1,6 +1,5 @@
 """append.lua: what is no plain message: deletions, groups' entries, receipts; and senders who are blocked."""
 
-
 from service.core.entries import Fields, Kind
 from service.core.sending import Appended, AppendStatus, Message
 from service.store.appends import Note, Numbered
