@@ -54,15 +54,16 @@ local function owes(best, receipted, last)
   return (not receipted or above(best, receipted) or above(receipted, last)) and 1 or 0
 end
 
--- Receipts hold entries back as a device does: as long as they are not too far behind.
-local function trim(state, inbox, last, floor_, receipted, trimmed)
+-- Receipts hold entries back as a device does: as long as they are not too far behind. Returns the new `trimmed`: up to
+-- there entries may be gone.
+local function trim(inbox, last, floor_, receipted, trimmed)
   local _, last_seq = parse(last)
   local _, floor_seq = parse(floor_)
   local _, made = parse(receipted or '0-0')
   local keep = math.max(last_seq - floor_seq, history)
   if receipts and last_seq - made <= max_pending then keep = math.max(keep, last_seq - made) end
-  call('HSET', state, 'trimmed', format('%.0f', math.max(tonumber(trimmed or 0), last_seq - keep)))
   call('XTRIM', inbox, 'MAXLEN', '~', format('%.0f', keep))
+  return format('%.0f', math.max(tonumber(trimmed or 0), last_seq - keep))
 end
 
 -- Never beyond best: what this server has lost since may come again under the same numbers.
@@ -71,8 +72,8 @@ local function made(state, inbox, upto)
   local last, best, receipted = s[1] or '0-0', s[2], s[3]
   if not best or above(upto, best) then return {3} end
   if receipted and not above(upto, receipted) and not above(receipted, last) then return {2, 0} end
-  call('HSET', state, 'receipted', upto)
-  if s[4] then trim(state, inbox, last, s[4], upto, s[5]) end
+  if s[4] then call('HSET', state, 'receipted', upto, 'trimmed', trim(inbox, last, s[4], upto, s[5]))
+  else call('HSET', state, 'receipted', upto) end
   return {1, owes(best, upto, last)}
 end
 
@@ -91,31 +92,30 @@ local function ack(k, device, cursor)
   end
   call('HSET', cursors, device, cursor)
   call('HSET', devices, device, format('%.0f', now))
-  if not best or above(cursor, best) then
-    best = cursor
-    call('HSET', state, 'best', best)
-  end
+  if not best or above(cursor, best) then best = cursor end
 
   -- Only the lowest device, or one that had no say, can move the floor; unless the lowest has lost its say: it is
   -- too far behind, or has been silent for too long (looked at now and then).
   local _, last_seq = parse(last)
   local _, low_seq = parse(low or '0-0')
   local judge = last_seq - low_seq > max_pending or now - tonumber(s[5] or 0) > expiry / 100
-  if was and low and above(was, low) and not judge then return {1, owes(best, receipted, last)} end
-  local floor_, live = cursor, 1
+  if was and low and above(was, low) and not judge then
+    call('HSET', state, 'best', best)
+    return {1, owes(best, receipted, last)}
+  end
+  local floor_, live, looked = cursor, 1, s[5] or '0'
   if judge or not (s[4] == '1' and was == low) then
     local high
     floor_, live, high = judged(cursors, devices, last_seq)
-    call('HSET', state, 'judged', format('%.0f', now))
-    if high then
-      best = high
-      call('HSET', state, 'best', best)
-    end
+    looked = format('%.0f', now)
+    if high then best = high end
   end
-  call('HSET', state, 'devices', format('%.0f', live))
+  live = format('%.0f', live)
   if floor_ then
-    call('HSET', state, 'floor', floor_)
-    trim(state, inbox, last, floor_, receipted, s[6])
+    local trimmed = trim(inbox, last, floor_, receipted, s[6])
+    call('HSET', state, 'best', best, 'judged', looked, 'devices', live, 'floor', floor_, 'trimmed', trimmed)
+  else
+    call('HSET', state, 'best', best, 'judged', looked, 'devices', live)
   end
   return {1, owes(best, receipted, last)}
 end
