@@ -176,7 +176,7 @@ async def test_a_note_that_cannot_be_written_keeps_nobody_out(start: Start) -> N
     troubled(worker.presence, "end_stream").before = 1
     second = Client(worker, "bob", "phone", session="e-2:tab-2")
     await second.hello()
-    assert second.of("welcome")
+    assert await second.next("welcome")
     assert await first.closed() == 4509, "the audit finds it"
 
     async def held() -> bool:
