@@ -8,6 +8,7 @@ stay where they are, for whoever reads their description, and everything else go
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from inspect import iscoroutinefunction, signature
 from typing import cast
 
 from fastapi import Request
@@ -34,7 +35,7 @@ class Stop:
 
 def stops(routes: Iterable[BaseRoute], paths: Iterable[str]) -> dict[str, Stop]:
     """The POST routes of these paths, as they were declared. Raises LookupError for one that is not there, or that
-    asks the framework for more than its request and its rule.
+    asks the framework for anything but its request and who asks, in this order.
     """
     found = {route.path: route for route in routes if isinstance(route, APIRoute) and route.methods == {"POST"}}
     return {path: _stop(found[path]) for path in paths}
@@ -42,8 +43,9 @@ def stops(routes: Iterable[BaseRoute], paths: Iterable[str]) -> dict[str, Stop]:
 
 def _stop(route: APIRoute) -> Stop:
     asked, rule = route.dependant, declared(route.dependant)
-    needs = (asked.path_params, asked.query_params, asked.header_params, asked.cookie_params, asked.body_params)
-    if rule is None or any(needs) or len(asked.dependencies) > 1:
+    given = [asked.request_param_name, *(inner.name for inner in asked.dependencies)]
+    plain = len(given) == 2 and given == [*signature(route.endpoint).parameters] and iscoroutinefunction(route.endpoint)
+    if rule is None or rule.itself or not plain:
         raise LookupError(f"{route.path} needs what only the framework gives")
     return Stop(rule, cast("Callable[[Request, Identity], Awaitable[Response]]", route.endpoint))
 

@@ -7,17 +7,18 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import pytest
 import uvicorn
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
 
 from scripts.lab.timing import PATIENCE
 from service.app import create_app
 from service.delivery.worker import Worker
 from service.edge import http
-from service.edge.auth import Asking, AskingToSend
+from service.edge.auth import Asking, AskingToSend, Rule
 from service.edge.express import stops
 from service.edge.headers import guarded
 from service.edge.http_protocol import Bounds, HttpConnection, answer_whole
@@ -273,19 +274,35 @@ async def test_who_has_left_is_no_fault_of_the_service(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-def test_a_route_that_needs_more_of_the_framework_is_none_of_its_stops() -> None:
+def test_a_route_that_wants_anything_but_its_request_and_who_asks_is_none_of_its_stops() -> None:
     router = APIRouter()
 
     @router.post("/plain")
-    async def plain(asking: AskingToSend) -> None: ...
+    async def plain(request: Request, asking: AskingToSend) -> None: ...
 
-    @router.post("/asks")
-    async def asks(asking: Asking, limit: int = 1) -> None: ...
+    @router.post("/more")
+    async def more(request: Request, asking: Asking, limit: int = 1) -> None: ...
+
+    @router.post("/its-answer")
+    async def its_answer(request: Request, asking: Asking, response: Response) -> None: ...
+
+    @router.post("/turned")
+    async def turned(asking: Asking, request: Request) -> None: ...
+
+    @router.post("/in-a-thread")
+    def in_a_thread(request: Request, asking: Asking) -> None: ...
+
+    @router.post("/by-itself")
+    async def by_itself(request: Request, asking: Annotated[None, Depends(Rule(("chat",), itself=True))]) -> None: ...
+
+    @router.post("/beside", dependencies=[Depends(lambda: None)])
+    async def beside(request: Request, asking: Asking) -> None: ...
 
     @router.post("/unruled")
-    async def unruled() -> None: ...
+    async def unruled(request: Request) -> None: ...
 
     assert list(stops(router.routes, ["/plain"])) == ["/plain"]
-    for path in ("/asks", "/unruled", "/nowhere"):
+    others = [route.path for route in router.routes if isinstance(route, APIRoute) and route.path != "/plain"]
+    for path in (*others, "/nowhere"):
         with pytest.raises(LookupError):
             stops(router.routes, [path])
