@@ -214,10 +214,10 @@ class LegacyConversation:
             await doing
         except ClientError as error:
             self._socket.write(system(error.fault.detail, self._identity.user))
-            self._socket.end(4500, error.fault.code)
+            self._connection.end(4500, error.fault.code)
         except Exception:
             log.exception("a socket of %s failed", self._identity.user)
-            self._socket.end(1011, "internal")
+            self._connection.end(1011, "internal")
 
     async def _send(self, text: bytes | None) -> None:
         """Raises ClientError where the connection cannot stay."""

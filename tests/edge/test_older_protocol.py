@@ -1,5 +1,6 @@
 """Section 8: clients of the plain pub/sub chat connect unchanged. They know nothing else."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from scripts.lab.service import Service
 from scripts.lab.timing import eventually_async
+from service.edge.ws_reader import BINARY
+from tests.hostile.raw import frame
 from tests.support.api import Api
 from tests.support.device import Device
 from tests.support.legacy import LegacyClient, old_frame, old_welcome, same
@@ -86,6 +89,20 @@ async def test_an_offline_recipient_gets_what_was_missed_in_order(service: Servi
             assert [frame["msg"] for frame in got] == [str(number) for number in range(300)]
             await first.say(bob, "live")
             assert (await second.messages(301))[-1]["msg"] == "live"
+
+
+async def test_what_an_old_client_says_behind_a_frame_that_ends_its_connection_is_not_sent(
+    service: Service, alice: str, bob: str
+) -> None:
+    client = LegacyClient(service.url, alice)
+    await client.connect()
+    late = json.dumps({"type": "private_message", "recipient": bob, "msg": "late"})
+    client.wire.connection.transport.write(frame(b"x", BINARY) + frame(late.encode()))
+    assert await client.wire.ended() == 4500
+    await client.wire.close()
+    async with LegacyClient(service.url, alice) as first, LegacyClient(service.url, bob) as second:
+        await first.say(bob, "after")
+        assert (await second.message())["msg"] == "after"
 
 
 async def test_what_was_written_and_followed_by_an_answered_ping_counts_as_handled(
