@@ -9,6 +9,7 @@ How it came to be open: `ws_opening.py`. The frames themselves: `ws_reader.py`.
 """
 
 import asyncio
+import logging
 import random
 import socket
 from asyncio.transports import BaseTransport
@@ -19,6 +20,8 @@ from typing import Any, Protocol
 from uvicorn.server import ServerState
 
 from service.edge.ws_reader import CLOSE, CONTINUATION, PING, PONG, TEXT, BrokenError, FrameReader, framed
+
+log = logging.getLogger("inboxd.socket")
 
 HEARTBEAT_MISSED = 4001
 QUEUED_FRAMES = 4
@@ -34,7 +37,7 @@ Later = Coroutine[Any, Any, None]
 
 
 class Talker(Protocol):
-    """Whoever talks over a socket. No call raises, nor does what it returns."""
+    """Whoever talks over a socket. No call raises, nor does what it returns: where one does, the socket ends (1011)."""
 
     def greet(self) -> Later | None:
         """The first call. As of `take`, what it returns is run."""
@@ -216,6 +219,8 @@ class Socket(asyncio.Protocol):
                 self._handle(*more)
         except BrokenError as error:
             self._fail(error.code, error.reason)
+        except Exception as error:  # noqa: BLE001 - it is logged
+            self._break(error)
         self._pause(more is not None)
 
     def _pause(self, paused: bool) -> None:
@@ -271,6 +276,12 @@ class Socket(asyncio.Protocol):
         self.transport.close()
         self._finish()
 
+    def _break(self, error: Exception) -> None:
+        """A failure of our own: a message was not taken, so none behind it may be."""
+        log.error("a socket failed", exc_info=error)
+        self.end(1011, "internal")
+        self._digest_soon()  # up to the peer's own close
+
     # Messages, in order.
 
     def _take(self, message: bytes | None) -> None:
@@ -301,6 +312,8 @@ class Socket(asyncio.Protocol):
                 later = talker.take(self._waiting.popleft())
                 if self._paused:
                     self._digest()
+        except Exception as error:  # noqa: BLE001 - it is logged
+            self._break(error)
         finally:
             self._busy = self._waiting = None  # at once: what comes next does not wait for this
 

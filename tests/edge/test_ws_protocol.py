@@ -52,6 +52,7 @@ class Listener:
     def __init__(self) -> None:
         self.taken: list[bytes | None] = []
         self.goes = 0
+        self.fails = False  # what waits, once it need not any more
         self.go = asyncio.Event()
         self.slow: Callable[[bytes | None], bool] = lambda text: text == b"slow"
 
@@ -59,11 +60,15 @@ class Listener:
         return None
 
     def take(self, text: bytes | None) -> Later | None:
+        if text == b"failing":
+            raise RuntimeError("on purpose")
         self.taken.append(text)
         return self._wait() if self.slow(text) else None
 
     async def _wait(self) -> None:
         await self.go.wait()
+        if self.fails:
+            raise RuntimeError("on purpose")
 
     def left(self) -> None:
         self.goes += 1
@@ -208,6 +213,27 @@ async def test_work_that_is_cancelled_ends_the_conversation(rig: Rig) -> None:
         task.cancel()
     await eventually_async(lambda: done(rig.listener.goes == 1), "the listener's leaving")
     assert not rig.server.tasks
+
+
+async def test_what_cannot_be_taken_is_logged_and_ends_the_connection(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.come(b"failing", b"behind")
+    rig.begin()
+    await eventually_async(lambda: done(rig.listener.goes == 1), "the listener's leaving")
+    assert rig.wire.written == framed((1011).to_bytes(2) + b"internal", CLOSE)
+    assert (rig.listener.taken, rig.wire.paused) == ([], False), "it is read up to the peer's close"
+    assert "on purpose" in caplog.text
+
+
+async def test_work_that_fails_is_logged_and_ends_the_connection(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.listener.fails = True
+    rig.begin().come(b"slow", b"behind")
+    rig.listener.go.set()
+    await eventually_async(lambda: done(rig.listener.goes == 1), "the listener's leaving")
+    assert rig.listener.taken == [b"slow"]
+    assert rig.wire.written == framed((1011).to_bytes(2) + b"internal", CLOSE)
+    assert "on purpose" in caplog.text
 
 
 async def done(condition: bool) -> bool:
