@@ -235,6 +235,9 @@ class HttpConnection(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_clock()
+        if not self._answered():  # or the answers to those before it would come among its frames
+            self._broken, self._unread = True, b""
+            return
         super().handle_websocket_upgrade()
         upgraded = self.transport.get_protocol()
         if isinstance(upgraded, Opening):

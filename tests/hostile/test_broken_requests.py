@@ -213,6 +213,14 @@ async def test_a_handshake_that_is_none_is_a_problem(service: Service, api: Api,
     await api.send(bob)
 
 
+async def test_a_handshake_behind_a_request_that_waits_is_refused_and_the_request_has_its_answer(
+    service: Service,
+) -> None:
+    poll = b"GET /v1/inbox?device=d&wait=1 HTTP/1.1\r\n" + HOST + b"\r\n"
+    found = await asked(service, poll + SOCKET + KEY + VERSION + b"\r\n" + bytes(9000))
+    assert [(answer.status, answer.code) for answer in found] == [(200, None), (400, "malformed_request")]
+
+
 REFUSED = {
     "another path": SOCKET.replace(b"/v1/ws", b"/v1/nothing"),
     "a path that is HTTP's": SOCKET.replace(b"/v1/ws", b"/healthz"),
