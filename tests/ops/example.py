@@ -8,6 +8,7 @@ is away and has acked one. The fourth message's hint lies in the worker's stream
 import asyncio
 from typing import Any
 
+from scripts.lab.timing import PATIENCE
 from service.config import Settings
 from service.core.sending import Message, fingerprint
 from service.store.appends import Appends
@@ -24,7 +25,7 @@ TEXTS = ("hi", "are you there?", "it is about tomorrow", "call me")
 
 async def build(redis_url: str) -> None:
     """Writes the example into an empty server."""
-    settings = Settings(redis_url=redis_url)
+    settings = Settings(redis_url=redis_url, redis_timeout=PATIENCE)
     keys = Keys(settings.prefix)
     limits = Limits(
         settings.max_pending,
