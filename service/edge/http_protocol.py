@@ -70,6 +70,7 @@ class HttpConnection(HttpToolsProtocol):
         self._broken = False  # what comes is read no further
         self._unread = b""  # what came behind requests that wait for their turn
         self._extensions: dict[str, Any] = {EXTENSION: weakref.ref(self)}
+        self._serving: RequestResponseCycle | None = None  # the one that was begun last: others may wait behind it
         self._endless: RequestResponseCycle | None = None
         self._lost: Callable[[], None] | None = None
         self._pushed = 0
@@ -92,6 +93,7 @@ class HttpConnection(HttpToolsProtocol):
         self._stop_clock()
         self._unread = b""
         self._endless = None
+        self._give_up(self._serving)  # the library knows of the newest only
         super().connection_lost(exc)
         if self._lost is not None:
             self._lost()
@@ -135,6 +137,13 @@ class HttpConnection(HttpToolsProtocol):
     def _request(self) -> RequestResponseCycle | None:
         """The newest one; None before the first."""
         return self.cycle
+
+    @staticmethod
+    def _give_up(request: RequestResponseCycle | None) -> None:
+        """Nobody hears what is still said to it."""
+        if request is not None and not request.response_complete:
+            request.disconnected = True
+            request.message_event.set()
 
     def _answered(self) -> bool:
         return self._request is None or self._request.response_complete
@@ -187,6 +196,8 @@ class HttpConnection(HttpToolsProtocol):
         self._set_timer()
 
     def on_response_complete(self) -> None:
+        if self.pipeline:
+            self._serving = self.pipeline[-1][0]  # it is begun now
         super().on_response_complete()
         if self._broken and self._answered():
             if not self.transport.is_closing():
@@ -226,6 +237,8 @@ class HttpConnection(HttpToolsProtocol):
         super().on_headers_complete()  # starts a task, which runs later
         if (request := self._request) is not None:  # none: it becomes a WebSocket
             cast("dict[str, Any]", self.scope)["extensions"] = self._extensions | {REQUEST: weakref.ref(request)}
+            if not self.pipeline:
+                self._serving = request
         if self.app is _overloaded:
             self.cycle.keep_alive = False
 
@@ -283,7 +296,9 @@ class HttpConnection(HttpToolsProtocol):
 
     def _may_answer(self) -> bool:
         """Whether an answer here would be taken for that of the request at fault."""
-        return self._answered() if self._in_head or self._request is None else not self._request.response_started
+        if self._in_head or self._request is None:
+            return self._answered()
+        return self._request is self._serving and not self._request.response_started
 
     def _unsupported_upgrade_warning(self) -> None:
         """Anybody may ask for one: nothing to be logged."""
@@ -299,9 +314,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _refuse(self, fault: Fault) -> None:
         """Answers and closes; what the application may still say to this request goes nowhere."""
-        if self._request is not None and not self._request.response_complete:
-            self._request.disconnected = True
-            self._request.message_event.set()
+        self._give_up(self._request)
         self._stop_clock()
         self.transport.write(raw_answer(fault))
         self.transport.close()

@@ -1,12 +1,14 @@
 """Bytes that no client library would send. What may be taken two ways is refused, so that nothing is smuggled."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
+from scripts.lab import processes
 from scripts.lab.service import Service
 from scripts.lab.timing import duration
 from tests.hostile.answers import Answer, answers, check
@@ -186,6 +188,37 @@ async def test_what_comes_behind_the_last_request_is_not_looked_at(service: Serv
     (answer,) = await asked(service, GET + b"Connection: close\r\n\r\n" + hidden(carol))
     assert answer.status == 200
     assert (await api.http.get(f"/v1/ops/inboxes/{carol}")).status_code == 404
+
+
+@contextlib.contextmanager
+def waiting(service: Service) -> Iterator[None]:
+    """While it lasts, the store is silent: what is sent waits for its answer."""
+    server = service.server_pid
+    assert server is not None
+    processes.pause(server)
+    try:
+        yield
+    finally:
+        processes.resume(server)
+
+
+async def test_who_leaves_while_requests_of_a_pipeline_wait_is_no_fault_of_the_service(
+    service: Service, api: Api, bob: str, carol: str
+) -> None:
+    with waiting(service):
+        raw = await Raw.open(service.url)
+        raw.write(hidden(carol) + hidden(carol))
+        await raw.writer.drain()
+        assert (await api.http.get("/healthz")).status_code == 200, "it has come"
+        await raw.abort()
+        assert (await api.http.get("/healthz")).status_code == 200, "it is gone"
+    await api.send(bob)
+    assert "Traceback" not in service.stderr()
+
+
+async def test_a_body_that_does_not_come_is_no_answer_to_the_request_before_it(service: Service, carol: str) -> None:
+    with waiting(service):
+        assert await asked(service, hidden(carol) + hidden(carol)[:-3]) == []
 
 
 SOCKET = b"GET /v1/ws?user=eve HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
