@@ -223,8 +223,8 @@ class LegacyConversation:
         """Raises ClientError where the connection cannot stay."""
         if text is None:
             raise ClientError("malformed_json", "binary frames are not taken")
-        if (wait := self._rates.turn(self._identity)) > 0:
-            await self._socket.rest(wait)
+        if (wait := self._rates.turn(self._identity)) > 0 and not await self._socket.rest(wait):
+            return
         try:
             message = self._message(text)
         except ClientError as error:

@@ -284,7 +284,7 @@ class Conversation:
         return None
 
     async def _send_late(self, connection: Connection, frame: SendFrame, wait: float) -> None:
-        await self._socket.rest(wait)
+        await self._rest(wait)
         message = self._message(frame)
         await connection.sends.ready(frame.group)
         connection.sends.submit(message, frame.group)
@@ -350,9 +350,13 @@ class Conversation:
         connection.tell(authed_frame())
 
     async def _rested(self) -> None:
-        """Draws one message from the user's rate."""
-        if (wait := self._rates.turn(self._identity)) > 0:
-            await self._socket.rest(wait)
+        """Draws one message from the user's rate. Raises ClientError, as does what follows."""
+        await self._rest(self._rates.turn(self._identity))
+
+    async def _rest(self, wait: float) -> None:
+        if wait > 0 and not await self._socket.rest(wait):
+            self._over = True  # or whoever leaves would wait for nothing
+            raise ClientError("rate_limited", "the connection ended before the message's turn")
 
     # The end.
 

@@ -151,10 +151,10 @@ class Socket(asyncio.Protocol):
         if self._writable is not None:
             await self._writable.wait()
 
-    async def rest(self, seconds: float) -> None:
-        """Returns after that time, or when the connection ends. No message is taken meanwhile."""
+    async def rest(self, seconds: float) -> bool:
+        """Returns after that time, or, False, when the connection ends. No message is taken meanwhile."""
         if not self._open():
-            return
+            return False
         self._resting = self.loop.create_future()
         timer = self.loop.call_later(seconds, self._wake)
         try:
@@ -162,6 +162,7 @@ class Socket(asyncio.Protocol):
         finally:
             timer.cancel()
             self._resting = None
+        return self._open()
 
     def _wake(self) -> None:
         if self._resting is not None and not self._resting.done():

@@ -1,5 +1,6 @@
 """Rates: HTTP says 429 and when to come again, a socket is read more slowly, and nothing is lost or reordered."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,6 +15,8 @@ from service.config import Settings
 from service.core.errors import ClientError
 from service.core.identity import Identity
 from service.edge.rates import Rates
+from service.edge.ws_reader import CLOSE
+from tests.hostile.raw import frame as masked
 from tests.support.api import Api, problem
 from tests.support.issuer import Issuer
 from tests.support.wire import Wire
@@ -226,6 +229,22 @@ async def test_signals_and_watches_count_as_messages(
     await wire.next("pong", ref="end")
     assert service.metrics()["inboxd_sockets_slowed_total"] >= before + 5
     await wire.close()
+
+
+async def test_nobody_sends_beyond_the_rate_by_leaving(service: Service, issuer: Issuer, alice: str, bob: str) -> None:
+    url, headers = f"{service.url.replace('http', 'ws')}/v1/ws", {"Authorization": f"Bearer {issuer.token(alice)}"}
+    wire = await Wire.open(url, headers=headers)
+    await wire.send({"type": "hello", "device": "phone"})
+    await wire.next("live")
+    sends = [json.dumps({"type": "send", "id": f"m{n}", "to": bob, "body": n}) for n in range(200)]
+    wire.connection.transport.write(masked("\n".join(sends).encode()) + masked(b"\x03\xe8", CLOSE))
+    assert await wire.ended() == 1000
+    await wire.close()
+    again = await Wire.open(url, headers=headers)
+    await again.send({"type": "hello", "device": "phone"}, {"type": "send", "id": "after", "to": bob, "body": "hi"})
+    accepted = await again.next("accepted", id="after")
+    assert int(accepted["recipients"][0]["cursor"].partition("-")[2]) < 100, "those that had to wait were not sent"
+    await again.close()
 
 
 async def test_a_user_who_is_slowed_slows_nobody_else(

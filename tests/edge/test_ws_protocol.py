@@ -201,8 +201,9 @@ async def test_a_rest_ends_with_the_connection(rig: Rig) -> None:
     rig.begin()
     resting = asyncio.ensure_future(rig.socket.rest(3600))
     await ticks()
+    rig.wire.abort()
     rig.socket.connection_lost(None)
-    await resting
+    assert not await resting
     assert rig.listener.goes == 1
 
 
