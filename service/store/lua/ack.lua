@@ -54,16 +54,15 @@ local function owes(best, receipted, last)
   return (not receipted or above(best, receipted) or above(receipted, last)) and 1 or 0
 end
 
--- Receipts hold entries back as a device does: as long as they are not too far behind. Returns the new `trimmed`: up to
--- there entries may be gone.
-local function trim(inbox, last, floor_, receipted, trimmed)
+-- How many entries the inbox keeps, and `trimmed`: up to there they may be gone. Receipts hold entries back as a device
+-- does: as long as they are not too far behind.
+local function kept(last, floor_, receipted, trimmed)
   local _, last_seq = parse(last)
   local _, floor_seq = parse(floor_)
   local _, made = parse(receipted or '0-0')
   local keep = math.max(last_seq - floor_seq, history)
   if receipts and last_seq - made <= max_pending then keep = math.max(keep, last_seq - made) end
-  call('XTRIM', inbox, 'MAXLEN', '~', format('%.0f', keep))
-  return format('%.0f', math.max(tonumber(trimmed or 0), last_seq - keep))
+  return format('%.0f', keep), format('%.0f', math.max(tonumber(trimmed or 0), last_seq - keep))
 end
 
 -- Never beyond best: what this server has lost since may come again under the same numbers.
@@ -72,8 +71,13 @@ local function made(state, inbox, upto)
   local last, best, receipted = s[1] or '0-0', s[2], s[3]
   if not best or above(upto, best) then return {3} end
   if receipted and not above(upto, receipted) and not above(receipted, last) then return {2, 0} end
-  if s[4] then call('HSET', state, 'receipted', upto, 'trimmed', trim(inbox, last, s[4], upto, s[5]))
-  else call('HSET', state, 'receipted', upto) end
+  if s[4] then
+    local keep, trimmed = kept(last, s[4], upto, s[5])
+    call('HSET', state, 'receipted', upto, 'trimmed', trimmed)
+    call('XTRIM', inbox, 'MAXLEN', '~', keep)
+  else
+    call('HSET', state, 'receipted', upto)
+  end
   return {1, owes(best, upto, last)}
 end
 
@@ -112,8 +116,9 @@ local function ack(k, device, cursor)
   end
   live = format('%.0f', live)
   if floor_ then
-    local trimmed = trim(inbox, last, floor_, receipted, s[6])
+    local keep, trimmed = kept(last, floor_, receipted, s[6])
     call('HSET', state, 'best', best, 'judged', looked, 'devices', live, 'floor', floor_, 'trimmed', trimmed)
+    call('XTRIM', inbox, 'MAXLEN', '~', keep)
   else
     call('HSET', state, 'best', best, 'judged', looked, 'devices', live)
   end
