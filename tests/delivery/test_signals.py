@@ -1,10 +1,12 @@
 """Signals: to whoever is online now, wherever; at most once, bounded, and counted where they are lost."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
+from scripts.lab.timing import PATIENCE
 from service.core.errors import ClientError, Fault, Unavailable
 from service.delivery import signals as module
 from service.delivery.poll import LongPoll
@@ -13,7 +15,7 @@ from service.delivery.worker import Worker
 from service.store.worker_stream import SIGNAL
 from service.telemetry import SIGNALS_DROPPED
 from tests.delivery.conftest import Start
-from tests.delivery.rig import Client, connect, total, troubled, until
+from tests.delivery.rig import NEVER, Client, connect, total, troubled, until
 
 
 def say(
@@ -24,6 +26,12 @@ def say(
     users = (to,) if isinstance(to, str) else tuple(to)
     worker.signals.send(Signal(sender, users, group, str(body).encode(), 5, faults.append))
     return faults
+
+
+@pytest.fixture
+def start(start: Start) -> Start:
+    """No worker takes a new identity or place in its stream because the machine is slow: signals may be lost then."""
+    return partial(start, heartbeat=PATIENCE, dead_after=NEVER, redis_timeout=PATIENCE)
 
 
 async def bodies(client: Client, count: int) -> list[Any]:
