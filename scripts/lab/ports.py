@@ -1,14 +1,19 @@
-"""Free TCP ports."""
+"""Free TCP ports, each given out once."""
 
 import random
 import socket
+import sys
+
+_ports = random.Random()  # a test that has seeded the common one gets no others' ports for that
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on, from below the range the kernel gives to outgoing connections."""
+    """A loopback port nobody listens on, from below the range the kernel gives to outgoing connections; until this
+    process ends nobody else is given it.
+    """
     while True:
-        port = random.randint(20_000, 32_000)
-        if is_free(port):
+        port = _ports.randint(20_000, 32_000)
+        if is_free(port) and _taken(port):
             return port
 
 
@@ -20,4 +25,20 @@ def is_free(port: int) -> bool:
             probe.bind(("127.0.0.1", port))
         except OSError:
             return False
+    return True
+
+
+def _taken(port: int) -> bool:
+    """Puts up a mark that goes with this process (Linux; elsewhere luck has to do). Two servers that are started on one
+    port at the same time would otherwise be taken for each other.
+    """
+    if sys.platform != "linux":
+        return True
+    mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        mark.bind(f"\0lab-port-{port}")
+    except OSError:
+        mark.close()
+        return False
+    mark.detach()
     return True
