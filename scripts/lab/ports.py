@@ -4,15 +4,16 @@ import random
 import socket
 import sys
 
+PORTS = range(11_000, 20_000)
+"""Below those the kernel gives to outgoing connections, and those of embedded servers; browsers refuse 10080."""
+
 _ports = random.Random()  # a test that has seeded the common one gets no others' ports for that
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on, from below the range the kernel gives to outgoing connections; until this
-    process ends nobody else is given it.
-    """
+    """A loopback port nobody listens on; until this process ends nobody else is given it."""
     while True:
-        port = _ports.randint(20_000, 32_000)
+        port = _ports.choice(PORTS)
         if is_free(port) and _taken(port):
             return port
 
