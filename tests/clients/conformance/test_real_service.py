@@ -70,6 +70,11 @@ class Conversation:
         victim = max(self.service.workers(), key=lambda worker: worker.connections)
         await asyncio.to_thread(processes.kill, victim.pid)
 
+    async def all_workers_are_killed(self) -> None:
+        """Whichever holds whom."""
+        for victim in self.service.workers():
+            await asyncio.to_thread(processes.kill, victim.pid)
+
     async def killed(self, one: Person) -> None:
         """Its process dies anywhere in what it does, and another one goes on."""
         other = next(other for other in self.people if other is not one)
@@ -137,7 +142,7 @@ async def test_a_chat_survives_dying_workers_and_dying_clients(conversation: Con
     await conversation.worker_is_killed()
     await conversation.killed(one)
     await conversation.talk(20)
-    await conversation.worker_is_killed()
+    await conversation.all_workers_are_killed()
     await conversation.talk(20)
     await conversation.settled()
     wrong = conversation.verdict()
