@@ -1,6 +1,7 @@
 """A run goes on whatever one system does, and says what went wrong."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from scripts.bench.peers.peer import Peer
 from scripts.bench.peers.pubsub import PubSub
 from scripts.bench.peers.reading import Found
 from scripts.bench.peers.rounds import Plan, Visit, at_half, one_round, visit, words
+from scripts.lab.timing import PATIENCE
 from tests.scripts.bench.careless_peer import CarelessPeer
 from tests.scripts.bench.stages import MOMENT, careless
 
@@ -93,7 +95,8 @@ def test_this_service_and_pubsub_are_measured_for_real(tmp_path: Path, monkeypat
     taken = {name: rounds.MEASURES[name] for name in ("saturated", "offline", "replay")}
     monkeypatch.setattr(rounds, "MEASURES", taken)
     makers: tuple[type[Peer], ...] = (Inboxd, PubSub)
-    seen = one_round(makers, plan(tmp_path), 0, quiet)
+    patient = replace(plan(tmp_path), sizes=replace(MOMENT, seconds=1.0, drain=PATIENCE))
+    seen = one_round(makers, patient, 0, quiet)
     ours, theirs = seen["inboxd"], seen["FastAPI + PUBLISH/SUBSCRIBE"]
     for one in (ours, theirs):
         assert (one.failed, one.failures) == ("", {})
