@@ -12,7 +12,7 @@ from scripts.bench.peers.peer import Client
 from scripts.bench.peers.xmpp import OPEN, XmppClient
 from scripts.lab.ports import free_port
 from scripts.lab.processes import descendants, is_alive
-from scripts.lab.timing import eventually
+from scripts.lab.timing import PATIENCE, eventually
 
 LIBRARIES = Path("/usr/lib")
 ANSWER = 5.0  # s
@@ -65,6 +65,9 @@ offline_msg:
   storage_type: disc_copies
 """
 
+STARTING = 3 * PATIENCE
+"""Seconds: a busy machine is long about all that Erlang loads."""
+
 
 class Ejabberd:
     name = "ejabberd"
@@ -89,7 +92,7 @@ class Ejabberd:
 
     def _run(self, node: Child) -> None:
         node.start()
-        eventually(self._answers, "ejabberd answers")
+        eventually(self._answers, "ejabberd answers", STARTING)
 
     def _answers(self) -> bool:
         """It listens long before it is ready, so an answer is waited for."""
