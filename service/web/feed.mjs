@@ -5,12 +5,11 @@
 import {
   LOGGED, compare, furthest, identityOf, isChange, isLine, placeOf, placed, reached, recordsOf, recordsOfAccepted, refOf,
 } from "./model.mjs";
-import { owing, readTo, receipted } from "./rows.mjs";
+import { isUnread, owing, readTo, receipted } from "./rows.mjs";
 
 const TIDY = 16; // ms; what comes in one go is drawn in one go
 // What is refused of signals, watches and reads is no matter of the reader's: sends have an id, and say so in the log.
 const PASSING = ["unavailable", "rate_limited", "no_such_group", "no_such_message"];
-const counts = (one) => one.kind !== "event" && !one.mine && !one.erased; // as unread
 
 export class Feed extends EventTarget {
   view = {
@@ -146,7 +145,7 @@ export class Feed extends EventTarget {
 
   /** Stores that a conversation is read up to a place; resolves with its row. */
   async readUpTo(peer, place) {
-    const left = (await this.store.after(peer, place)).filter(counts).length;
+    const left = (await this.store.after(peer, place)).filter(isUnread).length;
     return this.store.change(peer, (row) => readTo({ ...row, told: furthest(row.told, place) }, place, left));
   }
 

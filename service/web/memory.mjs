@@ -1,7 +1,7 @@
 /** The same as the store in `store.mjs`, where a browser keeps nothing: all of it goes with the page. */
 
 import { compare, isLine, kept, placed } from "./model.mjs";
-import { advance, blankRow } from "./rows.mjs";
+import { advance, blankRow, counted } from "./rows.mjs";
 
 export class MemoryStore {
   durable = false;
@@ -31,6 +31,11 @@ export class MemoryStore {
 
   async change(peer, change, identity = null) {
     this.#rows.set(peer, change(this.#row(peer), this.#of(peer).get(identity)));
+    return this.#row(peer);
+  }
+
+  async recount(peer, unread, place) {
+    this.#rows.set(peer, counted(this.#row(peer), unread, place, await this.after(peer, place)));
     return this.#row(peer);
   }
 

@@ -1,6 +1,7 @@
 /** Conversations, as the list shows them and the store keeps them: pure functions. A row is {peer, last, unread, read, told,
- * delivered, seen, owed, draft, blocked}, with places as [ms, seq] or null; `told`: up to there the service was told that it is
- * read; `owed`: receipts and reads whose message is not stored yet. Of a group also {name, member, group, marks, readN}.
+ * delivered, seen, owed, counted, draft, blocked}, with places as [ms, seq] or null; `told`: up to there the service was told
+ * that it is read; `owed`: receipts and reads whose message is not stored yet; `counted`: up to there the service has counted
+ * what is unread. Of a group also {name, member, group, marks, readN}.
  */
 
 import { compare, furthest, groupOf, isGroup, isLine, peersOf, placed, reached } from "./model.mjs";
@@ -8,7 +9,7 @@ import { compare, furthest, groupOf, isGroup, isLine, peersOf, placed, reached }
 const MOST_OWED = 64;
 
 const BLANK = {
-  last: null, unread: 0, read: null, told: null, delivered: null, seen: null, owed: [], draft: "", blocked: false,
+  last: null, unread: 0, read: null, told: null, delivered: null, seen: null, owed: [], counted: null, draft: "", blocked: false,
   name: null, member: null, group: null, marks: {}, readN: 0,
 };
 
@@ -33,8 +34,20 @@ export function advance(row, record, fresh, known = null) {
 function news(row, record, fresh, known) {
   if (reached(placed(record), row.read) || record.n <= row.readN) return 0;
   if (record.erased) return known?.counted && !known.erased ? -1 : 0;
-  return fresh ? 1 : 0;
+  return fresh && !reached(placed(record), row.counted) ? 1 : 0;
 }
+
+/** The row with what the service counted: `unread` messages up to `place`, whether they have come by now or not. `later`: the
+ * records after that place.
+ */
+export function counted(row, unread, place, later) {
+  if (reached(place, row.read)) return row; // it was read here meanwhile
+  const more = later.filter((one) => one.counted && isUnread(one)).length;
+  return { ...row, unread: unread + more, counted: furthest(row.counted, place) };
+}
+
+/** Whether a record is to be read, where it was not yet. */
+export const isUnread = (record) => record.kind !== "event" && !record.mine && !record.erased;
 
 export const markedRead = (row) => (row.last == null ? row : readTo(row, placed(row.last), 0));
 

@@ -3,7 +3,7 @@
 import { Conversation } from "./conversation.mjs";
 import { Feed } from "./feed.mjs";
 import { Groups } from "./groups.mjs";
-import { LOGGED, bodyOf, groupOf, isGroup, recordsOf, refOf } from "./model.mjs";
+import { LOGGED, bodyOf, groupOf, isGroup, placeOf, recordsOf, refOf } from "./model.mjs";
 import { People } from "./people.mjs";
 import { blankRow } from "./rows.mjs";
 
@@ -163,9 +163,8 @@ export class Session extends Feed {
     await this.history(null, null, 200);
     for (const { with: peer, group, last, unread } of await this.http.conversations()) {
       const place = peer ?? `#${group}`;
-      const known = last ? await this.store.put(recordsOf(last, this.user), { counts: false }) : { rows: [] };
-      const row = await this.store.change(place, (row) => ({ ...row, unread: Math.max(row.unread, unread) }));
-      this.take({ rows: [...known.rows, row] });
+      await this.store.put(recordsOf(last, this.user), { counts: false });
+      this.take({ rows: [await this.store.recount(place, unread, placeOf(last.cursor))] });
     }
   }
 }

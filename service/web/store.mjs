@@ -4,7 +4,7 @@
 
 import { kept } from "./model.mjs";
 import { MemoryStore } from "./memory.mjs";
-import { advance, rowOf } from "./rows.mjs";
+import { advance, counted, rowOf } from "./rows.mjs";
 
 const LOWEST = [-Infinity, -Infinity];
 const HIGHEST = [Infinity, Infinity];
@@ -20,6 +20,8 @@ const finished = (transaction) =>
     transaction.oncomplete = () => resolve();
     transaction.onabort = () => reject(transaction.error);
   });
+
+const after = (peer, place) => IDBKeyRange.bound([peer, ...(place ?? LOWEST)], [peer, ...HIGHEST], place != null);
 
 /** The best store that works here. */
 export async function openStore(scope) {
@@ -100,6 +102,16 @@ class Store {
     return row;
   }
 
+  /** Takes over how many messages of a conversation are unread up to a place; resolves with its row. */
+  async recount(peer, unread, place) {
+    const { entries, rows, done } = await this.#writing("entries", "rows");
+    const later = await answer(entries.index("place").getAll(after(peer, place)));
+    const row = counted(rowOf(peer, await answer(rows.get(peer))), unread, place, later);
+    rows.put(row);
+    await done;
+    return row;
+  }
+
   async rows() {
     return (await answer((await this.#reading("rows")).getAll())).map((row) => rowOf(row.peer, row));
   }
@@ -131,8 +143,7 @@ class Store {
 
   /** The records of a conversation after a place, ascending. */
   async after(peer, place) {
-    const range = IDBKeyRange.bound([peer, ...(place ?? LOWEST)], [peer, ...HIGHEST], place != null);
-    return answer((await this.#reading("entries")).index("place").getAll(range));
+    return answer((await this.#reading("entries")).index("place").getAll(after(peer, place)));
   }
 
   async addGap(gap) {

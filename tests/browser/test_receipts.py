@@ -1,8 +1,14 @@
 """How far a message came: ticks, blue when it is read; and what was read on one's other devices."""
 
-from playwright.async_api import expect
+import asyncio
+from collections.abc import Callable
+from functools import partial
 
-from tests.browser.conftest import Enter
+from playwright.async_api import Route, WebSocketRoute, expect
+
+from scripts.lab.service import Service
+from tests.browser.chat import Chat
+from tests.browser.conftest import Enter, Fresh
 from tests.support.api import Api
 
 
@@ -40,6 +46,37 @@ async def test_what_one_read_on_one_device_is_no_longer_unread_on_the_other(
     await laptop.go_online()
     await expect(laptop.row("operator")).to_contain_text("three")
     await expect(laptop.row("operator").get_by_test_id("unread")).to_have_count(0)
+
+
+async def test_what_the_service_has_counted_as_unread_is_not_counted_again_when_it_comes(
+    fresh: Fresh, service: Service, api: Api, bob: str
+) -> None:
+    context, watch = await fresh()
+    held = asyncio.Queue[Callable[[], None]]()
+
+    def hold(page: WebSocketRoute) -> None:
+        def on_message(frame: str | bytes) -> None:
+            if "m-two" in str(frame):
+                held.put_nowait(partial(page.send, frame))
+            else:
+                page.send(frame)
+
+        page.connect_to_server().on_message(on_message)
+
+    async def late(route: Route) -> None:
+        await api.send(bob, {"text": "two"}, "m-two")
+        await route.continue_()
+
+    await context.route_web_socket("**/v1/ws*", hold)
+    await context.route("**/v1/conversations", late)
+    await api.send(bob, {"text": "one"}, "m-one")
+    his = await Chat.open(context, watch, service.url, bob)
+    unread = his.row("operator").get_by_test_id("unread")
+    await expect(unread).to_have_text("2")  # as the service says: one has come
+    (await held.get())()
+    await api.send(bob, {"text": "three"}, "m-three")
+    await expect(his.row("operator")).to_contain_text("three")
+    await expect(unread).to_have_text("3")
 
 
 async def test_only_what_is_in_view_is_said_to_be_read(enter: Enter, api: Api, alice: str, bob: str) -> None:

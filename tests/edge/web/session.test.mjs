@@ -148,3 +148,38 @@ test("a browser that has forgotten everything gets the list, with what is unread
   await client.tell("live", { cursor: "3-3" });
   assert.deepEqual([...session.view.rows.values()].map((row) => [row.peer, row.last.id, row.unread]), [["bob", "m3", 2], ["#g", "m2", 0]]);
 });
+
+for (const [when, before, unread] of [["one", [1], 2], ["none", [], 2], ["one that was not counted yet", [1, 2, 3], 3]]) {
+  test(`what the service has counted as unread is not counted again when it comes: ${when} had come`, async () => {
+    let client, session;
+    const come = async (seqs) => {
+      for (const seq of seqs) await client.tell("message", message(seq, "bob"));
+    };
+    const conversations = async () => {
+      await come(before);
+      return [{ with: "bob", last: message(2, "bob"), unread: 2 }];
+    };
+    ({ client, session } = sessionOf({ conversations, blocks: async () => [] }));
+    client.history = async () => ({ entries: [], more: false });
+    await client.tell("state", { state: "live" });
+    await client.tell("live", {});
+    await come([1, 2]);
+    assert.equal(session.view.rows.get("bob").unread, unread);
+    await come([4]);
+    assert.equal(session.view.rows.get("bob").unread, unread + 1);
+  });
+}
+
+test("what was read here while the service counted stays read", async () => {
+  let client, session;
+  const conversations = async () => {
+    await client.tell("message", message(2, "bob"));
+    await session.readUpTo("bob", [2, 2]);
+    return [{ with: "bob", last: message(2, "bob"), unread: 1 }];
+  };
+  ({ client, session } = sessionOf({ conversations, blocks: async () => [] }));
+  client.history = async () => ({ entries: [], more: false });
+  await client.tell("state", { state: "live" });
+  await client.tell("live", {});
+  assert.equal(session.view.rows.get("bob").unread, 0);
+});
