@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     rate: float = Field(default=50.0, gt=0, allow_inf_nan=False)  # messages a second of one user; a person types one
     burst: int = Field(default=200, ge=1)  # of them at once, after a rest: what was typed without a network
     rate_backend: float | None = Field(default=None, gt=0, allow_inf_nan=False)  # of a backend; none: it is trusted
-    max_connections: int = Field(default=10_000, ge=1)  # an idle socket costs about 30 KiB: 300 MiB
+    max_connections: int = Field(default=10_000, ge=1)  # an idle socket costs about 10 KiB: 100 MiB
     max_connections_per_user: int = Field(default=50, ge=1)  # more devices than anybody has at hand
     max_devices: int = Field(default=100, ge=1)  # a claim looks at all of a user's
     handshake_timeout: Duration = 10.0  # for a request's head; slow networks need no longer

@@ -84,13 +84,26 @@ def main() -> int:
     listener = socket.socket(fileno=int(os.environ[LISTEN_FD]))
     ready = os.environ.get(READY_FD)
     worker = Worker(settings, _end)
+    # uvicorn raises the signals it caught once more when it is done: a drain ends with 0 all the same.
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, lambda *_: sys.exit(0))
+    # What exists now stays: no collection need look at it again, and bursts of frames make no cycles.
+    gc.freeze()
+    gc.set_threshold(GC_YOUNG, 20, 20)
+    Server(config_of(worker), worker, int(ready) if ready else None).run([listener])
+    return 0
+
+
+def config_of(worker: Worker) -> uvicorn.Config:
+    """How uvicorn serves this worker's application."""
+    settings = worker.settings
     bounds = Bounds(
         connections=room(settings.max_connections),
         handshake=settings.handshake_timeout,
         keep_alive=settings.keep_alive,
         silence=2 * settings.ping_interval,
     )
-    config = uvicorn.Config(
+    return uvicorn.Config(
         guarded(create_app(worker)),
         loop="uvloop",
         http=cast("Any", partial(HttpConnection, bounds=bounds)),
@@ -107,14 +120,6 @@ def main() -> int:
         timeout_graceful_shutdown=max(1, int(settings.drain_timeout / 2)),
         server_header=False,
     )
-    # uvicorn raises the signals it caught once more when it is done: a drain ends with 0 all the same.
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, lambda *_: sys.exit(0))
-    # What exists now stays: no collection need look at it again, and bursts of frames make no cycles.
-    gc.freeze()
-    gc.set_threshold(GC_YOUNG, 20, 20)
-    Server(config, worker, int(ready) if ready else None).run([listener])
-    return 0
 
 
 def _end_at_last(seconds: float) -> None:

@@ -97,8 +97,8 @@ class Account:
 
     def fields(self) -> list[tuple[str, str]]:
         """`RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-10; the unit is a message."""
-        level, rate = self._bucket.level(self._now), self.rate
-        field = f'"{self._policy}";r={max(0, math.floor(level))}'
-        if level < rate.burst:
-            field += f";t={max(1, math.ceil((1.0 - level) / rate.rate))}"
+        bucket, now, rate = self._bucket, self._now, self.rate
+        field = f'"{self._policy}";r={bucket.left(now)}'
+        if not bucket.full(now):
+            field += f";t={max(1, math.ceil(bucket.wait(now)))}"
         return [("ratelimit-policy", f'"{self._policy}";q={rate.burst};w={rate.window}'), ("ratelimit", field)]

@@ -7,13 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-import uvicorn
 
 from service import worker as process
-from service.app import create_app
 from service.config import Settings
 from service.delivery.worker import Worker
-from service.edge.ws_opening import Opening
 from tests.delivery.rig import ready, until, within
 
 
@@ -40,24 +37,10 @@ async def served(settings: Settings, ready_fd: int | None = None) -> AsyncIterat
     deaths: list[str] = []
     alarms: list[float] = []
     worker = Worker(settings, deaths.append)
-    config = uvicorn.Config(
-        create_app(worker),
-        http="httptools",
-        ws=Opening,
-        ws_max_size=settings.max_frame,
-        ws_per_message_deflate=False,
-        ws_ping_interval=settings.ping_interval,
-        ws_ping_timeout=settings.ping_interval,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-        server_header=False,
-    )
     with socket.create_server(("127.0.0.1", 0)) as listener, pytest.MonkeyPatch.context() as patch:
         patch.setattr(process, "_end_at_last", alarms.append)  # it would end the tests
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server = process.Server(config, worker, ready_fd)
+        server = process.Server(process.config_of(worker), worker, ready_fd)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await until(lambda: running.done() or (server.started and ready(worker)), "it serves")

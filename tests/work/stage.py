@@ -4,19 +4,15 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import uvicorn
 
 from scripts.bench.redis_info import calls_between, parse_calls
 from scripts.lab.redis_server import RedisServer
-from service.app import create_app
 from service.config import Settings
 from service.delivery.worker import Worker
-from service.edge.headers import guarded
-from service.edge.http_protocol import Bounds, HttpConnection
-from service.edge.ws_opening import Opening
+from service.worker import config_of
 from tests.delivery.rig import LOOK, NEVER, ready, until
 from tests.support.issuer import SECRET
 from tests.work.counting import Calls
@@ -30,6 +26,7 @@ OURS_TO_ASK = frozenset({"hvals", "hello", "client|setinfo", "client|setname", "
 def settings(server: RedisServer, **more: Any) -> Settings:
     """Nothing happens by the clock while a run lasts."""
     quiet = {"heartbeat": NEVER, "dead_after": 2 * NEVER, "audit_interval": NEVER, "ping_interval": NEVER}
+    quiet |= {"handshake_timeout": NEVER, "keep_alive": NEVER}
     waits = {"redis_timeout": 120.0, "reader_block": 60.0, "ack_delay": 0.0}
     tokens = {"auth": "jwt", "jwt_secret": SECRET, "rate": 1e6, "burst": 10**6}
     return Settings(**{"redis_url": server.url, **quiet, **waits, **tokens, **more})
@@ -93,21 +90,7 @@ async def staged(server: RedisServer, **more: Any) -> AsyncIterator[Stage]:
 async def _serving(settings: Settings) -> AsyncIterator[int]:
     """One worker; its port. As `service/worker.py` does it, without a process."""
     worker = Worker(settings, lambda _: None)
-    bounds = Bounds(connections=1000, handshake=NEVER, keep_alive=NEVER, silence=NEVER)
-    config = uvicorn.Config(
-        guarded(create_app(worker)),
-        http=cast("Any", partial(HttpConnection, bounds=bounds)),
-        proxy_headers=False,
-        ws=Opening,
-        ws_max_size=settings.max_frame,
-        ws_per_message_deflate=False,
-        ws_ping_interval=NEVER,
-        ws_ping_timeout=NEVER,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-    )
+    config = config_of(worker)
     config.load()
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
