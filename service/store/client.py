@@ -14,8 +14,9 @@ from redis.backoff import NoBackoff
 from service.store.address import Kind, Node, parse
 from service.store.cluster import Cluster, Slots
 from service.store.link import Link
+from service.store.pool import Pool
 from service.store.sentinel import Primary, Sentinels, connection_class
-from service.store.single import Pool, Single
+from service.store.single import Single
 
 REST_CONNECTIONS = 32
 """Most connections one worker opens to one server for everything but the blocking reader and the committer."""
@@ -86,7 +87,6 @@ class _Maker:
         pool = Pool(
             connection_class=made_of,
             max_connections=connections,
-            timeout=None,
             **{
                 "socket_timeout": self._timeout,
                 "socket_connect_timeout": min(2.0, self._timeout),

@@ -2,36 +2,12 @@
 
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import hiredis
-from redis.asyncio import BlockingConnectionPool
-from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import ReadOnlyError
 
 from service.core.errors import Unavailable
 from service.store.link import Command, Link, Wait, translated
-
-
-class Pool(BlockingConnectionPool):
-    """Whose connections can all be made anew: each when it is taken the next time. To close one that is in use would
-    break whatever its user is just doing with it.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._age = 0
-        self._ages: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-
-    def renew(self) -> None:
-        """Whoever they are connected to is no longer whom they are for."""
-        self._age += 1
-
-    async def ensure_connection(self, connection: Any) -> None:
-        """Before each use."""
-        if self._ages.setdefault(connection, self._age) != self._age:
-            await connection.disconnect(nowait=True)
-            self._ages[connection] = self._age
-        await super().ensure_connection(connection)
+from service.store.wire import exchanged
 
 
 class Single:
@@ -75,22 +51,21 @@ class Single:
 
     async def raw_exchange(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
         """As `exchange`, with the client's own exceptions."""
-        sent = [*commands, wait.command] if wait else commands
-        pool = self.redis.connection_pool
-        connection = await pool.get_connection()
-        try:
-            await connection.send_packed_command([hiredis.pack_command(command) for command in sent])
-            replies = [await _reply(connection) for _ in sent]
-        except BaseException:
-            await connection.disconnect(nowait=True)  # answers may still be under way
-            raise
-        finally:
-            await pool.release(connection)
+        replies = await self.replies([*commands, wait.command] if wait else commands)
         if wait and not wait.reached(replies.pop()):
             replies = [reply if isinstance(reply, Exception) else Unavailable(SHORT) for reply in replies]
         if any(isinstance(reply, ReadOnlyError) for reply in replies):
             self.renew()
         return replies
+
+    async def replies(self, commands: Sequence[Command]) -> list[Any]:
+        """Down one connection, as the server sends them."""
+        pool = self.redis.connection_pool
+        connection = await pool.get_connection()
+        try:
+            return await exchanged(connection, commands)
+        finally:
+            await pool.release(connection)
 
     def renew(self) -> None:
         """What the name stood for is a replica now: the next connection looks again who the primary is."""
@@ -104,11 +79,3 @@ class Single:
 
 
 SHORT = "the durability asked for was not reached in time"
-
-
-async def _reply(connection: Any) -> Any:
-    """One reply; the server's own errors are values."""
-    try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error

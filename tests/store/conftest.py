@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from redis.exceptions import ResponseError
 
 from scripts.lab.timing import PATIENCE
 from service.core.cursor import Cursor
@@ -17,7 +18,7 @@ from service.store.history import Histories
 from service.store.inbox import Inboxes
 from service.store.keys import Keys
 from service.store.limits import Limits
-from service.store.link import Command, Wait
+from service.store.link import Command
 from service.store.marks import Marks
 from service.store.presence import Presence
 from service.store.single import Single
@@ -134,11 +135,23 @@ def accepted(result: Appended) -> Cursor:
 
 
 class FakeLink(Single):
-    """fakeredis hands a script's first line `#!lua …` to Lua as it is: here it is a comment."""
+    """fakeredis has no socket, and hands a script's first line `#!lua …` to Lua as it is: here it is a comment."""
 
-    async def raw_exchange(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
-        plain = [(c[0], f"--{c[1]}", *c[2:]) if c[0] == "EVAL" else c for c in commands]
-        return await super().raw_exchange(plain, wait)
+    async def replies(self, commands: Sequence[Command]) -> list[Any]:
+        connection = await self.redis.connection_pool.get_connection()
+        try:
+            return [await _reply(connection, c) for c in commands]
+        finally:
+            await self.redis.connection_pool.release(connection)
+
+
+async def _reply(connection: Any, command: Command) -> Any:
+    plain = (command[0], f"--{command[1]}", *command[2:]) if command[0] == "EVAL" else command
+    try:
+        await connection.send_command(*plain)
+        return await connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 class FakeClients:

@@ -1,0 +1,168 @@
+"""The pool: one connection, one user at a time; whoever waits comes in turn; what is outdated is made anew."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from redis.asyncio import Connection
+from redis.exceptions import ConnectionError as NoConnection
+
+from scripts.lab.ports import free_port
+from scripts.lab.timing import PATIENCE
+from service.store.pool import Pool
+from tests.store.scripted_server import OK, ScriptedServer
+
+Make = Callable[..., Pool]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer(lambda _: OK) as server:
+        yield server
+
+
+@pytest.fixture
+async def make(server: ScriptedServer) -> AsyncIterator[Make]:
+    made: list[Pool] = []
+
+    def make(connections: int = 1, **options: Any) -> Pool:
+        port = int(server.url.rpartition(":")[2].partition("/")[0])
+        told = {"host": "127.0.0.1", "port": port, "protocol": 2, "socket_timeout": PATIENCE, **options}
+        made.append(Pool(connection_class=Connection, max_connections=connections, **told))
+        return made[-1]
+
+    yield make
+    for pool in made:
+        await pool.aclose()
+
+
+async def soon(what: Awaitable[Any]) -> Any:
+    return await asyncio.wait_for(what, PATIENCE)
+
+
+async def turn() -> None:
+    """Whatever can go on without waiting for anything outside does."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_the_same_connection_is_handed_out_again(make: Make, server: ScriptedServer) -> None:
+    pool = make(connections=4)
+    first = await pool.get_connection()
+    await pool.release(first)
+    assert await pool.get_connection() is first
+    assert server.connections == 1
+
+
+async def test_nobody_gets_one_that_somebody_has(make: Make) -> None:
+    pool = make(connections=3)
+    assert len({await pool.get_connection() for _ in range(3)}) == 3
+
+
+async def test_beyond_the_bound_all_wait_in_turn(make: Make) -> None:
+    pool = make()
+    held, came = await pool.get_connection(), list[int]()
+
+    async def ask(number: int) -> None:
+        connection = await pool.get_connection()
+        came.append(number)
+        await pool.release(connection)
+
+    asking = [asyncio.ensure_future(ask(number)) for number in range(5)]
+    await turn()
+    assert came == []
+    await pool.release(held)
+    await asyncio.ensure_future(ask(5))  # who comes when others wait comes after them
+    await soon(asyncio.gather(*asking))
+    assert came == [0, 1, 2, 3, 4, 5]
+
+
+async def test_who_gives_up_waiting_takes_nobody_elses_turn(make: Make) -> None:
+    pool = make()
+    held = await pool.get_connection()
+    waiting = [asyncio.ensure_future(pool.get_connection()) for _ in range(3)]
+    await turn()
+    await pool.release(held)
+    waiting[0].cancel()  # when it has just been its turn
+    waiting[1].cancel()
+    assert await soon(waiting[2]) is held
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_who_gives_up_while_connecting_leaves_the_place_to_the_next(make: Make, turns: int) -> None:
+    pool = make()
+    connecting = asyncio.ensure_future(pool.get_connection())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    connecting.cancel()
+    for connection in await asyncio.gather(connecting, return_exceptions=True):
+        if not isinstance(connection, BaseException):  # it was faster
+            await pool.release(connection)
+    assert (await soon(pool.get_connection())).is_connected
+
+
+async def test_a_connection_that_cannot_be_made_takes_no_place(make: Make) -> None:
+    pool = make(port=free_port())
+    for _ in range(3):
+        with pytest.raises(NoConnection):
+            await soon(pool.get_connection())
+
+
+async def test_options_that_fit_no_connection_take_no_place(make: Make) -> None:
+    pool = make(nothing="of the kind")
+    for _ in range(3):
+        with pytest.raises(TypeError, match="nothing"):
+            await soon(pool.get_connection())
+
+
+async def test_what_is_outdated_is_made_anew_when_it_is_taken_and_not_before(
+    make: Make, server: ScriptedServer
+) -> None:
+    pool = make(connections=2)
+    idle, used = await pool.get_connection(), await pool.get_connection()
+    await pool.release(idle)
+    pool.renew()
+    assert idle.is_connected
+    assert used.is_connected
+    await pool.release(used)
+    assert server.connections == 2
+    for _ in range(2):
+        assert (await pool.get_connection()).is_connected
+    assert server.connections == 4
+    for connection in (idle, used):
+        await pool.release(connection)
+        assert await pool.get_connection() is connection
+    assert server.connections == 4  # once
+
+
+@pytest.mark.parametrize("late", (b"", b":1\r\n"), ids=("its end", "an answer"))
+async def test_what_came_while_nobody_asked_makes_a_connection_anew(make: Make, late: bytes) -> None:
+    """An answer that nobody waited for would be taken for that of the next question."""
+    pool = make()
+    connection = await pool.get_connection()
+    reader = connection._reader
+    await pool.release(connection)
+    reader.feed_data(late) if late else reader.feed_eof()
+    assert await pool.get_connection() is connection
+    assert connection.is_connected
+    assert connection._reader is not reader
+
+
+async def test_an_answer_that_was_read_and_not_asked_for_makes_it_anew(make: Make) -> None:
+    pool = make()
+    connection = await pool.get_connection()
+    reader = connection._reader
+    connection._parser._reader.feed(b":1\r\n")
+    await pool.release(connection)
+    await pool.get_connection()
+    assert connection._reader is not reader
+
+
+async def test_closed_is_closed_whoever_has_them(make: Make) -> None:
+    pool = make(connections=2)
+    one, other = await pool.get_connection(), await pool.get_connection()
+    await pool.release(one)
+    await pool.aclose()
+    assert not one.is_connected
+    assert not other.is_connected
