@@ -63,7 +63,8 @@ class Addressed(Strict):
 
     @model_validator(mode="after")
     def _addressed(self) -> Self:
-        _one_of("to", self.to, self.group)
+        if (self.to is None) == (self.group is None):  # as `_one_of`, for each message
+            _one_of("to", self.to, self.group)
         return self
 
 
@@ -270,9 +271,10 @@ def validate(model: type[Model], value: Any) -> Model:
         names = {field.alias or name for name, field in known.items()}
         raise _refusal(_fault_of(next(name for name in value if name not in names), _FORMS["extra_forbidden"]))
     try:
-        return model.model_validate(value)
+        checked: Model = model.__pydantic_validator__.validate_python(value)  # model_validate, without its options
     except ValidationError as error:
         raise _refusal(first_fault(error)) from None
+    return checked
 
 
 def _refusal(fault: Fault) -> ClientError:

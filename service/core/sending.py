@@ -52,12 +52,14 @@ class Message(NamedTuple):
 
     def fields(self, user: str) -> Fields:
         if self.kind is Kind.MESSAGE and self.receipts:
-            return message_fields(self.id, self.sender, self.to_of(user), self.body)
+            to = user if user != self.sender else self.to_of(user)
+            return message_fields(self.id, self.sender, to, self.body)
         return sent_fields(self, ["to", self.to_of(user)])
 
     def tail(self, user: str) -> bytes:
         if self.kind is Kind.MESSAGE:
-            return message_tail(self.id, self.sender, self.to_of(user), self.body)
+            to = user if user != self.sender else self.to_of(user)
+            return message_tail(self.id, self.sender, to, self.body)
         return tail_of(flat(self.fields(user)))
 
 
@@ -193,6 +195,16 @@ def _accepted(
         "recipients": recipients,
     }
     return Outcome(202 if new else 200, content)
+
+
+def accepted_frame(message: Message, result: Appended, durability: str) -> bytes:
+    """`accepted`, as `outcome` has it, of a message to one user that was appended. Ids need no escaping."""
+    assert result.cursor is not None  # appended
+    ms, seq = result.cursor
+    return (
+        f'{{"type":"accepted","id":"{message.id}","ts":{ms},"duplicate":false,"durability":"{durability}",'
+        f'"recipients":[{{"to":"{message.to[0]}","cursor":"{ms}-{seq}"}}]}}'
+    ).encode()
 
 
 def _recipient(user: str, result: Appended, mixed: bool) -> dict[str, Any]:

@@ -289,9 +289,10 @@ class Session:
             self.frames.append(live_frame(self.cursor))
 
     def _push(self, cursor: Cursor, tail: bytes, replay: bool) -> None:
+        size = len(tail) + POSITION_BYTES
         self.frames.append(frame(tail, cursor, replay))
-        self._sent.append((cursor, len(tail) + POSITION_BYTES))
-        self._bytes += len(tail) + POSITION_BYTES
+        self._sent.append((cursor, size))
+        self._bytes += size
         self.cursor = cursor
 
     def _push_held(self) -> None:

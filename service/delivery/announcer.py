@@ -38,13 +38,16 @@ class Announcer:
             self._add(worker, hint_field(*hints[at : at + SHARING]), rows if at == 0 else [])
 
     def _add(self, worker: str, field: Field, rows: list[Row]) -> None:
-        fields, claims = self._waiting.setdefault(worker, ([], set()))
+        waiting = self._waiting.get(worker)
+        if waiting is None:
+            waiting = self._waiting[worker] = ([], set())
+            self._wake.set()
+        fields, claims = waiting
         if len(fields) >= MOST_WAITING:
             HINTS_DROPPED.inc()
             return
         fields.append(field)
         claims.update(rows)
-        self._wake.set()
 
     async def run(self) -> None:
         """Sends what gathered until cancelled."""

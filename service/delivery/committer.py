@@ -46,7 +46,8 @@ class Submission:
 
 class Committer:
     """`announce` hears of every message that was appended, after its sender has its answer; `copy` of those whose
-    own copy goes another way, because the sender's inbox may lie on another server.
+    own copy goes another way, because the sender's inbox may lie on another server. `roomy`: whether `room` would
+    return at once.
     """
 
     def __init__(self, appends: Appends, announce: Announce, copy: Callable[[Message], None], own_copy: bool) -> None:
@@ -59,6 +60,7 @@ class Committer:
         self._queued_bytes = 0
         self._room = asyncio.Event()
         self._room.set()
+        self.roomy = True
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -75,21 +77,22 @@ class Committer:
                 lane.fail(message.id)
             done(UNAVAILABLE)
             return
+        if not self._queue:
+            self._idle.clear()
+            self._wake.set()
         self._queue.append(Submission(message, done, lane))
         self._queued_bytes += len(message.body)
-        if self._crowded():
+        if self.roomy and self._crowded():
+            self.roomy = False
             self._room.clear()
-        self._idle.clear()
-        self._wake.set()
 
     async def room(self) -> None:
         """Returns when the queue is at most half full: for senders that can be made to wait."""
         await self._room.wait()
 
-    @property
-    def roomy(self) -> bool:
-        """Whether `room` would return at once."""
-        return self._room.is_set()
+    def _make_room(self) -> None:
+        self.roomy = True
+        self._room.set()
 
     def _crowded(self) -> bool:
         return len(self._queue) * 2 > MOST_QUEUED or self._queued_bytes * 2 > MOST_QUEUED_BYTES
@@ -129,8 +132,8 @@ class Committer:
             self._queued_bytes -= len(submission.message.body)
             ops += len(targets(submission.message, self._own_copy))
             batch.append(submission)
-        if not self._crowded():
-            self._room.set()
+        if not (self.roomy or self._crowded()):
+            self._make_room()
         return batch
 
     def _finish(self, batch: list[Submission], attempts: Sequence[Attempt]) -> None:
@@ -189,7 +192,7 @@ class Committer:
     def _take_all(self) -> deque[Submission]:
         waiting, self._queue = self._queue, deque()
         self._queued_bytes = 0
-        self._room.set()
+        self._make_room()
         return waiting
 
     async def _others_answer(self) -> bool:

@@ -32,7 +32,7 @@ CROWDED = Fault("too_many_connections", "as many devices of this user are connec
 
 
 class Connection:
-    """One device, connected. `closed` is set once it must not be read any more."""
+    """One device, connected. `closed`: it must not be read any more."""
 
     def __init__(self, worker: "Worker", peer: Peer, user: str, device: str, attempt: int, session: str = "") -> None:
         self._worker = worker
@@ -40,10 +40,10 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self.claim = Claim(user, device, worker.id, session or f"s-{secrets.token_hex(6)}", attempt)
         self.session: Session | None = None
-        self.closed = asyncio.Event()
+        self.closed = False
         self._opened = False  # `welcome` has been said
         self._begun: asyncio.Future[None] | None = None  # whoever waits for that, or for the end
-        self.sends = Sends(worker, self.tell, self.closed)
+        self.sends = Sends(worker, self.tell)
         self._out: list[bytes] = []
         self._flushing = False
         self._reading: asyncio.Task[None] | None = None
@@ -75,7 +75,7 @@ class Connection:
         self.session = Session(start, hello.window, self._welcome, confirm=confirm and hello.cursor is not None)
         self._begun = self._loop.create_future()
         self._pump()
-        if not self.closed.is_set():
+        if not self.closed:
             await self._begun
         self._begun = None
 
@@ -90,7 +90,7 @@ class Connection:
         worker, backoff = self._worker, Backoff(first=0.05, most=2.0)
         worker.hub.add(self)  # before it is claimed: whoever takes over must find it
         deadline = self._loop.time() + worker.settings.hello_timeout
-        while not (self.closed.is_set() or self._peer.gone):
+        while not (self.closed or self._peer.gone):
             claim = self.claim
             try:
                 claimed = await worker.presence.claim(claim, deadline_ms=worker.claim_deadline())
@@ -118,9 +118,7 @@ class Connection:
 
     def lost(self) -> None:
         """The socket is gone. Gives the claim back; what was not acked is sent again."""
-        self.closed.set()
-        self._begin()
-        self.sends.let_go()
+        self._shut()
         if self._reading is not None:
             self._reading.cancel()
         if self._patience is not None:
@@ -132,7 +130,7 @@ class Connection:
         if self.session is not None:
             self.session.end(code, reason)
             self._pump()
-        elif not self.closed.is_set():
+        elif not self.closed:
             self._close(code, reason)
 
     def drain(self, reason: str, reconnect_after_ms: int) -> None:
@@ -143,7 +141,7 @@ class Connection:
 
     async def reclaim(self) -> None:
         """Takes the claim again, under the worker's present name. Raises Unavailable."""
-        if self.closed.is_set():
+        if self.closed:
             return
         if self.claim.worker != self._worker.id:
             self._rename()
@@ -182,17 +180,17 @@ class Connection:
     # What the hub and the audit say.
 
     def on_hint(self, prev: Cursor, cursor: Cursor, tail: bytes | None) -> None:
-        if self.session is not None and not self.closed.is_set():
+        if self.session is not None and not self.closed:
             self.session.on_hint(prev, cursor, tail)
             self._pump()
 
     def on_audit(self, last: Cursor, before: Cursor) -> None:
-        if self.session is not None and not self.closed.is_set():
+        if self.session is not None and not self.closed:
             self.session.on_audit(last, before)
             self._pump()
 
     def settle(self) -> None:
-        if self.session is not None and not self.closed.is_set():
+        if self.session is not None and not self.closed:
             self.session.settle()
             self._pump()
 
@@ -205,7 +203,7 @@ class Connection:
 
     @property
     def stuck(self) -> bool:
-        return self.session is not None and not self.closed.is_set() and self.session.stuck
+        return self.session is not None and not self.closed and self.session.stuck
 
     def on_acked(self, cursor: Cursor) -> None:
         """Not where it acks what it cannot have read yet, or memory would have no bound. The audit asks again."""
@@ -221,7 +219,7 @@ class Connection:
 
     async def history(self, asked: History) -> None:
         """Answers with one page, or with `error`."""
-        if self.closed.is_set():
+        if self.closed:
             return
         worker = self._worker
         try:
@@ -237,11 +235,12 @@ class Connection:
         if not self._opened:
             return
         self._out.append(line)
-        self._flush_soon()
+        if not self._flushing:
+            self._flush_soon()
 
     def offer(self, line: bytes) -> bool:
         """As `tell`, of what may be lost; False: it was, because nothing can be told now, or the peer does not read."""
-        if not self._opened or self.closed.is_set() or self._peer.flooded:
+        if not self._opened or self.closed or self._peer.flooded:
             return False
         self.tell(line)
         return True
@@ -255,7 +254,8 @@ class Connection:
         if session.frames:
             self._out += session.frames
             session.frames.clear()
-            self._flush_soon()
+            if not self._flushing:
+                self._flush_soon()
         if session.expired:
             ENTRIES_EXPIRED.inc(session.expired)
             session.expired = 0
@@ -266,9 +266,9 @@ class Connection:
             read, session.read = session.read, None
             self._reading = self._loop.create_task(self._read(session, read))
             self._reading.add_done_callback(self._read_ended)
-        if session.close is not None and not self.closed.is_set():
+        if session.close is not None and not self.closed:
             self._close(session.close.code, session.close.reason)
-        elif session.behind:
+        elif session.heard > session.cursor and session.behind:
             self._wait_patiently()
 
     def _wait_patiently(self) -> None:
@@ -302,9 +302,8 @@ class Connection:
 
     def _flush_soon(self) -> None:
         """Whatever becomes ready in this tick of the loop leaves as one frame."""
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+        self._flushing = True
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
@@ -331,8 +330,11 @@ class Connection:
     def _close(self, code: int, reason: str) -> None:
         if code == 4509:
             REPLACED.inc()
-        self.closed.set()
-        self._begin()
-        self.sends.let_go()
+        self._shut()
         self._flush()
         self._peer.close(code, reason)
+
+    def _shut(self) -> None:
+        self.closed = True
+        self._begin()
+        self.sends.close()

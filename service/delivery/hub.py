@@ -50,9 +50,13 @@ def safely(subscriber: Subscriber, act: Callable[[Subscriber], None]) -> None:
     """One session's failure must not end the task that serves all: that session is ended instead."""
     try:
         act(subscriber)
-    except Exception:
-        log.exception("a session of %s failed", subscriber.claim.user)
-        subscriber.end(1011, "internal")
+    except Exception as error:  # noqa: BLE001 - it is logged
+        _fail(subscriber, error)
+
+
+def _fail(subscriber: Subscriber, error: Exception) -> None:
+    log.error("a session of %s failed", subscriber.claim.user, exc_info=error)
+    subscriber.end(1011, "internal")
 
 
 class Hub:
@@ -91,8 +95,12 @@ class Hub:
         await self._empty.wait()
 
     def on_hint(self, hint: Hint) -> None:
-        for subscriber in self.of(hint.user):
-            safely(subscriber, lambda one: one.on_hint(hint.prev, hint.cursor, hint.tail))
+        user, prev, cursor, tail = hint
+        for subscriber in self.of(user):
+            try:  # as `safely`, for each message
+                subscriber.on_hint(prev, cursor, tail)
+            except Exception as error:  # noqa: BLE001 - it is logged
+                _fail(subscriber, error)
 
     def on_acked(self, user: str, device: str, cursor: Cursor) -> None:
         for subscriber in self.of(user):

@@ -70,9 +70,9 @@ class Reader:
                 continue
             self.position = position
             HINTS_UNREADABLE.inc(unreadable)
-            self._dispatch(events)
+            controls = self._dispatch(events)
             unread += len(events)
-            if unread >= TRIM_AFTER or any(isinstance(event, Control) for event in events):
+            if controls or unread >= TRIM_AFTER:
                 unread = 0
                 await self._streams.trim(worker, position)
 
@@ -83,13 +83,17 @@ class Reader:
             HINTS_UNREADABLE.inc()
             log.warning("control %s has a value that is not understood", control.name)
 
-    def _dispatch(self, events: list[Event]) -> None:
+    def _dispatch(self, events: list[Event]) -> int:
+        """How many were controls."""
         HINTS_HEARD.inc(len(events))
         behind = self._hub.take_behind()
+        controls = 0
         for event in events:
             if isinstance(event, Control):
+                controls += 1
                 self._obey(event)
             else:
                 self._hub.on_hint(event)
         for subscriber in behind:
             safely(subscriber, lambda one: one.settle())
+        return controls

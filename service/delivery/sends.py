@@ -10,7 +10,7 @@ from service.core.errors import Fault
 from service.core.frames import error_frame
 from service.core.groups import GroupResult, group_outcome
 from service.core.lane import Lane
-from service.core.sending import OUT_OF_ORDER, Appended, Message, Outcome, outcome
+from service.core.sending import OUT_OF_ORDER, Appended, AppendStatus, Message, Outcome, accepted_frame, outcome
 from service.delivery.committer import Done
 
 if TYPE_CHECKING:
@@ -21,18 +21,23 @@ MOST_SENDS = 1024
 
 
 class Sends:
-    """`tell` takes the answers. Nothing is taken once it is `closed`: nobody could be told."""
+    """`tell` takes the answers. Nothing is taken once it is closed: nobody could be told."""
 
-    def __init__(self, worker: "Worker", tell: Callable[[bytes], None], closed: asyncio.Event) -> None:
+    def __init__(self, worker: "Worker", tell: Callable[[bytes], None]) -> None:
         self._worker = worker
         self._tell = tell
-        self._closed = closed
+        self._closed = False
         self._lane = Lane()
         self._count = 0
         self._group: str | None = None  # where they go; None: to users
         self._fewer: asyncio.Future[None] | None = None  # while somebody waits for an answer
 
-    def let_go(self) -> None:
+    def close(self) -> None:
+        """Whoever waits to send is let go."""
+        self._closed = True
+        self._let_go()
+
+    def _let_go(self) -> None:
         """Whoever waits looks again: there are fewer, or it is closed."""
         if self._fewer is not None and not self._fewer.done():
             self._fewer.set_result(None)
@@ -46,7 +51,7 @@ class Sends:
         """Back-pressure: waits while too many are on their way. And order: what goes to users and to groups goes
         different ways, so all of it is answered before it changes from one to the other.
         """
-        while (self._count >= MOST_SENDS or (self._count and group != self._group)) and not self._closed.is_set():
+        while (self._count >= MOST_SENDS or (self._count and group != self._group)) and not self._closed:
             await self._until_fewer()
         self._group = group
         await self._worker.committer.room()
@@ -70,7 +75,7 @@ class Sends:
         """As `submit`, of an edit, deletion or reaction to users, in order: its target may be what was sent just
         before, so all of that is answered first.
         """
-        while self._count and not self._closed.is_set():
+        while self._count and not self._closed:
             await self._until_fewer()
         self._group = None
         await self._worker.committer.room()
@@ -79,7 +84,7 @@ class Sends:
 
     def submit_unordered(self, message: Message, told: Done) -> None:
         """As `submit`, for a client that cannot repeat a send: what follows one that failed is not refused."""
-        if self._closed.is_set():
+        if self._closed:
             return
         self._count += 1
 
@@ -99,7 +104,7 @@ class Sends:
 
     def _admits(self, message: Message) -> bool:
         """Whether it may go on now; else it was answered."""
-        if self._closed.is_set():
+        if self._closed:
             return False
         if not self._lane.admits(message.id):
             self._told(message, Outcome(OUT_OF_ORDER.status, {}, OUT_OF_ORDER))
@@ -112,6 +117,10 @@ class Sends:
             self._answered()
             if isinstance(results, Fault):
                 self._told(message, Outcome(results.status, {}, results))
+            elif self._closed:
+                return
+            elif len(results) == 1 and results[0].status is AppendStatus.APPENDED:  # nearly all
+                self._tell(accepted_frame(message, results[0], self._worker.durability))
             else:
                 self._told(message, outcome(message, results, self._worker.durability))
 
@@ -119,10 +128,11 @@ class Sends:
 
     def _answered(self) -> None:
         self._count -= 1
-        self.let_go()
+        if self._fewer is not None:
+            self._let_go()
 
     def _told(self, message: Message, told: Outcome) -> None:
-        if self._closed.is_set():
+        if self._closed:
             return
         if told.fault is not None:
             self._tell(error_frame(told.fault, id=message.id, **told.content))

@@ -60,12 +60,16 @@ class Teller:
     def _hint(self, user: str, result: Appended, tail: bytes) -> None:
         assert result.cursor is not None  # appended
         assert result.prev is not None
-        hint = Hint(user, result.prev, result.cursor, tail if len(tail) <= CARRIED else None)
         holders: dict[str, list[Row]] = {}
         for device, row in result.presence:
-            holders.setdefault(row.partition("/")[0], []).append((user, device, row))
+            worker, _, _ = row.partition("/")
+            if worker in holders:
+                holders[worker].append((user, device, row))
+            else:
+                holders[worker] = [(user, device, row)]
         for worker, rows in holders.items():
             if worker == self._host.id:
                 self._hub.on_hint(Hint(user, result.prev, result.cursor, tail))
             else:
-                self._announcer.add(worker, hint, rows)
+                carried = tail if len(tail) <= CARRIED else None
+                self._announcer.add(worker, Hint(user, result.prev, result.cursor, carried), rows)

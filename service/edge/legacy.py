@@ -203,7 +203,7 @@ class LegacyConversation:
         return self._safely(self._connection.open(Hello(type="hello", device=DEVICE, window=WINDOW)))
 
     def take(self, text: bytes | None) -> Later | None:
-        return None if self._connection.closed.is_set() else self._safely(self._send(text))
+        return None if self._connection.closed else self._safely(self._send(text))
 
     def left(self) -> None:
         self._expiry.cancel()

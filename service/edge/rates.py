@@ -39,11 +39,12 @@ class Rates:
 
     def account(self, identity: Identity) -> "Account | None":
         """None: no rate for this one."""
-        if identity.token is None:
-            return None
-        policy = BACKENDS if identity.may(SEND_ANY) else USERS
-        buckets = self._buckets.get(policy)
+        policy, buckets = self._of(identity)
         return Account(policy, buckets, identity.user, self._clock()) if buckets is not None else None
+
+    def _of(self, identity: Identity) -> tuple[str, Buckets | None]:
+        policy = BACKENDS if SEND_ANY in identity.scopes else USERS
+        return policy, None if identity.token is None else self._buckets.get(policy)
 
     def admit(self, request: Request, identity: Identity) -> None:
         """A request with at least one message: served while the bucket is not empty. Raises ClientError
@@ -70,8 +71,11 @@ class Rates:
 
     def turn(self, identity: Identity) -> float:
         """Seconds that a socket is to rest before its next message is taken."""
-        account = self.account(identity)
-        wait = account.reserve() if account is not None else 0.0
+        _, buckets = self._of(identity)
+        if buckets is None:
+            return 0.0
+        now = self._clock()
+        wait = buckets.of(identity.user, now).reserve(now)
         if wait > 0:
             SOCKETS_SLOWED.inc()
         return wait
@@ -91,9 +95,6 @@ class Account:
 
     def draw(self, count: int) -> None:
         self._bucket.draw(count, self._now)
-
-    def reserve(self) -> float:
-        return self._bucket.reserve(self._now)
 
     def fields(self) -> list[tuple[str, str]]:
         """`RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-10; the unit is a message."""

@@ -86,8 +86,13 @@ class Appends:
                 what = first if position == 0 else further if position < len(message.to) else "o"
                 ops.append(_sent(message, user, what, first=position == 0))
             shape.append(len(users))
-        rows = iter(await self._append(ops, self._write, self.wait))
-        return [_attempt([next(rows) for _ in range(count)]) for count in shape]
+        rows = await self._append(ops, self._write, self.wait)
+        attempts: list[Attempt] = []
+        at = 0
+        for count in shape:
+            attempts.append(_attempt(rows[at : at + count]))
+            at += count
+        return attempts
 
     async def copy(self, messages: Sequence[Message]) -> list[Attempt]:
         """Appends the senders' own copies of messages that were accepted: no promise hangs on them, so nothing is
@@ -121,18 +126,23 @@ class Appends:
         rows: list[Any] = [None] * len(ops)
         replies, unreminded = await self._reminded(link, calls, wait, ops)
         for part, reply in zip(parts, replies, strict=True):
-            for place, n in enumerate(part):
-                failed = unreminded.get(ops[n].user) or (reply if isinstance(reply, Unavailable) else None)
-                rows[n] = failed or reply[place]
+            said = [reply] * len(part) if isinstance(reply, Unavailable) else reply
+            for n, row in zip(part, said, strict=True):
+                rows[n] = row
+        if unreminded:
+            rows = [unreminded.get(op.user, row) for op, row in zip(ops, rows, strict=True)]
         return rows
 
     def _said(self, ops: Sequence["_Op"], head: Sequence[int]) -> tuple[list[bytes], list[Any]]:
         """KEYS and ARGV of one call."""
         keys: list[bytes] = []
         args: list[Any] = [*head]
-        for op in ops:
-            keys += op.keys(self._keys)
-            args += op.args()
+        for user, what, identity, print_, expires, aside, fields, _ in ops:
+            of = self._keys.of(user)
+            keys += of[:5]
+            keys.append(of.blocks if what in "mn" else of.groups if what == "g" else of.erased)
+            args += (what, identity, print_, expires, aside, len(fields))
+            args += fields
         return keys, args
 
     async def _reminded(
@@ -188,17 +198,9 @@ class _Op(NamedTuple):
         said = flat(self.fields) if self.what in "mng" else {}
         return said.get(b"kind") == b"message" and said.get(b"from") != self.user.encode()
 
-    def keys(self, keys: Keys) -> tuple[bytes, ...]:
-        of = keys.of(self.user)
-        more = of.blocks if self.what in "mn" else of.groups if self.what == "g" else of.erased
-        return (*of[:5], more)
-
-    def args(self) -> list[Any]:
-        return [self.what, self.identity, self.print, self.expires, self.aside, len(self.fields), *self.fields]
-
 
 def _sent(message: Message, user: str, what: str, *, first: bool) -> _Op:
-    aside = message.erased_in(user)
+    aside = message.erased_in(user) if message.erases else ""
     expires = message.expires_in * 1000
     return _Op(user, what, message.identity, message.print, expires, aside, message.fields(user), first)
 
@@ -224,10 +226,9 @@ def _parts(ops: Sequence[_Op], *, apart: bool) -> Iterator[list[int]]:
 def _attempt(rows: list[Any]) -> Attempt:
     results = []
     for row in rows:
-        result = _result(row)
-        if isinstance(result, Unavailable):
-            return result
-        results.append(result)
+        if isinstance(row, Unavailable):
+            return row
+        results.append(_appended(row))
     return results
 
 
@@ -240,17 +241,18 @@ def targets(message: Message, own_copy: bool) -> tuple[str, ...]:
     return (*message.to, message.sender) if own_copy and message.sender not in message.to else message.to
 
 
+APPENDED = AppendStatus.APPENDED
 _STATUSES = {int(status): status for status in AppendStatus}
 
 
 def _presence(parts: list[bytes]) -> tuple[tuple[str, str], ...]:
-    rows = [part.decode() for part in parts]
-    return tuple(zip(rows[::2], rows[1::2], strict=True))
+    rows = map(bytes.decode, parts)
+    return tuple(zip(rows, rows, strict=True))
 
 
 def _appended(row: list[Any]) -> Appended:
     status = _STATUSES[row[0]]
-    if status is AppendStatus.APPENDED:
+    if status is APPENDED:
         return Appended(status, Cursor.of(row[1]), Cursor.of(row[2]), _presence(row[3]) if row[3] else ())
     if status in (AppendStatus.BEHIND, AppendStatus.REWOUND):
         return Appended(status, number=int(row[1]))

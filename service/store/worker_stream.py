@@ -1,9 +1,11 @@
 """Worker streams: the hints for the sockets one worker holds, and what operators tell it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from service.core import cursor
 from service.core.cursor import Cursor
 from service.core.errors import Unavailable
 from service.store import scripts
@@ -45,7 +47,15 @@ def hint_field(hint: Hint, *others: Hint) -> Field:
     """`user/prev/cursor` and the entry's frame without its position (empty: read the inbox). `others`: of the same
     entry in further inboxes.
     """
-    return " ".join(f"{one.user}/{one.prev}/{one.cursor}" for one in (hint, *others)), hint.tail or b""
+    (was_ms, was), (ms, seq) = hint.prev, hint.cursor
+    name = f"{hint.user}/{was_ms}-{was}/{ms}-{seq}"
+    if others:
+        name = " ".join((name, *(f"{one.user}/{one.prev}/{one.cursor}" for one in others)))
+    return name, hint.tail or b""
+
+
+_PLAIN = re.compile(rf"([^ /]*)/{cursor.FORM}/{cursor.FORM}", re.ASCII)
+"""Of one recipient, as nearly all are."""
 
 
 def read_field(name: bytes, value: bytes) -> list[Event]:
@@ -53,10 +63,13 @@ def read_field(name: bytes, value: bytes) -> list[Event]:
     text = name.decode()
     if text.startswith("!"):
         return [Control(text, value.decode())]
+    if (found := _PLAIN.fullmatch(text)) is not None:
+        user, was_ms, was, ms, seq = found.groups()
+        return [Hint(user, Cursor(int(was_ms), int(was)), Cursor(int(ms), int(seq)), value or None)]
     events: list[Event] = []
     for part in text.split(" "):
-        user, prev, cursor = part.split("/")
-        events.append(Hint(user, Cursor.parse(prev), Cursor.parse(cursor), value or None))
+        user, prev, last = part.split("/")
+        events.append(Hint(user, Cursor.parse(prev), Cursor.parse(last), value or None))
     return events
 
 

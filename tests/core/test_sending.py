@@ -11,7 +11,16 @@ from service.core.cursor import Cursor
 from service.core.entries import flat
 from service.core.errors import ClientError
 from service.core.frames import Delete, Edit, React, Send, read_frame, validate
-from service.core.sending import Appended, AppendStatus, Message, change_of, fingerprint, message_of, outcome
+from service.core.sending import (
+    Appended,
+    AppendStatus,
+    Message,
+    accepted_frame,
+    change_of,
+    fingerprint,
+    message_of,
+    outcome,
+)
 
 APPENDED, DUPLICATE, REUSED, FULL, FAILED = (
     AppendStatus.APPENDED,
@@ -234,3 +243,16 @@ def test_a_message_without_receipts_says_so_in_the_stream_alone() -> None:
         "to": "bob",
         "body": 1,
     }
+
+
+@given(
+    st.from_regex(r"[A-Za-z0-9._\-@:+]{1,64}", fullmatch=True),
+    st.from_regex(r"[A-Za-z0-9._\-@:+]{1,128}", fullmatch=True),
+    st.integers(0, 10**16 - 1),
+    st.integers(1, 10**16 - 1),
+)
+def test_the_frame_of_what_is_accepted_says_what_any_answer_says(id: str, to: str, ms: int, seq: int) -> None:
+    sent, told = Message(id, "alice", (to,), b"{}", "p"), Appended(APPENDED, Cursor(ms, seq), Cursor(ms, seq - 1))
+    content = outcome(sent, [told], "fsynced").content
+    del content["from"]
+    assert accepted_frame(sent, told, "fsynced") == orjson.dumps({"type": "accepted", **content})

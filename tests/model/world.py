@@ -228,7 +228,7 @@ class World:
             if handset.worker is victim and handset.client is not None:
                 handset.take()
                 connection, handset.client = handset.client.connection, None
-                connection.closed.set()
+                connection.closed = True
                 if connection._reading is not None:
                     connection._reading.cancel()
                 if connection._patience is not None:
