@@ -37,8 +37,7 @@ async def exchanged(connection: Any, commands: Sequence[Command]) -> list[Any]:
 async def _exchanged(connection: Any, commands: Sequence[Command], patience: asyncio.Timeout) -> list[Any]:
     writer, parser = connection._writer, connection._parser  # noqa: SLF001 - this module is for that
     next_reply = parser._reader.gets  # noqa: SLF001
-    writer.writelines([hiredis.pack_command(command) for command in commands])
-    await writer.drain()
+    writer.writelines([hiredis.pack_command(command) for command in commands])  # with the replies it is drained, too
     replies: list[Any] = []
     while len(replies) < len(commands):
         reply = next_reply()
