@@ -4,7 +4,7 @@ An entry's frame without its position is its **tail** (`{"type":"message","id":â
 built once, travels in hints as it is, and gets `cursor`, `ts` and `replay` when it is sent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,9 +22,11 @@ class Missing(StrEnum):
     REWOUND = "rewound"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
-    """One position of an inbox: its `tail`, or why there is none."""
+    """One position of an inbox: its `tail`, or why there is none. Nobody changes it; frozen, it takes three times as
+    long to make.
+    """
 
     cursor: Cursor
     tail: bytes | Missing
@@ -119,12 +121,26 @@ def read_entry(cursor: Cursor, fields: Mapping[bytes, bytes], now_ms: int) -> En
         expires = fields.get(b"expires")
         if expires is not None and int(expires) <= now_ms:
             return Entry(cursor, Missing.EXPIRED)
-        if fields[b"kind"] == b"message" and b"to" in fields:  # nearly all are
+        if fields[b"kind"] == b"message" and b"to" in fields:
             id, sender, to = (fields[name].decode("ascii") for name in (b"id", b"from", b"to"))
             return Entry(cursor, message_tail(id, sender, to, fields[b"body"]))
         return Entry(cursor, tail_of(fields))
     except (KeyError, ValueError):
         return Entry(cursor, Missing.DELETED)
+
+
+_MESSAGE = [b"kind", b"id", b"from", b"to", b"body"]
+"""In the order of `message_fields`."""
+
+
+def read_flat(cursor: Cursor, fields: Sequence[bytes], now_ms: int) -> Entry:
+    """As `read_entry`, of fields as a server sends them: name, value, name, value â€¦"""
+    if fields[::2] == _MESSAGE:  # nearly all are
+        _, kind, _, id, _, sender, _, to, _, body = fields
+        if kind == b"message" and b"," not in to and id.isascii() and sender.isascii() and to.isascii():
+            tail = b'{"type":"message","id":"%b","from":"%b","to":"%b","body":%b}' % (id, sender, to, body)
+            return Entry(cursor, tail)
+    return read_entry(cursor, dict(zip(fields[::2], fields[1::2], strict=True)), now_ms)
 
 
 def frame(tail: bytes, cursor: Cursor, replay: bool) -> bytes:

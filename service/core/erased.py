@@ -16,7 +16,7 @@ _ROW = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deleted(Entry):
     """Stands where a message was that was deleted."""
 

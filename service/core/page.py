@@ -98,8 +98,8 @@ class Page:
         position = self.after
         hole = Missing.DELETED if self.found or self.before else Missing.TRIMMED
         for entry in self.entries:
-            before = Cursor(entry.cursor.ms, entry.cursor.seq - 1)
-            if before.seq > position.seq:
+            if entry.cursor.seq - 1 > position.seq:
+                before = Cursor(entry.cursor.ms, entry.cursor.seq - 1)
                 yield Gap(position, before, before.seq - position.seq, hole)
                 position = before
             if isinstance(entry.tail, Missing):

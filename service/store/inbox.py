@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from service.core.cursor import START, Cursor
-from service.core.entries import Entry, read_entry
+from service.core.entries import Entry, read_flat
 from service.core.erased import read_row, read_rows
 from service.core.page import Page
 from service.store import scripts
@@ -107,7 +107,7 @@ class Inboxes:
         """Up to `count` entries beyond `after`, and whether `after` is still there. Raises Unavailable."""
         keys = self._keys.of(user)
         last, rows = unwrapped(
-            await self._rest.pipeline(
+            await self._rest.exchange(
                 [("HGET", keys.state, "last"), ("XRANGE", keys.inbox, after.raw(), "+", "COUNT", count + 1)]
             )
         )
@@ -142,16 +142,17 @@ class Inboxes:
         return Cursor.of(last) if last else START
 
     async def heads(self, users: Sequence[str]) -> list[tuple[Cursor, dict[str, str]]]:
-        """Per user the newest cursor and the presence rows, one pipeline for all. Raises Unavailable."""
+        """Per user the newest cursor and the presence rows, one exchange for all. Raises Unavailable."""
         commands: list[tuple[Any, ...]] = []
         for user in users:
             of = self._keys.of(user)
             commands += [("HMGET", of.state, "last", "best", "receipted"), ("HGETALL", of.presence)]
-        rows = unwrapped(await self._rest.pipeline(commands))
+        rows = unwrapped(await self._rest.exchange(commands))
         found = []
         for user, (last, best, receipted), presence in zip(users, rows[::2], rows[1::2], strict=True):
             newest = Cursor.of(last) if last else START
-            found.append((newest, {d.decode(): c.decode() for d, c in presence.items()}))
+            claims = [part.decode() for part in presence]
+            found.append((newest, dict(zip(claims[::2], claims[1::2], strict=True))))
             if best and not (receipted and Cursor.of(best) <= Cursor.of(receipted) <= newest):
                 self.owing(user)
         return found
@@ -182,4 +183,4 @@ class Inboxes:
 
 
 def _entries(rows: list[Any], now_ms: int) -> list[Entry]:
-    return [read_entry(Cursor.of(id), fields, now_ms) for id, fields in rows]
+    return [read_flat(Cursor.of(id), fields, now_ms) for id, fields in rows]

@@ -18,6 +18,7 @@ from service.core.entries import (
     message_fields,
     message_tail,
     read_entry,
+    read_flat,
     tail_of,
 )
 
@@ -97,6 +98,24 @@ def test_a_message_expires_at_its_time(now: int, tail: type) -> None:
 )
 def test_what_is_no_entry_of_ours_reads_as_deleted(fields: dict[bytes, bytes]) -> None:
     assert read_entry(CURSOR, fields, now_ms=0) == Entry(CURSOR, Missing.DELETED)
+
+
+VALUES = st.sampled_from((b"message", b"edit", b"m-1", b"bob", b"bob,carol", b"\xc3\xa9", b"", b"1", b"1000", b"off"))
+LIKE_OURS = st.tuples(VALUES, VALUES, VALUES, VALUES, VALUES).map(
+    lambda values: list(zip((b"kind", b"id", b"from", b"to", b"body"), values, strict=True))
+)
+OTHERS = st.lists(
+    st.tuples(st.sampled_from((b"expires", b"receipts", b"target", b"body", b"kind")), VALUES), max_size=2
+)
+
+
+@given(LIKE_OURS, OTHERS, st.booleans(), st.sampled_from((0, 1, 1000)))
+def test_fields_as_the_server_sends_them_read_as_by_their_names(
+    ours: list[tuple[bytes, bytes]], others: list[tuple[bytes, bytes]], first: bool, now: int
+) -> None:
+    pairs = [*others, *ours] if first else [*ours, *others]
+    sent = [part for pair in pairs for part in pair]
+    assert read_flat(CURSOR, sent, now) == read_entry(CURSOR, dict(pairs), now)
 
 
 def test_a_gap_names_its_ends_its_count_and_its_reason() -> None:
