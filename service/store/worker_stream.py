@@ -10,7 +10,7 @@ from service.core.cursor import Cursor
 from service.core.errors import Unavailable
 from service.store import scripts
 from service.store.keys import Keys
-from service.store.link import Link
+from service.store.link import Link, unwrapped
 
 IDENTITY_LIFE = 3600
 """Seconds the keys of a worker outlive its last heartbeat, where nobody reaps it."""
@@ -125,14 +125,13 @@ class WorkerStreams:
         and how many fields could not be read. Raises Unavailable.
         """
         key = self._keys.worker(worker)
-        reply = await self._reader.run(
-            "XREAD", "COUNT", READ_COUNT, "BLOCK", int(block * 1000), "STREAMS", key, position
-        )
+        command = ("XREAD", "COUNT", READ_COUNT, "BLOCK", int(block * 1000), "STREAMS", key, position)
+        [reply] = unwrapped(await self._reader.exchange([command]))
         events: list[Event] = []
         unreadable = 0
-        for id, fields in reply.get(key.encode(), []) if reply else []:
+        for id, fields in reply[0][1] if reply else []:  # of the one stream that was asked for
             position = id.decode()
-            for name, value in fields.items():
+            for name, value in zip(fields[::2], fields[1::2], strict=True):
                 try:
                     events += read_field(name, value)
                 except ValueError:

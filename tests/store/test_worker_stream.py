@@ -134,6 +134,14 @@ async def test_what_comes_after_the_position_is_read_in_order(real_store: Store)
     assert await streams.read("w-1", position, block=0.01 * UNIT) == (position, [], 0)
 
 
+async def test_two_controls_of_one_name_in_one_entry_are_both_read(real_store: Store) -> None:
+    streams = real_store.streams
+    position = await streams.position("w-1")
+    await streams.announce([("w-1", [(KICK, "bob"), (KICK, "carol")])])
+    _, events, _ = await streams.read("w-1", position, block=PATIENCE)
+    assert events == [Control(KICK, "bob"), Control(KICK, "carol")]
+
+
 async def test_a_read_waits_for_what_comes(real_store: Store) -> None:
     streams = real_store.streams
     position = await streams.position("w-1")
