@@ -48,7 +48,7 @@ class Member(Device):
     def say(self) -> None:
         self._sent += 1
         self.room.sent += 1
-        self.send(self._frames.frame(self._sent))
+        self.write(self._frames.frame(self._sent))
 
     def text(self, payload: bytes) -> None:
         lines = payload.split(b"\n")

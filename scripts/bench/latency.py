@@ -3,11 +3,12 @@
 The rate does not wait for answers. A load generator that is late itself is reported beside the figures.
 """
 
-import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scripts.bench.crew import Gate, Outcome, Stopwatch
+from scripts.bench.pace import evenly
 from scripts.bench.pairs import PAIRS, Pair, connect_pairs, delivered, drain, forget_samples, own_copies, part
 from scripts.bench.ws_client import Endpoint, Manners
 
@@ -44,16 +45,7 @@ class LatencyLoad:
             late=late,
         )
 
-    async def _send_for(self, pairs: list[Pair], seconds: float) -> list[float]:
+    async def _send_for(self, pairs: Sequence[Pair], seconds: float) -> list[float]:
         """Sends at even distances, the pairs in random order; answers how late each send was (s)."""
         order = random.Random(self.seed)
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        late = []
-        for number in range(int(seconds * self.rate)):
-            due = began + number / self.rate
-            if due > clock():
-                await asyncio.sleep(due - clock())
-            late.append(max(0.0, clock() - due))
-            order.choice(pairs).send()
-        return late
+        return await evenly(lambda: order.choice(pairs).send(), self.rate, seconds)

@@ -57,7 +57,7 @@ class Pair:
     def send(self) -> None:
         self._sent += 1
         self.under_way[(NUMBER % self._sent).decode()] = time.monotonic()
-        self.sender.send(self._frames.frame(self._sent))
+        self.sender.write(self._frames.frame(self._sent))
 
     def arrived(self, message_id: str) -> None:
         sent = self.under_way.pop(message_id, None)

@@ -5,11 +5,12 @@ import base64
 import os
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import orjson
 
+from scripts.bench.outbox import Outbox
 from scripts.bench.tokens import token
 from scripts.bench.ws_frames import CLOSE, PING, PONG, TEXT, Decoder, encode
 
@@ -47,21 +48,21 @@ class Manners:
 USUAL = Manners()
 
 
-class Device(asyncio.Protocol):
+class Device(Outbox):
     """One connection. Counts and acks what it gets; subclasses override `accepted`, `refused`, `entry`.
 
-    What one read of the socket gives rise to goes out in one write.
+    What one turn of the loop gives rise to goes out in one write.
     """
 
-    transport: asyncio.Transport
     bearer = ""  # a token, where the endpoint has no secret to make one
 
     def __init__(self, endpoint: Endpoint, user: str, manners: Manners = USUAL, name: str = "bench") -> None:
+        super().__init__()
         self.endpoint = endpoint
         self.user = user
         self.name = name
         self.manners = manners
-        self.live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.live: asyncio.Future[None] = self._loop.create_future()
         self.entries = 0
         self.holes = 0
         self.errors: Counter[str] = Counter()
@@ -69,8 +70,6 @@ class Device(asyncio.Protocol):
         self._head = b""
         self._open = False
         self._leaving = False
-        self._out: list[bytes] = []
-        self._reading = False
         self._seq: int | None = None
         self._unacked = 0
         self._cursor = ""
@@ -78,8 +77,7 @@ class Device(asyncio.Protocol):
 
     async def connect(self) -> None:
         """Handshake, `hello`, replay; returns when the device is live."""
-        loop = asyncio.get_running_loop()
-        await loop.create_connection(lambda: self, self.endpoint.host, self.endpoint.port)
+        await self._loop.create_connection(lambda: self, self.endpoint.host, self.endpoint.port)
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await self.live
 
@@ -87,15 +85,7 @@ class Device(asyncio.Protocol):
         """Closes the connection; what is unacked is acked first."""
         self._ack()
         self._leaving = True
-        self.send(encode((1000).to_bytes(2, "big"), CLOSE))
-        self.transport.close()
-
-    def send(self, frame: bytes) -> None:
-        """Writes now, or together with whatever else the read in progress gives rise to."""
-        if self._reading:
-            self._out.append(frame)
-        elif not self.transport.is_closing():
-            self.transport.write(frame)
+        self.end(encode((1000).to_bytes(2, "big"), CLOSE))
 
     # What subclasses want to know
 
@@ -108,7 +98,7 @@ class Device(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # no instance of it under uvloop
+        super().connection_made(transport)
         key = base64.b64encode(os.urandom(16)).decode()
         header, value = self.endpoint.credentials(self.user)
         if self.bearer:
@@ -121,22 +111,17 @@ class Device(asyncio.Protocol):
         )
 
     def data_received(self, data: bytes) -> None:
-        self._reading = True
         if not self._open:
             data = self._handshake(data)
         for opcode, payload in self._decoder.feed(data):
             if opcode == TEXT:
                 self.text(payload)
             elif opcode == PING:
-                self.send(encode(payload, PONG))
+                self.write(encode(payload, PONG))
             elif opcode == CLOSE:
                 self._closed_by_server(payload)
-        self._reading = False
         if self._unacked >= self.manners.ack_every:
             self._ack()
-        if self._out:
-            self.send(b"".join(self._out))
-            self._out.clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._ack_timer is not None:
@@ -165,7 +150,7 @@ class Device(asyncio.Protocol):
             raise ConnectionError(f"handshake refused: {head.splitlines()[0].decode()}")
         self._open = True
         hello = {"type": "hello", "device": self.name, "window": self.manners.window}
-        self.send(encode(orjson.dumps(hello)))
+        self.write(encode(orjson.dumps(hello)))
         return rest
 
     def _object(self, frame: dict[str, Any]) -> None:
@@ -204,7 +189,7 @@ class Device(asyncio.Protocol):
     def _owe_ack(self, count: int = 1) -> None:
         self._unacked += count
         if self._ack_timer is None:
-            self._ack_timer = asyncio.get_running_loop().call_later(ACK_DELAY, self._ack_late)
+            self._ack_timer = self._loop.call_later(ACK_DELAY, self._ack_late)
 
     def _ack_late(self) -> None:
         self._ack_timer = None
@@ -214,7 +199,7 @@ class Device(asyncio.Protocol):
         """Acks the last entry, if it is not acked yet. A timer that still runs finds nothing to do."""
         if self._unacked:
             self._unacked = 0
-            self.send(encode(b'{"type":"ack","cursor":"%b"}' % self._cursor.encode()))
+            self.write(encode(b'{"type":"ack","cursor":"%b"}' % self._cursor.encode()))
 
     def _closed_by_server(self, payload: bytes) -> None:
         code = int.from_bytes(payload[:2], "big")

@@ -67,7 +67,7 @@ class Sender(Device):
             self.sent += 1
             self._next += STRIDE
             frames.append(self._recipients[self._next % len(self._recipients)].frame(self.sent))
-        self.send(b"".join(frames))
+        self.write(b"".join(frames))
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ async def test_a_device_gets_its_entries_and_acks_the_last_of_them() -> None:
         await asyncio.gather(sender.connect(), bob.connect())
         for number in range(3):
             frame = {"type": "send", "id": str(number), "to": "bob", "body": 1}
-            sender.send(encode(orjson.dumps(frame), key=KEY))
+            sender.write(encode(orjson.dumps(frame), key=KEY))
         await eventually(lambda: fake.acks.get("bob", [""])[-1] == "1-3")
         assert bob.entries == 3
         assert not faults([sender, bob])
@@ -208,7 +208,7 @@ async def test_a_device_notices_a_hole_between_its_entries() -> None:
         alice = Device(endpoint, "alice")
         await alice.connect()
         for number in range(2):
-            alice.send(encode(orjson.dumps({"type": "send", "id": str(number), "to": "x", "body": 1})))
+            alice.write(encode(orjson.dumps({"type": "send", "id": str(number), "to": "x", "body": 1})))
         await eventually(lambda: alice.entries == 2)
         assert faults([alice]) == {"holes": 1}
         alice.leave()

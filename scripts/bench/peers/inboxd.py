@@ -92,7 +92,7 @@ class InboxdClient:
         if self._device is not None:
             words = b'{"type":"send","id":"%b","to":"%b","body":{"text":"%b"}}'
             frame = self._unconfirmed[id] = encode(words % (id.encode(), to.encode(), text.encode()))
-            self._device.send(frame)
+            self._device.write(frame)
 
     def accepted(self, id: str) -> None:
         self._unconfirmed.pop(id, None)
@@ -104,7 +104,7 @@ class InboxdClient:
 
     def _once_more(self, id: str) -> None:
         if self._device is not None and id in self._unconfirmed:
-            self._device.send(self._unconfirmed[id])
+            self._device.write(self._unconfirmed[id])
 
     async def close(self) -> None:
         if self._device is not None:

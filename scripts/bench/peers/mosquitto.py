@@ -1,12 +1,13 @@
 """mosquitto: MQTT 3.1.1, QoS 1, persistent sessions; one process, as it has no more."""
 
 import asyncio
+import functools
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
+from scripts.bench.outbox import Outbox
 from scripts.bench.peers.peer import Client, ignore_id, ignore_loss, ignore_message
 from scripts.lab import processes
 from scripts.lab.ports import free_port, is_free
@@ -36,13 +37,19 @@ log_type error
 
 
 def packet(kind: int, flags: int, body: bytes) -> bytes:
-    """One MQTT packet: its head, the length in groups of seven bits, the rest."""
-    size, length = len(body), bytearray()
+    """One MQTT packet."""
+    return head(kind << 4 | flags, len(body)) + body
+
+
+@functools.lru_cache(1024)  # almost all that a load sends is of a few sizes
+def head(first: int, size: int) -> bytes:
+    """Kind and flags, then the length in groups of seven bits."""
+    length = bytearray()
     while size > 0x7F:
         length.append(size & 0x7F | 0x80)
         size >>= 7
     length.append(size)
-    return bytes((kind << 4 | flags, *length)) + body
+    return bytes((first, *length))
 
 
 def string(text: str) -> bytes:
@@ -73,48 +80,34 @@ def packets(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
     return found, data[at:]
 
 
-class Connection(asyncio.Protocol):
-    """One TCP connection; what one read gives rise to goes out in one write."""
-
-    transport: asyncio.Transport
+class Connection(Outbox):
+    """One TCP connection; what one turn of the loop gives rise to goes out in one write."""
 
     def __init__(self, client: "MosquittoClient") -> None:
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        super().__init__()
+        self.ready: asyncio.Future[None] = self._loop.create_future()
         self.leaving = False
         self._client = client
         self._rest = b""
-        self._reading = False
-        self._out: list[bytes] = []
         self._pinging: asyncio.TimerHandle | None = None
 
-    def write(self, data: bytes) -> None:
-        if self._reading:
-            self._out.append(data)
-        elif not self.transport.is_closing():
-            self.transport.write(data)
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # no instance of it under uvloop
+        super().connection_made(transport)
         kept = b"\x00"  # no clean session: subscriptions and messages outlast the connection
         body = string("MQTT") + b"\x04" + kept + KEEP_ALIVE.to_bytes(2, "big") + string(self._client.user)
         self.transport.write(packet(CONNECT, 0, body))
         self._ping_later()
 
     def data_received(self, data: bytes) -> None:
-        self._reading = True
         whole, self._rest = packets(self._rest + data)
-        for head, body in whole:
-            self._take(head, body)
-        self._reading = False
-        if self._out:
-            self.write(b"".join(self._out))
-            self._out.clear()
+        for first, body in whole:
+            self._take(first, body)
 
-    def _take(self, head: int, body: bytes) -> None:
-        kind = head >> 4
+    def _take(self, first: int, body: bytes) -> None:
+        kind = first >> 4
         if kind == PUBLISH:
             at = 2 + int.from_bytes(body[:2], "big")
-            self._out.append(b"\x40\x02" + body[at : at + 2])
+            self.write(b"\x40\x02" + body[at : at + 2])
             id, _, text = body[at + 2 :].partition(b" ")
             self._client.on_message(id.decode(), text.decode())
         elif kind == PUBACK:
@@ -131,7 +124,7 @@ class Connection(asyncio.Protocol):
         self.write(packet(SUBSCRIBE, QOS_1, b"\x00\x01" + string(TOPIC + self._client.user) + b"\x01"))
 
     def _ping_later(self) -> None:
-        self._pinging = asyncio.get_running_loop().call_later(KEEP_ALIVE / 2, self._ping)
+        self._pinging = self._loop.call_later(KEEP_ALIVE / 2, self._ping)
 
     def _ping(self) -> None:
         self.write(packet(PINGREQ, 0, b""))
@@ -183,8 +176,7 @@ class MosquittoClient:
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.leaving = True
-            self._connection.write(packet(DISCONNECT, 0, b""))
-            self._connection.transport.close()
+            self._connection.end(packet(DISCONNECT, 0, b""))
 
 
 class Mosquitto:

@@ -1,11 +1,11 @@
 """Latency at a fixed rate, from a send to its recipient. The rate waits for nobody (an open loop)."""
 
-import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scripts.bench.crew import Gate, Outcome, Stopwatch
+from scripts.bench.pace import evenly
 from scripts.bench.peers.reading import MILLI, Found, Stage, shares, under_load
 from scripts.bench.peers.traffic import Couple, Pair, connected, couples, delivered, drain, forget_samples, part
 from scripts.bench.stats import percentile
@@ -43,18 +43,8 @@ class SteadyLoad:
         )
 
     async def _send_for(self, pairs: Sequence[Pair], seconds: float) -> list[float]:
-        """How late each send was (s). Several that are due at once go out at once."""
         order = random.Random(self.seed)
-        clock = asyncio.get_running_loop().time
-        began = clock()
-        late = []
-        for number in range(int(seconds * self.rate)):
-            due = began + number / self.rate
-            if due > clock():
-                await asyncio.sleep(due - clock())
-            late.append(max(0.0, clock() - due))
-            order.choice(pairs).send()
-        return late
+        return await evenly(lambda: order.choice(pairs).send(), self.rate, seconds)
 
 
 def at_rate(stage: Stage, name: str, rate: float) -> Found:

@@ -1,73 +1,58 @@
-"""A lean WebSocket for clients of the peers: text in, text out; what one read gives rise to goes out in one write."""
+"""A lean WebSocket for clients of the peers: text in, text out; what one turn gives rise to goes out in one write."""
 
 import asyncio
 import base64
 import os
 from collections.abc import Callable
-from typing import cast
 
+from scripts.bench.outbox import Outbox
 from scripts.bench.ws_frames import CLOSE, PING, PONG, TEXT, Decoder, encode
 
 CONNECT_TIMEOUT = 30.0  # s
 SWITCHING = b"101"
 
 
-class WebSocket(asyncio.Protocol):
+class WebSocket(Outbox):
     """One connection. `on_text` gets each text, `on_lost` is called when it ends without `close`."""
 
-    transport: asyncio.Transport
-
     def __init__(self, request: bytes, on_text: Callable[[bytes], None], on_lost: Callable[[], None]) -> None:
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        super().__init__()
+        self.opened: asyncio.Future[None] = self._loop.create_future()
         self._request = request
         self._on_text = on_text
         self._on_lost = on_lost
         self._decoder = Decoder()
         self._head = b""
-        self._reading = False
-        self._out: list[bytes] = []
         self._leaving = False
 
     def send(self, text: bytes) -> None:
-        """One text frame, now or with whatever else the read in progress gives rise to; nothing once it is lost."""
-        self._write(encode(text))
+        """One text frame, with whatever else this turn of the loop gives rise to; nothing once it is lost."""
+        self.write(encode(text))
 
     def close(self) -> None:
         self._leaving = True
-        self._write(encode((1000).to_bytes(2, "big"), CLOSE))
-        self.transport.close()
+        self.end(encode((1000).to_bytes(2, "big"), CLOSE))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # no instance of it under uvloop
+        super().connection_made(transport)
         self.transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        self._reading = True
         if not self.opened.done():
             data = self._handshake(data)
         for opcode, payload in self._decoder.feed(data):
             if opcode == TEXT:
                 self._on_text(payload)
             elif opcode == PING:
-                self._write(encode(payload, PONG))
+                self.write(encode(payload, PONG))
             elif opcode == CLOSE:
                 self.transport.close()
-        self._reading = False
-        if self._out:
-            self._write(b"".join(self._out))
-            self._out.clear()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.opened.done():
             self.opened.set_exception(exc or ConnectionError("cut off during the handshake"))
         elif not self._leaving:
             self._on_lost()
-
-    def _write(self, data: bytes) -> None:
-        if self._reading:
-            self._out.append(data)
-        elif not self.transport.is_closing():
-            self.transport.write(data)
 
     def _handshake(self, data: bytes) -> bytes:
         """What follows the server's answer."""

@@ -89,6 +89,7 @@ class XmppClient:
         self._session = ""
         if wire is None or wire.gone.done():
             return
+        self._answer_owed = False  # this is the answer, and nothing may follow it
         wire.write(self._count() + b"</stream:stream>")
         await asyncio.wait([wire.gone], timeout=CLOSE_TIMEOUT)
         wire.transport.abort()
@@ -116,10 +117,10 @@ class XmppClient:
         """Answers and asks for confirmation: at most once each per write, and one question at a time."""
         if self._answer_owed:
             self._answer_owed = False
-            wire.queue(self._count())
+            wire.write(self._count())
         if self._unconfirmed and not self._asked and wire is self._wire:
             self._asked = True
-            wire.queue(ASK)
+            wire.write(ASK)
 
     def lost(self, wire: Wire) -> None:
         if wire is self._wire:

@@ -1,8 +1,10 @@
-"""An XMPP stream over TCP: elements found by pattern, what one read gives rise to written at once."""
+"""An XMPP stream over TCP: elements found by pattern, what one turn gives rise to written at once."""
 
 import asyncio
 import re
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
+
+from scripts.bench.outbox import Outbox
 
 # A whole element, or the opening of the stream, which stays open. Neither `>` nor `<` stands raw in attributes or
 # text, and none of the elements that are asked for here holds another of its own name.
@@ -41,42 +43,25 @@ class Listener(Protocol):
     def element(self, wire: "Wire", element: Element) -> None: ...
 
     def before_flush(self, wire: "Wire") -> None:
-        """Last words for the write that is about to go: `wire.queue`."""
+        """Last words for the write that is about to go: `wire.write`."""
 
     def lost(self, wire: "Wire") -> None: ...
 
 
-class Wire(asyncio.Protocol):
-    """One TCP connection of a client: what one read gives rise to goes out in one write."""
-
-    transport: asyncio.Transport
+class Wire(Outbox):
+    """One TCP connection of a client: what one turn of the loop gives rise to goes out in one write."""
 
     def __init__(self, listener: Listener) -> None:
+        super().__init__()
         self._listener = listener
         self._elements = Elements()
         self._answers: asyncio.Queue[Element] = asyncio.Queue()
-        self._out: list[bytes] = []
-        self._flushing = False
         self.negotiating = True
-        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def write(self, data: bytes) -> None:
-        """Now, with whatever else is written before the loop turns."""
-        self._out.append(data)
-        if not self._flushing:
-            self._flushing = True
-            asyncio.get_running_loop().call_soon(self.flush)
+        self.gone: asyncio.Future[None] = self._loop.create_future()
 
     def flush(self) -> None:
-        self._flushing = False
         self._listener.before_flush(self)
-        if self._out and not self.transport.is_closing():
-            self.transport.write(b"".join(self._out))
-        self._out.clear()
-
-    def queue(self, data: bytes) -> None:
-        """For `before_flush`: into the write that is about to go."""
-        self._out.append(data)
+        super().flush()
 
     async def ask(self, text: str, *names: bytes) -> Element:
         """Writes, and waits for the next of these elements; others are passed over."""
@@ -91,16 +76,12 @@ class Wire(asyncio.Protocol):
             if element.name in {b"", b"stream:error"}:
                 raise ConnectionError(f"the server ended the stream: {element.raw.decode()}")
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # no instance of it under uvloop
-
     def data_received(self, data: bytes) -> None:
-        self._flushing = True  # what is written meanwhile waits for the flush below
         for element in self._elements.feed(data):
             if self.negotiating and element.name != b"message":
                 self._answers.put_nowait(element)
             self._listener.element(self, element)
-        self.flush()
+        self.flush_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._answers.put_nowait(Element(b"", b"(connection lost)"))

@@ -1,6 +1,8 @@
 """What a client of a peer was told, and waiting for it."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from scripts.bench.peers.peer import Client
 from scripts.lab.timing import PATIENCE
@@ -35,3 +37,18 @@ class Seen:
             while len(self.messages) < messages or len(self.accepted) < accepted or self.lost < lost:
                 self._news.clear()
                 await self._news.wait()
+
+
+class Placed(Protocol):
+    """A client that knows the port of its process."""
+
+    _port: int
+
+
+C = TypeVar("C", bound=Placed)
+
+
+def neighbour(make: Callable[[str], C], of: C, *, same: bool) -> C:
+    """A client on the same process as another one, or on another."""
+    clients = (make(f"other-{number}") for number in range(1000))
+    return next(client for client in clients if (client._port == of._port) == same)

@@ -12,9 +12,9 @@ import pytest
 from scripts.bench.http_client import split_answer
 from scripts.bench.peers import centrifugo
 from scripts.bench.peers.centrifugo import Centrifuge, Centrifugo
-from scripts.bench.peers.centrifugo_client import BATCH, CentrifugoClient, Publisher
+from scripts.bench.peers.centrifugo_client import BATCH, Publisher
 from scripts.lab.timing import PATIENCE
-from tests.scripts.bench.seen import Seen
+from tests.scripts.bench.seen import Seen, neighbour
 
 TEXT = "x" * 200
 
@@ -31,16 +31,10 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centrifuge]:
         peer.stop()
 
 
-def other(peer: Centrifuge, than: CentrifugoClient, same: bool) -> CentrifugoClient:
-    """A client on the same node as another one, or on the other."""
-    clients = (peer.client(f"other-{number}") for number in range(1000))
-    return next(client for client in clients if (client._port == than._port) == same)
-
-
 @pytest.mark.parametrize("same", (True, False))
 async def test_a_message_is_accepted_and_arrives_also_from_the_other_node(peer: Centrifuge, same: bool) -> None:
     sender = peer.client("sender")
-    recipient = other(peer, sender, same)
+    recipient = neighbour(peer.client, sender, same=same)
     sent, got = Seen(sender), Seen(recipient)
     await asyncio.gather(sender.connect(), recipient.connect())
     ids = [f"id-{number}" for number in range(BATCH + 8)]

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.bench.peers.socketio import SocketIO, SocketIOClient
-from tests.scripts.bench.seen import Seen
+from scripts.bench.peers.socketio import SocketIO
+from tests.scripts.bench.seen import Seen, neighbour
 
 TEXT = "x" * 200
 
@@ -24,16 +24,10 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SocketIO]:
         peer.stop()
 
 
-def on(peer: SocketIO, port_of: SocketIOClient, same: bool) -> SocketIOClient:
-    """A client on the same process as another one, or on the other."""
-    clients = (peer.client(f"other-{number}") for number in range(1000))
-    return next(client for client in clients if (client._port == port_of._port) == same)
-
-
 @pytest.mark.parametrize("same", (True, False))
 async def test_a_message_is_accepted_and_arrives_also_from_the_other_process(peer: SocketIO, same: bool) -> None:
     sender = peer.client("sender")
-    recipient = on(peer, sender, same)
+    recipient = neighbour(peer.client, sender, same=same)
     sent, got = Seen(sender), Seen(recipient)
     await asyncio.gather(sender.connect(), recipient.connect())
     for number in range(3):

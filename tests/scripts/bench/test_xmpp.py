@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from scripts.bench.peers.ejabberd import Ejabberd
-from scripts.bench.peers.peer import Client
 from scripts.bench.peers.xmpp import XmppClient
 from scripts.bench.peers.xmpp_wire import Element, Elements
 from scripts.lab.timing import PATIENCE
+from tests.scripts.bench.seen import Seen
 
 STREAM = (
     b"<?xml version='1.0'?><stream:stream id='1' version='1.0' xml:lang='en' xmlns:stream='http://etherx.jabber.org/"
@@ -23,36 +23,6 @@ MESSAGE = (
 BODY = b"<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/><body>hi</body>"
 ANSWERED = b"<a xmlns='urn:xmpp:sm:3' h='%d'/>"
 ASKED = b"<r xmlns='urn:xmpp:sm:3'/>"
-
-
-class Told:
-    """What a client was told."""
-
-    def __init__(self, client: Client) -> None:
-        self.accepted: list[str] = []
-        self.messages: list[str] = []
-        self.lost = 0
-        self._news = asyncio.Event()
-        client.on_accepted, client.on_message, client.on_lost = self._accepted, self._message, self._gone
-
-    def _accepted(self, id: str) -> None:
-        self.accepted.append(id)
-        self._news.set()
-
-    def _message(self, id: str, text: str) -> None:
-        assert text
-        self.messages.append(id)
-        self._news.set()
-
-    def _gone(self) -> None:
-        self.lost += 1
-        self._news.set()
-
-    async def until(self, accepted: int = 0, messages: int = 0, lost: int = 0) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while len(self.accepted) < accepted or len(self.messages) < messages or self.lost < lost:
-                self._news.clear()
-                await self._news.wait()
 
 
 class Line:
@@ -94,6 +64,14 @@ class Line:
         heard = await self.hear(ASKED)
         self.say(b"<presence from='a@localhost/bench' to='a@localhost/bench'/>", ANSWERED % 1)
         return heard
+
+
+async def ended_by_a_loss(line: Line) -> None:
+    """A session in which something is sent, and nothing is confirmed before the connection is lost."""
+    await line.let_in()
+    await line.begin()
+    await line.hear(ASKED)
+    line.cut()
 
 
 @asynccontextmanager
@@ -164,11 +142,11 @@ async def test_accepted_is_what_the_server_counts_in_order_and_it_is_asked_once_
         await line.ends()
 
     async with scripted(server) as client:
-        told = Told(client)
+        told = Seen(client)
         await client.connect()
         for id in ("m1", "m2", "m3"):
             client.send("bob", id, "hi")
-        await told.until(accepted=3)
+        await told.wait_for(accepted=3)
         assert told.accepted == ["m1", "m2", "m3"]
         await client.close()
 
@@ -182,23 +160,18 @@ async def test_what_arrives_is_told_and_counted_when_the_server_asks() -> None:
         assert await line.hear(b"/>") in {ANSWERED % n for n in (2, 3, 4)}  # as the reads fell
         line.say(ASKED)
         assert await line.hear(b"/>") == ANSWERED % 4
+        line.say(MESSAGE % (b"m3", BODY))
         await line.ends()
 
     async with scripted(server) as client:
-        told = Told(client)
+        told = Seen(client)
         await client.connect()
-        await told.until(messages=2)
-        assert told.messages == ["m1", "m2"]
+        await told.wait_for(messages=3)
+        assert [id for id, _ in told.messages] == ["m1", "m2", "m3"]
         await client.close()
 
 
 async def test_after_a_loss_the_session_is_taken_up_and_only_what_was_not_handled_is_sent_again() -> None:
-    async def first(line: Line) -> None:
-        await line.let_in()
-        await line.begin()
-        await line.hear(ASKED)
-        line.cut()
-
     async def second(line: Line) -> None:
         await line.let_in()
         assert await line.hear(b"/>") == b"<resume xmlns='urn:xmpp:sm:3' h='1' previd='s1'/>"
@@ -209,26 +182,20 @@ async def test_after_a_loss_the_session_is_taken_up_and_only_what_was_not_handle
         line.say(ANSWERED % 3)
         await line.ends()
 
-    async with scripted(first, second) as client:
-        told = Told(client)
+    async with scripted(ended_by_a_loss, second) as client:
+        told = Seen(client)
         await client.connect()
         client.send("bob", "m1", "hi")
         client.send("bob", "m2", "hi")
-        await told.until(lost=1)
+        await told.wait_for(lost=1)
         client.send("bob", "m3", "dropped without a word")
         await client.connect()
-        await told.until(accepted=2)
+        await told.wait_for(accepted=2)
         assert told.accepted == ["m1", "m2"]
         await client.close()
 
 
 async def test_a_session_that_the_server_has_forgotten_is_begun_anew_and_the_unconfirmed_sent_again() -> None:
-    async def first(line: Line) -> None:
-        await line.let_in()
-        await line.begin()
-        await line.hear(ASKED)
-        line.cut()
-
     async def second(line: Line) -> None:
         await line.let_in()
         await line.hear(b"/>")
@@ -240,13 +207,13 @@ async def test_a_session_that_the_server_has_forgotten_is_begun_anew_and_the_unc
         line.say(ANSWERED % 2)
         await line.ends()
 
-    async with scripted(first, second) as client:
-        told = Told(client)
+    async with scripted(ended_by_a_loss, second) as client:
+        told = Seen(client)
         await client.connect()
         client.send("bob", "m1", "hi")
-        await told.until(lost=1)
+        await told.wait_for(lost=1)
         await client.connect()
-        await told.until(accepted=1)
+        await told.wait_for(accepted=1)
         await client.close()
 
 
@@ -264,24 +231,24 @@ def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
 
 async def test_ejabberd_delivers_keeps_for_the_absent_and_is_there_again_after_a_kill(ejabberd: Ejabberd) -> None:
     alice, bob = ejabberd.client("alice"), pickle.loads(pickle.dumps(ejabberd.client("bob")))  # noqa: S301 - our own
-    senders, receiver = Told(alice), Told(bob)
+    senders, receiver = Seen(alice), Seen(bob)
     await alice.connect()
     await bob.connect()
     alice.send("bob", "m1", "x" * 200)
-    await receiver.until(messages=1)
+    await receiver.wait_for(messages=1)
     await bob.close()
     alice.send("bob", "m2", "x" * 200)
-    await senders.until(accepted=2)
+    await senders.wait_for(accepted=2)
     await bob.connect()
-    await receiver.until(messages=2)
-    assert receiver.messages == ["m1", "m2"]
+    await receiver.wait_for(messages=2)
+    assert [id for id, _ in receiver.messages] == ["m1", "m2"]
     await asyncio.to_thread(ejabberd.kill_one)
-    await senders.until(lost=1)
-    await receiver.until(lost=1)
+    await senders.wait_for(lost=1)
+    await receiver.wait_for(lost=1)
     await alice.connect()
     await bob.connect()
     alice.send("bob", "m3", "x" * 200)
-    await receiver.until(messages=3)
+    await receiver.wait_for(messages=3)
     await alice.close()
     await bob.close()
     assert len(ejabberd.pids) > 1
