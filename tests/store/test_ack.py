@@ -81,6 +81,21 @@ async def test_an_ack_shows_that_the_device_was_there(store: Store) -> None:
         assert int((await store.hash(store.keys.devices("bob")))["phone"]) > 5
 
 
+@pytest.mark.parametrize(("part", "written"), ((0.9, False), (1.1, True), (-1.0, True)))
+async def test_when_a_device_was_last_seen_is_written_to_a_thousandth_of_the_expiry(
+    store: Store, part: float, written: bool
+) -> None:
+    """And at once where the clock was ahead."""
+    long = store.limited(device_expiry=1e7)
+    cursors = await long.fill(2)
+    for cursor, expected in ((cursors[1], MOVED), (cursors[0], NOT_NEWER)):
+        seconds, microseconds = await long.do("TIME")
+        before = seconds * 1000 + microseconds // 1000 - int(part * 1e7)
+        await long.do("HSET", long.keys.devices("bob"), "phone", before)
+        assert await ack(long, cursor) is expected
+        assert ((await long.hash(long.keys.devices("bob")))["phone"] != str(before)) is written
+
+
 async def test_acks_of_several_users_in_one_call_are_answered_in_order(store: Store) -> None:
     bobs, carols = await store.fill(2, "bob"), await store.fill(2, "carol")
     acks = [
@@ -258,6 +273,16 @@ async def test_how_far_it_may_be_trimmed_is_noted_and_never_goes_back(exact: Sto
     await ack(small, Cursor(cursors[7].ms, 8), "tablet")
     assert (await exact.state())["trimmed"] == "8"
     assert Cursor.parse((await exact.entries())[0]).seq == 9
+
+
+async def test_of_a_long_history_a_tenth_is_let_go_at_once(exact: Store) -> None:
+    store = exact.limited(history=50)
+    await ack(store, (await store.fill(70))[-1])
+    assert ((await store.state())["trimmed"], len(await store.entries())) == ("20", 50)
+    await ack(store, (await store.fill(4, prefix="g"))[-1])
+    assert ((await store.state())["trimmed"], len(await store.entries())) == ("20", 54)
+    await ack(store, (await store.fill(1, prefix="h"))[-1])
+    assert ((await store.state())["trimmed"], len(await store.entries())) == ("25", 50)
 
 
 async def test_the_newest_entry_is_never_trimmed(exact: Store) -> None:

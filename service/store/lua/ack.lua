@@ -20,12 +20,21 @@ local receipts = ARGV[4] == '1'
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
 
+-- So many entries are let go at once, but no more than a tenth of the history: the stream drops whole nodes only.
+local step = math.max(1, math.min(100, floor(history / 10)))
+
+local ms_of, seq_of = {}, {} -- of the cursors of this call: the same few are compared again and again
+
 local function parse(cursor)
-  local ms, seq = match(cursor, '^(%d+)%-(%d+)$')
-  return tonumber(ms), tonumber(seq)
+  if not ms_of[cursor] then
+    local ms, seq = match(cursor, '^(%d+)%-(%d+)$')
+    ms_of[cursor], seq_of[cursor] = tonumber(ms), tonumber(seq)
+  end
+  return ms_of[cursor], seq_of[cursor]
 end
 
 local function above(a, b)
+  if a == b then return false end
   local a_ms, a_seq = parse(a)
   local b_ms, b_seq = parse(b)
   return a_ms > b_ms or (a_ms == b_ms and a_seq > b_seq)
@@ -54,15 +63,28 @@ local function owes(best, receipted, last)
   return (not receipted or above(best, receipted) or above(receipted, last)) and 1 or 0
 end
 
--- How many entries the inbox keeps, and `trimmed`: up to there they may be gone. Receipts hold entries back as a device
--- does: as long as they are not too far behind.
-local function kept(last, floor_, receipted, trimmed)
+-- Writes what has changed of the state, then lets go of what nobody needs any more; up to `trimmed` it may be gone.
+-- Receipts hold entries back as a device does: as long as they are not too far behind.
+local function write(state, inbox, last, floor_, receipted, trimmed, ...)
   local _, last_seq = parse(last)
   local _, floor_seq = parse(floor_)
   local _, made = parse(receipted or '0-0')
   local keep = math.max(last_seq - floor_seq, history)
   if receipts and last_seq - made <= max_pending then keep = math.max(keep, last_seq - made) end
-  return format('%.0f', keep), format('%.0f', math.max(tonumber(trimmed or 0), last_seq - keep))
+  if trimmed and last_seq - keep < tonumber(trimmed) + step then
+    call('HSET', state, ...)
+  else
+    call('HSET', state, 'trimmed', format('%.0f', math.max(last_seq - keep, 0)), ...)
+    call('XTRIM', inbox, 'MAXLEN', '~', format('%.0f', keep))
+  end
+end
+
+-- How long ago a device was last seen. Its ack shows that it is there, which is written down now and then: a write is
+-- dearer than a look, since it goes into the append-only file.
+local function silence(devices, device)
+  local silent = now - tonumber(call('HGET', devices, device) or 0)
+  if silent > expiry / 1000 or silent < 0 then call('HSET', devices, device, format('%.0f', now)) end
+  return silent
 end
 
 -- Never beyond best: what this server has lost since may come again under the same numbers.
@@ -72,9 +94,7 @@ local function made(state, inbox, upto)
   if not best or above(upto, best) then return {3} end
   if receipted and not above(upto, receipted) and not above(receipted, last) then return {2, 0} end
   if s[4] then
-    local keep, trimmed = kept(last, s[4], upto, s[5])
-    call('HSET', state, 'receipted', upto, 'trimmed', trimmed)
-    call('XTRIM', inbox, 'MAXLEN', '~', keep)
+    write(state, inbox, last, s[4], upto, s[5], 'receipted', upto)
   else
     call('HSET', state, 'receipted', upto)
   end
@@ -90,12 +110,11 @@ local function ack(k, device, cursor)
   local was = call('HGET', cursors, device)
   if was and not above(cursor, was) then
     -- One that was silent for too long has its say again from now on.
-    if now - tonumber(call('HGET', devices, device) or 0) > expiry then call('HDEL', state, 'judged') end
-    call('HSET', devices, device, format('%.0f', now))
+    if silence(devices, device) > expiry then call('HDEL', state, 'judged') end
     return {2, owes(best, receipted, last)}
   end
   call('HSET', cursors, device, cursor)
-  call('HSET', devices, device, format('%.0f', now))
+  silence(devices, device)
   if not best or above(cursor, best) then best = cursor end
 
   -- Only the lowest device, or one that had no say, can move the floor; unless the lowest has lost its say: it is
@@ -107,18 +126,15 @@ local function ack(k, device, cursor)
     call('HSET', state, 'best', best)
     return {1, owes(best, receipted, last)}
   end
-  local floor_, live, looked = cursor, 1, s[5] or '0'
-  if judge or not (s[4] == '1' and was == low) then
-    local high
-    floor_, live, high = judged(cursors, devices, last_seq)
-    looked = format('%.0f', now)
-    if high then best = high end
+  if was == low and s[4] == '1' and not judge then -- the only one there is
+    write(state, inbox, last, cursor, receipted, s[6], 'best', best, 'floor', cursor)
+    return {1, owes(best, receipted, last)}
   end
-  live = format('%.0f', live)
+  local floor_, live, high = judged(cursors, devices, last_seq)
+  best, live = high or best, format('%.0f', live)
+  local looked = format('%.0f', now)
   if floor_ then
-    local keep, trimmed = kept(last, floor_, receipted, s[6])
-    call('HSET', state, 'best', best, 'judged', looked, 'devices', live, 'floor', floor_, 'trimmed', trimmed)
-    call('XTRIM', inbox, 'MAXLEN', '~', keep)
+    write(state, inbox, last, floor_, receipted, s[6], 'best', best, 'judged', looked, 'devices', live, 'floor', floor_)
   else
     call('HSET', state, 'best', best, 'judged', looked, 'devices', live)
   end
