@@ -42,6 +42,7 @@ class Nodes:
 
     confirms = "in the channel's stream, fsynced"
     keeps = KEEPS
+    in_full = True
 
     def __init__(self) -> None:
         self._secret = secrets.token_hex(32)

@@ -1,4 +1,4 @@
-"""inboxd as it is compared: two workers, `fsynced`, tokens checked; the sender's own copy off or on."""
+"""inboxd as it is compared: two workers, `fsynced`, tokens checked; the sender's own copy and receipts off or on."""
 
 import asyncio
 import secrets
@@ -24,6 +24,7 @@ AGAIN = 0.2  # s, until what the service could not take is sent again
 LIFE = 6 * 3600  # s, of a token
 MANNERS = Manners(window=1024, ack_every=16)
 
+EXTRAS = {"OWN_COPY": "own copy", "RECEIPTS": "receipts"}
 SETTINGS = {
     **dict.fromkeys(QUICK, ""),  # as by default, not as in tests
     "WORKERS": WORKERS,
@@ -112,14 +113,16 @@ class InboxdClient:
 
 
 class Inboxd:
-    """The service with its embedded server. Receipts are on, as by default: none of the others has them."""
+    """The service with its embedded server. None of the others keeps a sender's copy or sends receipts."""
 
     keeps = KEEPS
     confirms = "in the recipient's inbox, fsynced"
 
-    def __init__(self, *, own_copy: bool = False) -> None:
-        self.name = "inboxd, own copy on" if own_copy else "inboxd"
-        self._own_copy = own_copy
+    def __init__(self, *extras: str) -> None:
+        """`extras`: of `OWN_COPY` and `RECEIPTS`, what is on."""
+        self.name = f"inboxd, {' and '.join(map(EXTRAS.__getitem__, extras))} on" if extras else "inboxd"
+        self.in_full = not extras
+        self._extras = {extra: "on" if extra in extras else "off" for extra in EXTRAS}
         self._secret = secrets.token_hex(32)
         self._service: Service | None = None
 
@@ -132,7 +135,7 @@ class Inboxd:
         return self._service
 
     def start(self, folder: Path) -> None:
-        settings = SETTINGS | {"JWT_SECRET": self._secret, "OWN_COPY": "on" if self._own_copy else "off"}
+        settings = SETTINGS | self._extras | {"JWT_SECRET": self._secret}
         self._service = Service(folder, operator=self._operator, **settings)
         self._service.start()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from scripts.bench.peers.rounds import Round, Visit
 from scripts.bench.stats import ratio
 
-US, WITH_COPY = "inboxd", "inboxd, own copy on"
+US, WITH_COPY, WITH_ALL = "inboxd", "inboxd, own copy on", "inboxd, own copy and receipts on"
 PUBSUB, SOCKETIO, CENTRIFUGO, EJABBERD, MOSQUITTO = "FastAPI", "Socket.IO", "Centrifu", "ejabberd", "mosquitto"
 
 REFUSED = "refused: the load of"

@@ -185,6 +185,7 @@ class Mosquitto:
     name = "mosquitto, QoS 1"
     confirms = "in the broker's memory"
     keeps = KEEPS
+    in_full = True
 
     def __init__(self) -> None:
         self._port = 0

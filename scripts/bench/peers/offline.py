@@ -24,34 +24,38 @@ class Absent(Pair):
 
 @dataclass(frozen=True)
 class OfflineLoad:
-    """`done` and `total` count what was accepted."""
+    """`done` and `total` count what was accepted. Who warms up writes to others: what waits already may cost."""
 
     couples: tuple[Couple, ...]
+    warm: tuple[Couple, ...]
     each: int  # unconfirmed
     seconds: float
+    warm_up: float
     drain: float
 
     async def run(self, gate: Gate) -> Outcome:
-        pairs = [Absent(couple) for couple in self.couples]
-        recipients = [pair.couple.recipient for pair in pairs]
-        await connect_all(recipients)  # the system gets to know them
-        await close_all(recipients)
-        await connect_all([pair.couple.sender for pair in pairs])
+        await self._warm()
+        pairs = await absent(self.couples)
         await gate.wait()
         watch = Stopwatch()
-        at_end = await self._send(pairs)
+        at_end = await self._send(pairs, self.seconds)
         total, cpu, wall = accepted(pairs), watch.cpu(), watch.wall()
         await self._collect(pairs[:CHECKED])
         await close_all([pair.couple.sender for pair in pairs])
         faults = sum((pair.faults for pair in pairs[1:]), pairs[0].faults)
         return Outcome(watch.started, watch.started + self.seconds, at_end, total, cpu, wall, faults=faults)
 
-    async def _send(self, pairs: Sequence[Absent]) -> int:
+    async def _warm(self) -> None:
+        pairs = await absent(self.warm)
+        await self._send(pairs, self.warm_up)
+        await close_all([pair.couple.sender for pair in pairs])
+
+    async def _send(self, pairs: Sequence[Absent], seconds: float) -> int:
         for pair in pairs:
             pair.refill = True
             for _ in range(self.each):
                 pair.send()
-        await asyncio.sleep(self.seconds)
+        await asyncio.sleep(seconds)
         at_end = accepted(pairs)
         for pair in pairs:
             pair.refill = False
@@ -66,14 +70,27 @@ class OfflineLoad:
         await close_all([pair.couple.recipient for pair in pairs])
 
 
+async def absent(couples: Sequence[Couple]) -> list[Absent]:
+    """Senders that are there, recipients that the system knows and that have left."""
+    pairs = [Absent(couple) for couple in couples]
+    recipients = [pair.couple.recipient for pair in pairs]
+    await connect_all(recipients)
+    await close_all(recipients)
+    await connect_all([pair.couple.sender for pair in pairs])
+    return pairs
+
+
 def measure(stage: Stage) -> Found:
     if stage.peer.keeps == 0:
         return none("offline")
     sizes = stage.sizes
     everybody = couples(stage.peer, f"{stage.tag}off", sizes.pairs)
+    warm = couples(stage.peer, f"{stage.tag}offwarm", sizes.pairs)
     loads = [
         OfflineLoad(
-            tuple(everybody[number] for number in share), sizes.in_flight // sizes.pairs, sizes.offline, sizes.drain
+            tuple(everybody[number] for number in share),
+            tuple(warm[number] for number in share),
+            *(sizes.in_flight // sizes.pairs, sizes.offline, sizes.warm_up, sizes.drain),
         )
         for share in shares(sizes.pairs, stage.loads)
     ]

@@ -47,6 +47,8 @@ RATIOS = {
     "idle": "KiB idle",
 }
 
+FURTHER = ("saturated", "cpu")
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -59,16 +61,18 @@ class Conditions:
 def text(conditions: Conditions, rounds: Sequence[Round], order: Sequence[str]) -> str:
     """All of it, as Markdown. `order`: of the systems, the first is set beside the others."""
     there = [name for name in order if any(one[name].found for one in rounds)]
+    full = [name for name in there if any(one[name].in_full for one in rounds)]
     parts = (
         heading(conditions, len(rounds)),
         f"### End to end, {conditions.sizes.in_flight} in flight",
         figures(rounds, there, THROUGHPUT),
         "### Latency, ms (half: at half of its own saturation)",
-        figures(rounds, there, LATENCY),
+        figures(rounds, full, LATENCY),
         "### Keeping",
-        figures(rounds, there, KEEPING),
+        figures(rounds, full, KEEPING),
         f"### {order[0] if order else ''} to each of them",
-        ratios(rounds, there),
+        ratios(rounds, full),
+        *further(rounds, [name for name in there if name not in full], full),
         "### Marks",
         verdicts(rounds),
         "### What each is",
@@ -131,6 +135,18 @@ def ratios(rounds: Sequence[Round], order: Sequence[str]) -> str:
     shown = {name: words for name, words in RATIOS.items() if _is_known(rounds, name)}
     rows = ([other, *(_ratio(rounds, order[0], other, name) for name in shown)] for other in order[1:])
     return table(["", *shown.values()], rows)
+
+
+def further(rounds: Sequence[Round], ours: Sequence[str], others: Sequence[str]) -> Iterator[str]:
+    """The rows that are not measured in full, each set beside every system that is."""
+    if not ours or not others:
+        return
+    yield "### The further rows, beside each of them"
+    head = [f"{words}, {name}" for name in ours for words in ("messages/s", "CPU")]
+    yield table(
+        ["", *head],
+        ([other, *(_ratio(rounds, name, other, figure) for name in ours for figure in FURTHER)] for other in others),
+    )
 
 
 def _ratio(rounds: Sequence[Round], ours: str, theirs: str, name: str) -> str:

@@ -54,6 +54,9 @@ class Peer(Protocol):
     keeps: int
     """How many messages it keeps for one user who is away, as it is started here; 0: none."""
 
+    in_full: bool
+    """False: a further row of a system that has one: only what it carries is measured, and what that costs."""
+
     def missing(self) -> str:
         """Why it cannot run here: the program that is not there, and how to get it. "" if it can."""
 

@@ -61,6 +61,7 @@ class PubSub:
     name = "FastAPI + PUBLISH/SUBSCRIBE"
     confirms = ""
     keeps = 0
+    in_full = True
 
     def __init__(self) -> None:
         self._port = 0

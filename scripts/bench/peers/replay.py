@@ -17,6 +17,7 @@ SENDERS = 8  # to each recipient, while its backlog is filled
 UNCONFIRMED = 50  # of each sender
 FILL_RATE = 500  # messages/s: whoever is slower is given up
 FILL_PATIENCE = 60.0  # s
+WARM = 5  # a backlog for the warm-up is so many times shorter
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,12 @@ class Absentee:
 
 
 class Backlog:
-    """Fills one, then gets it; counts what comes, twice or never."""
+    """Fills one, then gets it, as often as is asked for; counts what comes, twice or never."""
 
     def __init__(self, absentee: Absentee, size: int, patience: float) -> None:
         self.absentee = absentee
         self.size = size
+        self._wanted = 0  # of all fillings
         self.patience = patience
         self.faults: Counter[str] = Counter()
         self._sent = 0
@@ -45,6 +47,7 @@ class Backlog:
     async def fill(self) -> None:
         """TimeoutError where the system takes it too slowly."""
         absentee = self.absentee
+        self._wanted += self.size
         await absentee.recipient.connect()  # the system gets to know it
         await close_all([absentee.recipient])
         await connect_all(absentee.senders)
@@ -52,8 +55,8 @@ class Backlog:
             sender.on_accepted = self._next(sender)
             for _ in range(UNCONFIRMED):
                 self._send(sender)
-        if not await until(lambda: self._accepted >= self.size, FILL_PATIENCE + self.size / FILL_RATE):
-            raise TimeoutError(f"{self._accepted} of {self.size} were stored")
+        if not await until(lambda: self._accepted >= self._wanted, FILL_PATIENCE + self.size / FILL_RATE):
+            raise TimeoutError(f"{self._accepted} of {self._wanted} were stored")
         await close_all(absentee.senders)
 
     def _next(self, sender: Client) -> Callable[[str], None]:
@@ -64,7 +67,7 @@ class Backlog:
         return accepted
 
     def _send(self, sender: Client) -> None:
-        if self._sent < self.size:
+        if self._sent < self._wanted:
             self._sent += 1
             id = f"{self.absentee.name}-{self._sent}"
             self._missing.add(id)
@@ -93,13 +96,17 @@ class ReplayLoad:
     """`samples`: the seconds of each replay."""
 
     absentees: tuple[Absentee, ...]
+    warm: Absentee
     size: int
     patience: float  # s, for the next message
+    warm_up: float  # s
 
     async def run(self, gate: Gate) -> Outcome:
         backlogs = [Backlog(absentee, self.size, self.patience) for absentee in self.absentees]
+        began = time.monotonic()
         for backlog in backlogs:
             await backlog.fill()
+        await self._warm(began + self.warm_up)
         await gate.wait()
         watch = Stopwatch()
         samples = [await backlog.replay() for backlog in backlogs]
@@ -110,6 +117,15 @@ class ReplayLoad:
             samples=samples,
         )
 
+    async def _warm(self, until: float) -> None:
+        """At least one shorter backlog, filled and got; more while there is time."""
+        backlog = Backlog(self.warm, self.size // WARM, self.patience)
+        again = True
+        while again:
+            await backlog.fill()
+            await backlog.replay()
+            again = time.monotonic() < until
+
 
 def measure(stage: Stage, size: int) -> Found:
     """`replay_{size}`: messages/s."""
@@ -118,7 +134,8 @@ def measure(stage: Stage, size: int) -> Found:
         return none(name)
     count = sizes.replays if size == sizes.backlogs[0] else 1
     absentees = tuple(absentee(stage.peer, f"{stage.tag}r{size}-{number}") for number in range(count))
-    done = under_load(stage, [ReplayLoad(absentees, size, sizes.drain)])
+    warm = absentee(stage.peer, f"{stage.tag}w{size}")
+    done = under_load(stage, [ReplayLoad(absentees, warm, size, sizes.drain, sizes.warm_up)])
     return done.found(**{name: size / percentile(done.outcome.samples, 0.5)})
 
 

@@ -12,12 +12,17 @@ from scripts.bench.peers.socketio import SocketIO
 
 
 def with_own_copy() -> Peer:
-    return Inboxd(own_copy=True)
+    return Inboxd("OWN_COPY")
+
+
+def with_everything() -> Peer:
+    return Inboxd("OWN_COPY", "RECEIPTS")
 
 
 ROSTER: tuple[Callable[[], Peer], ...] = (
     Inboxd,
     with_own_copy,
+    with_everything,
     PubSub,
     SocketIO,
     Centrifugo,

@@ -12,6 +12,9 @@ from scripts.bench.peers.peer import Peer
 from scripts.bench.peers.reading import Found, Stage, none, tally
 from scripts.bench.peers.sizes import RATE, Sizes
 
+BRIEF = "saturated"
+"""The one measure of a row that is not taken in full."""
+
 Makers = Sequence[Callable[[], Peer]]
 Say = Callable[[str], None]
 
@@ -24,6 +27,7 @@ class Visit:
     confirms: str
     missing: str = ""
     failed: str = ""  # to start
+    in_full: bool = True  # else `BRIEF` alone was to be taken
     versions: Mapping[str, str] = field(default_factory=dict)
     found: dict[str, Found] = field(default_factory=dict)  # by measure
     failures: dict[str, str] = field(default_factory=dict)  # by measure: it could not be taken
@@ -58,7 +62,7 @@ def one_round(makers: Makers, plan: Plan, number: int, say: Say) -> Round:
 
 def visit(peer: Peer, plan: Plan, number: int, say: Say) -> Visit:
     """Starts it, measures it, stops it. What goes wrong is written down: the others are measured all the same."""
-    done = Visit(peer.name, peer.confirms, missing=peer.missing())
+    done = Visit(peer.name, peer.confirms, missing=peer.missing(), in_full=peer.in_full)
     if done.missing:
         say(f"{peer.name}: {done.missing}")
         return done
@@ -87,6 +91,8 @@ def stop(peer: Peer, done: Visit) -> None:
 def take_all(stage: Stage, done: Visit, say: Say) -> None:
     """`idle` first: memory is then still untouched by other loads; `kills` last."""
     for name, take in MEASURES.items():
+        if not done.in_full and name != BRIEF:
+            continue
         try:
             done.found[name] = take(stage, done)
         except Exception as fault:  # noqa: BLE001 - as above

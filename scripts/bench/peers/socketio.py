@@ -148,6 +148,7 @@ class SocketIO:
     name = "Socket.IO + streams adapter"
     confirms = "in the adapter's stream, fsynced"
     keeps = KEEPS
+    in_full = True
 
     def __init__(self) -> None:
         self._secret = secrets.token_hex(16)

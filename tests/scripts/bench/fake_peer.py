@@ -23,6 +23,7 @@ class FakePeer:
     name = "fake"
     confirms = "in memory"
     keeps = 1000
+    in_full = True
     versions: dict[str, str] = {}  # noqa: RUF012 - as the protocol has it
     pids: list[int] = []  # noqa: RUF012
 

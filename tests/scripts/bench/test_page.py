@@ -61,6 +61,19 @@ def test_a_figure_whose_load_was_the_limit_is_marked() -> None:
     assert "- round 1, Other: saturated: the load was the limit, 97% of a core" in text
 
 
+def test_a_further_row_stands_beside_everybody_and_in_no_table_of_what_it_was_not_measured_in() -> None:
+    one = a_round(400, 100)
+    one["inboxd, x on"] = Visit("inboxd, x on", "fsynced", in_full=False)
+    one["inboxd, x on"].found = {"saturated": Found({"saturated": 200.0, "cpu": 5.0}, 0.5)}
+    text = page.text(CONDITIONS, [one], ("inboxd", "inboxd, x on", "Other", "Gone"))
+    assert "| inboxd, x on | 200 |" in text.partition("### Latency")[0]
+    further = text.partition("### The further rows")[2].partition("###")[0]
+    assert row(further, "inboxd") == "| inboxd | 0.50× | none |"  # noqa: RUF001
+    assert row(further, "Other") == "| Other | 2.00× | none |"  # noqa: RUF001
+    keeping = text.partition("### Keeping")[2].partition("### The further rows")[0]
+    assert "x on" not in keeping
+
+
 def test_what_went_wrong_is_said() -> None:
     text = page.text(CONDITIONS, [a_round(400, 100, undelivered=3, repeated=2)], NAMES)
     assert "- round 1, Other: saturated: undelivered 3, repeated 2" in text

@@ -7,7 +7,7 @@ import pytest
 
 from scripts.bench.peers import __main__ as command
 from scripts.bench.peers import page, rounds
-from scripts.bench.peers.marks import MARKS, US, WITH_COPY
+from scripts.bench.peers.marks import MARKS, US, WITH_ALL, WITH_COPY
 from scripts.bench.peers.roster import ROSTER
 from tests.scripts.bench.careless_peer import CarelessPeer
 from tests.scripts.bench.stages import MOMENT
@@ -24,7 +24,7 @@ class Other(CarelessPeer):
 
 def test_every_system_has_a_name_of_its_own_and_this_service_is_the_first() -> None:
     assert len(set(NAMES)) == len(NAMES)
-    assert NAMES[:2] == [US, WITH_COPY]
+    assert NAMES[:3] == [US, WITH_COPY, WITH_ALL]
 
 
 def test_every_mark_is_beside_a_system_of_the_roster() -> None:
@@ -33,7 +33,7 @@ def test_every_mark_is_beside_a_system_of_the_roster() -> None:
 
 def test_systems_are_chosen_by_the_beginning_of_their_names() -> None:
     assert [make().name for make in command.chosen(["EJAB", "mosq"])] == ["ejabberd", "mosquitto, QoS 1"]
-    assert [make().name for make in command.chosen(["inboxd"])] == [US, WITH_COPY]
+    assert [make().name for make in command.chosen(["inboxd"])] == [US, WITH_COPY, WITH_ALL]
     assert command.chosen(None) == ROSTER
 
 

@@ -25,6 +25,11 @@ class Absent(CarelessPeer):
         return "no such program: install it"
 
 
+class Further(CarelessPeer):
+    name = "careless, something on"
+    in_full = False
+
+
 class Broken(CarelessPeer):
     name = "broken"
 
@@ -71,6 +76,15 @@ def test_a_measure_that_fails_does_not_keep_the_others_from_being_taken(tmp_path
     seen = visit(CarelessPeer(), plan(tmp_path), 0, quiet)
     assert seen.failures == {"broken": "TimeoutError: too slow"}
     assert seen.figure("at500_p99") > 0
+
+
+@pytest.mark.usefixtures("few")
+def test_a_further_row_of_a_system_is_measured_at_saturation_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(rounds.MEASURES, "saturated", lambda *_: Found({"saturated": 1.0}))
+    seen = visit(Further(), plan(tmp_path), 0, quiet)
+    assert (set(seen.found), seen.failures) == ({"saturated"}, {})
 
 
 @pytest.mark.usefixtures("few")
