@@ -22,8 +22,8 @@ from service.telemetry import BATCHES, MESSAGES_COMMITTED, SENDS_UNAVAILABLE
 
 log = logging.getLogger("inboxd.committer")
 
-BATCH_MESSAGES, BATCH_OPS = 64, 128
-"""Messages, and appends, after which a batch is full; a message is never split, so the last may pass this."""
+BATCH_OPS = 128
+"""Appends after which a batch is full; a message is never split, so the last may pass this."""
 WAITING_BATCHES = 32
 """Batches that share one wait for durability, where there is one: it may last until the next fsync."""
 MOST_QUEUED, MOST_QUEUED_BYTES = 10_000, 64 << 20
@@ -127,7 +127,7 @@ class Committer:
         batch: list[Submission] = []
         ops = 0
         most = WAITING_BATCHES if self._appends.wait else 1
-        while self._queue and ops < BATCH_OPS * most and len(batch) < BATCH_MESSAGES * most:
+        while self._queue and ops < BATCH_OPS * most:
             submission = self._queue.popleft()
             self._queued_bytes -= len(submission.message.body)
             ops += len(targets(submission.message, self._own_copy))

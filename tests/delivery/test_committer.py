@@ -149,13 +149,13 @@ async def test_what_arrives_while_a_batch_is_in_flight_leaves_in_one_call(bench:
     assert await entries(store) == ids
 
 
-async def test_a_call_carries_at_most_64_messages_and_order_holds_across_calls(bench: Bench, store: Any) -> None:
+async def test_a_call_carries_at_most_128_messages_and_order_holds_across_calls(bench: Bench, store: Any) -> None:
     await bench.hold()
-    ids = [f"m{n}" for n in range(200)]
+    ids = [f"m{n}" for n in range(300)]
     answers = bench.submit(*(a_message(id) for id in ids))
     bench.release()
     await all_of(answers)
-    assert [len(call) for call in bench.calls] == [1, 64, 64, 64, 8]
+    assert [len(call) for call in bench.calls] == [1, 128, 128, 44]
     assert list(chain(*bench.calls[1:])) == ids == await entries(store)
 
 
