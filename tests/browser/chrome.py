@@ -12,7 +12,7 @@ from playwright.async_api import Browser, BrowserContext, Error, Playwright, asy
 
 from scripts.lab import processes
 from scripts.lab.timing import PATIENCE
-from scripts.tools import NO_CHROMIUM, chromium
+from scripts.tools import NO_CHROMIUM, chromium, headless
 from tests.browser.watch import Watch
 
 # The same everywhere, whatever the machine's own are.
@@ -26,9 +26,9 @@ CONTEXT: dict[str, Any] = {
 expect.set_options(timeout=PATIENCE * 1000)
 
 
-def program() -> str:
-    """The browser's path; skips the test where there is none."""
-    path = chromium()
+def program(*, whole: bool = False) -> str:
+    """The browser's path; skips the test where there is none. `whole`: with notifications."""
+    path = chromium() if whole else headless()
     if path is None:
         pytest.skip(NO_CHROMIUM)
     return path
@@ -41,9 +41,9 @@ async def driver() -> AsyncIterator[Playwright]:
 
 
 @contextlib.asynccontextmanager
-async def running() -> AsyncIterator[Browser]:
+async def running(*, whole: bool = False) -> AsyncIterator[Browser]:
     """One browser, whose contexts know nothing of each other and are forgotten with it."""
-    path = program()
+    path = program(whole=whole)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path)
         yield browser
@@ -75,12 +75,13 @@ class Profile:
 
     @property
     def pid(self) -> int:
-        """Of the browser's first process, which holds the profile."""
+        """Of the browser's first process, which holds the profile; Debian starts it from a script."""
         return next(
             child.pid
             for child in processes.descendants(psutil.Process().pid)
-            if f"--user-data-dir={self.folder}" in _words(child)
-            and not any("--type=" in word for word in _words(child))
+            if f"--user-data-dir={self.folder}" in (words := _words(child))
+            and not any("--type=" in word for word in words)
+            and Path(words[0]).name != "sh"
         )
 
     async def kill(self) -> None:

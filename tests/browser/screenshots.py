@@ -145,7 +145,7 @@ async def main() -> None:
         service = Service(Path(home), ping_interval=duration(20), hello_timeout=duration(20))
         service.start()
         try:
-            async with chrome.running() as browser:
+            async with chrome.running(whole=True) as browser:
                 await login(browser, service.url)
                 alice = await conversations(browser, service.url)
                 await troubles(alice, service)

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from playwright.async_api import Browser
 
 from scripts.lab.service import Service
 from scripts.lab.timing import PATIENCE, eventually_async
+from tests.browser import chrome
 from tests.browser.chat import Chat
 from tests.browser.conftest import Enter
 from tests.browser.test_without_service import installed
@@ -43,6 +46,12 @@ CLICKED = """async () => {
   }
   return went;
 }"""
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chrome.running(whole=True) as browser:
+        yield browser
 
 
 class Phone:

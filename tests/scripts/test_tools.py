@@ -55,6 +55,19 @@ def test_root_gets_chromium_from_debian_and_nobody_else_does(
     assert f"{tools.NO_CHROMIUM}; the tests that want it are skipped\n" in said
 
 
+def test_a_release_without_the_shell_still_has_the_browser(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    put(path, "apt-get")
+    put(path, "python")
+    tools.main()
+    asked = [line for line in calls(path).splitlines() if line.startswith("apt-get -qy install")]
+    assert [tools.SHELL in line.split() for line in asked] == [False, True]
+    put(path, "chromium")
+    assert tools.headless() == str(path / "chromium")
+    put(path, tools.SHELL)
+    assert tools.headless() == str(path / tools.SHELL)
+
+
 def test_node_comes_from_the_registry_of_python_packages(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(path, "chromium")
     put(path, "python")
