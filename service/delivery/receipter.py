@@ -106,7 +106,7 @@ class Receipter:
             portions = await self._marks.owed(asked)
             behind: list[tuple[str, Cursor | None]] = []
             for (user, _), portion in zip(asked, portions, strict=True):
-                if portion is None:
+                if portion is None or portion.settled:
                     continue
                 upto[user] = portion.upto
                 owed |= {(user, sender): target for sender, target in portion.last.items()}
@@ -114,7 +114,8 @@ class Receipter:
                     behind.append((user, portion.upto))
             asked = behind
         failed = await self._make(owed)
-        await self._inboxes.receipted([(user, cursor) for user, cursor in upto.items() if user not in failed])
+        if made := [(user, cursor) for user, cursor in upto.items() if user not in failed]:
+            await self._inboxes.receipted(made)
         return list(failed)
 
     async def _make(self, owed: dict[tuple[str, str], str]) -> set[str]:

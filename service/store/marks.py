@@ -18,18 +18,19 @@ ROOM = 1 << 20
 """Bytes of bodies after which that call reads no further users: all of them could be as large as may be."""
 SKIMMED = 200
 """Messages of an inbox that one call looks at; their bodies stay where they are."""
-FAILED = 6
+MORE, SETTLED, FAILED = 1, 2, 6
 
 
 @dataclass(frozen=True, slots=True)
 class Owed:
     """A portion of what a user has acked: read up to `upto`, `more` behind it. `last`: sender → the id of the newest of
-    its messages there that wants a receipt.
+    its messages there that wants a receipt. `settled`: nobody is owed any, and that is noted down already.
     """
 
     upto: Cursor
     more: bool
     last: dict[str, str] = field(default_factory=dict)
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,7 @@ def _owed(row: list[Any]) -> Owed | None:
     if not row or row[0] == FAILED:
         return None
     named = [part.decode() for part in row[2:]]
-    return Owed(Cursor.of(row[0]), row[1] == 1, dict(zip(named[::2], named[1::2], strict=True)))
+    return Owed(Cursor.of(row[0]), row[1] == MORE, dict(zip(named[::2], named[1::2], strict=True)), row[1] == SETTLED)
 
 
 def _skim(row: list[bytes]) -> Skim:

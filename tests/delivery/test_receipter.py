@@ -117,6 +117,13 @@ async def test_where_nothing_is_owed_it_is_noted_down_all_the_same(bench: Bench)
     assert bench.store.made == [("bob", THERE)]
 
 
+async def test_what_is_noted_down_already_is_done(bench: Bench) -> None:
+    bench.store.owes["bob"] = [Owed(THERE, False, settled=True)]
+    bench.receipter.add("bob")
+    await within(bench.receipter.drained(), "the look")
+    assert (bench.store.looks, bench.store.notes, bench.store.made) == (1, [], [])
+
+
 async def test_while_the_server_is_away_users_wait(bench: Bench) -> None:
     bench.store.owes["bob"] = [Owed(THERE, False, {"alice": "m1"})]
     bench.store.away = True

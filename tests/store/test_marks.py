@@ -90,9 +90,23 @@ async def test_none_is_owed_for_own_entries_receipts_what_expired_or_wants_none(
     await owing.appends.note([Note("bob", "m/dave/old", list(over))])
     last = accepted(await owing.send("quiet", sender="erin", receipts=False))
     await ack(owing, last)
-    assert await owed(owing) == Owed(last, False, {})
+    assert await owed(owing) == Owed(last, False, {}, settled=True)
+    assert (await owing.state())["receipted"] == str(last), "there is nothing to be made first"
     marks = await owing.marks.all("bob")
     assert {name: mark.what for name, mark in marks.items()} == {delivered("erin"): "quiet"}
+
+
+async def test_nothing_is_noted_down_while_a_receipt_is_owed_or_more_may_be(owing: Store) -> None:
+    own = [message(f"own{n}", "bob", sender="bob") for n in range(PORTION)]
+    cursors = [accepted(results[0]) for results in await owing.append(own, own_copy=False)]
+    last = accepted(await owing.send("m1"))
+    await ack(owing, last)
+    assert await owed(owing) == Owed(cursors[-1], True, {})
+    assert await owed(owing, cursors[-1]) == Owed(last, False, {"alice": "m1"})
+    own_again = accepted(await owing.send("own", "bob", sender="bob"))
+    await ack(owing, own_again)
+    assert await owed(owing, last) == Owed(own_again, False, {}), "those before may still be to come"
+    assert "receipted" not in await owing.state()
 
 
 async def test_what_is_found_is_marked_as_delivered_and_marks_only_move_forward(owing: Store) -> None:
@@ -111,7 +125,7 @@ async def test_of_groups_the_number_is_marked_and_nobody_gets_a_receipt(owing: S
     await owing.appends.number([Numbered("bob", "team", n, 1, group_fields(n)) for n in (1, 2, 3)])
     last = Cursor.of((await owing.entries())[1].encode())
     await ack(owing, last)
-    assert await owed(owing) == Owed(last, False, {})
+    assert await owed(owing) == Owed(last, False, {}, settled=True)
     mark = (await owing.marks.all("bob"))["delivered/group/team"]
     assert (mark.what, mark.cursor) == ("2", last)
 

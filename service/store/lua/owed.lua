@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- owed: what a user has had since receipts were last made, one portion of it: the last message of each sender. Notes
--- all of it in `marks` as delivered, with the time. `receipted` is moved by ack, once the receipts are in.
+-- all of it in `marks` as delivered, with the time. `receipted` is moved by ack, once the receipts are in; or here, where
+-- there are none to make.
 --
 -- KEYS  three per op: state, inbox, marks (of one user)
 -- ARGV  1 entries in a portion  2 bytes of bodies after which the other ops read nothing: they have more
@@ -8,6 +9,7 @@
 -- Returns one array per op:
 --       {upto, more, sender, id, sender, id, …}  read up to there, more is 1 where that is not all of it; who is owed a
 --                  receipt, for which message: not for the user's own, nor for what wants none or has expired
+--       {upto, 2}  that was all of it, nobody is owed one, and `receipted` has been moved
 --       {}         nothing is owed
 --       {6, text}  this op failed
 
@@ -42,8 +44,8 @@ end
 local function owed(k, user, after)
   local state, inbox, marks = KEYS[k], KEYS[k + 1], KEYS[k + 2]
   local s = call('HMGET', state, 'last', 'best', 'receipted')
-  local last, best = s[1] or '0-0', s[2]
-  if after == '' then
+  local last, best, whole = s[1] or '0-0', s[2], after == ''
+  if whole then
     after = s[3] or '0-0'
     if above(after, last) then after = '0-0' end -- the server has lost its tail
   end
@@ -73,6 +75,10 @@ local function owed(k, user, after)
   end
   for group, found in pairs(groups) do mark(marks, 'delivered/group/' .. group, found[1], found[2], last) end
   for sender, id in pairs(had) do mark(marks, 'delivered/user/' .. sender, id, at[sender], last) end
+  if whole and upto == best and not next(wanted) then
+    call('HSET', state, 'receipted', upto) -- what was kept for them goes with the next ack
+    return {upto, 2}
+  end
   local result = {upto, upto == best and 0 or 1}
   for sender, id in pairs(wanted) do
     result[#result + 1] = sender
