@@ -69,6 +69,11 @@ class Nodes:
         raise NotImplementedError
 
     @property
+    def redis_url(self) -> str:
+        assert self._redis is not None
+        return self._redis.url
+
+    @property
     def pids(self) -> list[int]:
         assert self._redis is not None
         return [*(node.pid for node in self._nodes), self._redis.pid]

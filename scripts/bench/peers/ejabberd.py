@@ -74,6 +74,7 @@ class Ejabberd:
     confirms = "handled: in the memory of the recipient's session, or stored by Mnesia (not fsynced)"
     keeps = 20_000  # no quota; but 10,000 for one user take 10 s of CPU to store, and 100,000 a hundred times as long
     in_full = True
+    redis_url = ""
 
     def __init__(self) -> None:
         self._port = 0

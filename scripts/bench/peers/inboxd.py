@@ -147,6 +147,10 @@ class Inboxd:
         return jwt.encode(claims, self._secret, algorithm="HS256")
 
     @property
+    def redis_url(self) -> str:
+        return self.service.redis_url
+
+    @property
     def pids(self) -> list[int]:
         return [self.service.pid, *(child.pid for child in processes.descendants(self.service.pid))]
 

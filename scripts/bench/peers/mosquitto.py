@@ -186,6 +186,7 @@ class Mosquitto:
     confirms = "in the broker's memory"
     keeps = KEEPS
     in_full = True
+    redis_url = ""
 
     def __init__(self) -> None:
         self._port = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from scripts.bench.machine import Machine
-from scripts.bench.peers import marks
+from scripts.bench.peers import floor, marks
 from scripts.bench.peers.rounds import Round, Visit
 from scripts.bench.peers.sizes import Sizes
 from scripts.bench.report import number
@@ -22,6 +22,7 @@ TIMES, DASH = "×", "–"  # noqa: RUF001 - as they are written
 THROUGHPUT = {
     "saturated": "messages/s",
     "cpu": "CPU-s per 100k",
+    "server_cpu": "of it Redis",
     "load_cpu": "the load's CPU-s per 100k",
     "load_share": "% of a core, busiest load process",
 }
@@ -48,6 +49,7 @@ RATIOS = {
 }
 
 FURTHER = ("saturated", "cpu")
+ALONE = "Marks of this service alone (HTTP, one idle connection, growth) are judged below, with its own figures."
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def text(conditions: Conditions, rounds: Sequence[Round], order: Sequence[str]) 
         ratios(rounds, full),
         *further(rounds, [name for name in there if name not in full], full),
         "### Marks",
-        verdicts(rounds),
+        *filter(None, (verdicts(rounds), floor.text(marks.judge(rounds), rounds, conditions.machine.cores))),
+        ALONE,
         "### What each is",
         systems(rounds, order),
         "### Remarks",

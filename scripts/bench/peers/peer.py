@@ -75,6 +75,10 @@ class Peer(Protocol):
     def versions(self) -> dict[str, str]:
         """Of what it consists of: {"Socket.IO": "4.8.1", "Node.js": "20.19", "Valkey": "9.1"}. After `start`."""
 
+    @property
+    def redis_url(self) -> str:
+        """Of its Redis, which is asked what it was asked to do; "": it has none. After `start`."""
+
     def client(self, user: str) -> Client:
         """A client of this user. Users are `A-Za-z0-9-`, up to 40, and need not be known before.
 

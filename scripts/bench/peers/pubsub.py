@@ -117,6 +117,11 @@ class PubSub:
         return [child.pid for child in children if any("spawn_main" in word for word in child.cmdline())]
 
     @property
+    def redis_url(self) -> str:
+        assert self._redis is not None
+        return self._redis.url
+
+    @property
     def pids(self) -> list[int]:
         assert self._process is not None
         assert self._redis is not None

@@ -14,7 +14,9 @@ from scripts.bench.crew import Crew, Load, Outcome
 from scripts.bench.measure import FULL_CORE, LATE, SETTLE, together
 from scripts.bench.peers.peer import Peer
 from scripts.bench.peers.sizes import Sizes
+from scripts.bench.redis_info import CallStats, RedisView, calls_between
 from scripts.bench.stats import percentile, ratio
+from scripts.bench.usage import SERVER_NAMES
 
 PER = 100_000  # messages, of a cost
 MILLI = 1e3
@@ -39,6 +41,8 @@ class Found:
     load: float = math.nan
     faults: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    calls: CallStats = field(default_factory=dict)  # of its Redis
+    messages: int = 0  # that the calls were for
 
     @property
     def refused(self) -> bool:
@@ -53,11 +57,13 @@ def none(*names: str) -> Found:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A load that has run. `cpu`: s, of all processes of the system."""
+    """A load that has run. `cpu`: s, of all processes of the system; `server`: of its Redis alone, nan without one."""
 
     outcome: Outcome
     cpu: float
     share: float  # of a core, of the busiest load process
+    server: float = math.nan
+    calls: CallStats = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -65,25 +71,48 @@ class Loaded:
 
     @property
     def cpu_per_100k(self) -> float:
-        return ratio(self.cpu, self.outcome.total) * PER
+        return self.per_100k(self.cpu)
+
+    def per_100k(self, seconds: float) -> float:
+        return ratio(seconds, self.outcome.total) * PER
 
     def found(self, **figures: float) -> Found:
         late = percentile(self.outcome.late, 0.99)
         words = (f"the load itself was late by {late * MILLI:.1f} ms at p99",) if late > LATE else ()
-        return Found(figures, self.share, dict(self.outcome.faults), words)
+        return Found(figures, self.share, dict(self.outcome.faults), words, self.calls, self.outcome.total)
 
 
 def under_load(stage: Stage, loads: Sequence[Load]) -> Loaded:
     """Runs the loads together, from their gate to their end."""
     with Crew(loads) as crew:
         crew.arrived()
-        before = cpu(stage.peer.pids)
+        before, asked = cpu(stage.peer.pids), calls(stage.peer)
         crew.go()
         outcomes = crew.finished()
         time.sleep(SETTLE)  # what a system does after its last answer belongs to the cost
         after = cpu(stage.peer.pids)
-    spent = sum(after.values()) - sum(before.get(pid, 0.0) for pid in after)
-    return Loaded(together(outcomes), spent, max(ratio(one.cpu, one.wall) for one in outcomes))
+    spent = {pid: seconds - before.get(pid, 0.0) for pid, seconds in after.items()}
+    servers = [seconds for pid, seconds in spent.items() if is_server(pid)]
+    return Loaded(
+        *(together(outcomes), sum(spent.values()), max(ratio(one.cpu, one.wall) for one in outcomes)),
+        server=sum(servers) if servers else math.nan,
+        calls=calls_between(asked, calls(stage.peer)),
+    )
+
+
+def calls(peer: Peer) -> CallStats:
+    """What its Redis has been asked since it began; nothing where it has none."""
+    if not peer.redis_url:
+        return {}
+    with contextlib.closing(RedisView(peer.redis_url)) as view:
+        return view.calls()
+
+
+def is_server(pid: int) -> bool:
+    """Whether this process is a Redis or Valkey."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).name().startswith(SERVER_NAMES)
+    return False
 
 
 def cpu(pids: Iterable[int]) -> dict[int, float]:

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scripts.bench.crew import Gate, Outcome, Stopwatch
-from scripts.bench.peers.reading import PER, Found, Stage, shares, under_load
+from scripts.bench.peers.reading import Found, Stage, shares, under_load
 from scripts.bench.peers.traffic import Couple, Pair, connected, couples, delivered, drain, forget_samples, part
-from scripts.bench.stats import ratio
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,7 @@ def measure(stage: Stage) -> Found:
     return done.found(
         saturated=done.rate,
         cpu=done.cpu_per_100k,
-        load_cpu=ratio(done.outcome.cpu, done.outcome.total) * PER,
+        server_cpu=done.per_100k(done.server),
+        load_cpu=done.per_100k(done.outcome.cpu),
         load_share=done.share * 100,
     )

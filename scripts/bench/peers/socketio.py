@@ -185,6 +185,11 @@ class SocketIO:
             self._await(at)
 
     @property
+    def redis_url(self) -> str:
+        assert self._redis is not None
+        return self._redis.url
+
+    @property
     def pids(self) -> list[int]:
         assert self._redis is not None
         return [*(node.pid for node in self._nodes), self._redis.pid]

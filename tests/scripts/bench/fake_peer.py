@@ -24,6 +24,7 @@ class FakePeer:
     confirms = "in memory"
     keeps = 1000
     in_full = True
+    redis_url = ""
     versions: dict[str, str] = {}  # noqa: RUF012 - as the protocol has it
     pids: list[int] = []  # noqa: RUF012
 

@@ -29,6 +29,15 @@ def test_every_figure_has_a_row_with_its_spread_and_its_mark() -> None:
     assert "- run 2, ws: all 2 cores were full" in text
 
 
+def test_marks_stand_together_and_a_missed_one_with_what_a_message_costs() -> None:
+    text = own_page.text(CONDITIONS, [run_of(30_000)])
+    marks = text.partition("### Marks")[2].partition("### All figures")[0]
+    assert "| ws | accepted | 30,000 sends/s | ≥ 40,000 missed |" in marks
+    assert "- ws: a message costs 20.0 µs of the workers and 30.0 µs of Redis" in marks
+    assert "p50" not in marks
+    assert "a message costs" not in own_page.text(CONDITIONS, [run_of(50_000)])
+
+
 def test_the_page_says_what_each_subject_does() -> None:
     described = (ROOT / "docs/benchmarks.md").read_text().partition(own_page.BEGIN)[0]
     assert [subject.name for subject in SUBJECTS if f"`{subject.name}`" not in described] == []

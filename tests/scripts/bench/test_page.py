@@ -11,6 +11,8 @@ from scripts.bench.peers.page import Conditions
 from scripts.bench.peers.reading import Found
 from scripts.bench.peers.rounds import Round, Visit
 from scripts.bench.peers.sizes import FULL
+from scripts.bench.redis_info import CallStat
+from tests.house.tree import ROOT
 
 MACHINE = Machine(
     *("2026-11-23T10:00:00+00:00", "inboxd 0.1.0, commit abc", "CPython 3.11", "uvicorn 0", "Linux x86_64"),
@@ -99,3 +101,29 @@ def test_all_figures_are_written_unrounded_and_what_is_unknown_as_null(tmp_path:
     found = orjson.loads((tmp_path / "all.json").read_bytes())
     assert found["rounds"][0]["inboxd"]["found"]["saturated"]["figures"]["saturated"] == 1 / 3
     assert found["rounds"][0]["Other"]["found"]["offline"]["figures"]["offline"] is None
+
+
+def test_a_missed_mark_is_followed_by_what_a_message_costs_and_a_met_one_is_not() -> None:
+    one = a_round(400, 100)
+    one["FastAPI"] = Visit("FastAPI", "")
+    one["FastAPI"].found = {"saturated": Found({"saturated": 399.0}, 0.5)}
+    assert "The floor" in page.text(CONDITIONS, [one], ("inboxd", "FastAPI"))
+    one["inboxd"].found = {
+        "saturated": Found(
+            {"saturated": 400.0, "cpu": 6.0, "server_cpu": 2.0, "load_cpu": 4.0},
+            calls={"evalsha": CallStat(5, 500.0), "xadd": CallStat(100, 150.0)},
+            messages=100,
+        )
+    }
+    text = page.text(CONDITIONS, [one], ("inboxd", "FastAPI"))
+    assert "| saturated end to end, beside FastAPI | ≥ 4× | 1.00× | missed |" in text  # noqa: RUF001
+    floor = text.partition("**inboxd** misses: saturated end to end beside FastAPI")[2].partition("\n\n")[0]
+    assert "costs 60.0 µs of all its processes, of it 20.0 µs Redis, and 40.0 µs of the load" in floor
+    assert "2 cores that do nothing else carry 20,000 messages/s" in floor
+    assert "0.05 `evalsha` of 100.0 µs, 1 `xadd` of 1.50 µs." in floor
+    one["FastAPI"].found = {"saturated": Found({"saturated": 1.0}, 0.5)}
+    assert "The floor" not in page.text(CONDITIONS, [one], ("inboxd", "FastAPI"))
+
+
+def test_the_page_that_a_floor_refers_to_has_that_part() -> None:
+    assert "\n## What a stage costs\n" in (ROOT / "docs/scaling.md").read_text()

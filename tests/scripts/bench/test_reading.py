@@ -43,7 +43,8 @@ def test_a_load_that_had_nine_tenths_of_a_core_is_refused() -> None:
 def test_a_load_that_was_late_is_said_and_so_are_faults() -> None:
     late = outcome(late=[0.02] * 100, faults=Counter(repeated=3))
     found = Loaded(late, 0.5, 0.4).found(x=1.0)
-    assert found == Found({"x": 1.0}, 0.4, {"repeated": 3}, ("the load itself was late by 20.0 ms at p99",))
+    words = ("the load itself was late by 20.0 ms at p99",)
+    assert found == Found({"x": 1.0}, 0.4, {"repeated": 3}, words, messages=200)
 
 
 def test_cpu_and_memory_of_processes_that_are_gone_count_as_none() -> None:

@@ -117,6 +117,10 @@ def test_this_service_and_pubsub_are_measured_for_real(tmp_path: Path, monkeypat
         assert one.figure("saturated") > 0
         assert one.figure("cpu") > 0
         assert {name: found.faults for name, found in one.found.items() if found.faults} == {}
+        assert 0 < one.figure("server_cpu") < one.figure("cpu")
+    assert "evalsha" in ours.found["saturated"].calls
+    published = theirs.found["saturated"]
+    assert published.calls["publish"].calls == published.messages > 0
     assert ours.figure("offline") > 0
     assert ours.figure("replay_200") > 0
     assert math.isnan(theirs.figure("offline"))
