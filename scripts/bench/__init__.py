@@ -10,7 +10,8 @@ production. In the order of one run:
 - `plain`, `plain_app`: a plain FastAPI route, which HTTP is set beside.
 - `redis_load`: the yardstick, pipelined XADDs against the same server, in the same minute.
 - `crew`: load generators as processes of their own, held at gates so that readings fall between phases.
-- `ws_frames`, `ws_client`, `http_client`, `tokens`: lean clients, so that the load is not the bottleneck.
+- `ws_frames`, `ws_client`, `http_client`, `tokens`, `outbox` (one write a turn of the loop): lean clients, so that the
+  load is not the bottleneck.
 - `ws_load`, `http_load`, `pairs`, `latency`, `replay`, `idle`, `group_load`: one load each; `pace`: sending by the
   clock; `fill`: what must be there before.
 - `peers`: other systems beside this service, all under one load; a command of its own.

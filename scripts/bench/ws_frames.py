@@ -1,5 +1,6 @@
 """WebSocket frames (RFC 6455) as a client needs them: masked out, unmasked in, no extensions."""
 
+import functools
 from typing import NamedTuple
 
 CONTINUATION, TEXT, CLOSE, PING, PONG = 0x0, 0x1, 0x8, 0x9, 0xA
@@ -31,14 +32,16 @@ def masked(payload: bytes, key: bytes) -> bytes:
 
 def encode(payload: bytes, opcode: int = TEXT, key: bytes = ZERO_KEY) -> bytes:
     """One whole frame from a client."""
-    size = len(payload)
+    return _head(len(payload), opcode) + key + masked(payload, key)
+
+
+@functools.lru_cache(1024)  # almost all that a load sends is of a few sizes
+def _head(size: int, opcode: int) -> bytes:
     if size <= SHORT:
-        head = bytes((FIN | opcode, MASKED | size))
-    elif size <= MAX_16:
-        head = bytes((FIN | opcode, MASKED | LENGTH_16)) + size.to_bytes(2, "big")
-    else:
-        head = bytes((FIN | opcode, MASKED | LENGTH_64)) + size.to_bytes(8, "big")
-    return head + key + masked(payload, key)
+        return bytes((FIN | opcode, MASKED | size))
+    if size <= MAX_16:
+        return bytes((FIN | opcode, MASKED | LENGTH_16)) + size.to_bytes(2, "big")
+    return bytes((FIN | opcode, MASKED | LENGTH_64)) + size.to_bytes(8, "big")
 
 
 class Decoder:

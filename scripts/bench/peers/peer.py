@@ -9,8 +9,8 @@ class Client(Protocol):
     """One user of a system. Made in the parent, pickled, then used inside a load process.
 
     Until `connect` it is a plain record: no loop, no socket, no future in `__init__`. The callbacks are set in the load
-    process. They may call `send`, and are called at most once for each thing that arrived. What one read of the
-    socket gives rise to should go out in one write, as `bench/ws_client.py` does: the load must not be the limit.
+    process. They may call `send`, and are called at most once for each thing that arrived. What one turn of
+    the loop gives rise to goes out in one write (`bench/outbox.py`): the load must not be the limit.
     """
 
     on_accepted: Callable[[str], None]
