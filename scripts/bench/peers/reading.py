@@ -10,8 +10,9 @@ from itertools import pairwise
 
 import psutil
 
+from scripts.bench import usage
 from scripts.bench.crew import Crew, Load, Outcome
-from scripts.bench.measure import FULL_CORE, LATE, SETTLE, together
+from scripts.bench.measure import CORES, CROWDED, FULL_CORE, LATE, SETTLE, together
 from scripts.bench.peers.peer import Peer
 from scripts.bench.peers.sizes import Sizes
 from scripts.bench.redis_info import CallStats, RedisView, calls_between
@@ -64,6 +65,7 @@ class Loaded:
     share: float  # of a core, of the busiest load process
     server: float = math.nan
     calls: CallStats = field(default_factory=dict)
+    others: float = 0.0  # the share of the machine, while this ran, that worked for something else
 
     @property
     def rate(self) -> float:
@@ -78,7 +80,9 @@ class Loaded:
 
     def found(self, **figures: float) -> Found:
         late = percentile(self.outcome.late, 0.99)
-        words = (f"the load itself was late by {late * MILLI:.1f} ms at p99",) if late > LATE else ()
+        words: tuple[str, ...] = (f"the load itself was late by {late * MILLI:.1f} ms at p99",) if late > LATE else ()
+        if self.others >= CROWDED:
+            words += (f"others took {self.others:.0%} of the machine: rates are too low, latencies too high",)
         return Found(figures, self.share, dict(self.outcome.faults), words, self.calls, self.outcome.total)
 
 
@@ -87,16 +91,19 @@ def under_load(stage: Stage, loads: Sequence[Load]) -> Loaded:
     with Crew(loads) as crew:
         crew.arrived()
         before, asked = cpu(stage.peer.pids), calls(stage.peer)
+        began, busy = time.monotonic(), usage.busy()
         crew.go()
         outcomes = crew.finished()
         time.sleep(SETTLE)  # what a system does after its last answer belongs to the cost
         after = cpu(stage.peer.pids)
+        wall, worked = time.monotonic() - began, usage.busy() - busy
     spent = {pid: seconds - before.get(pid, 0.0) for pid, seconds in after.items()}
     servers = [seconds for pid, seconds in spent.items() if is_server(pid)]
     return Loaded(
         *(together(outcomes), sum(spent.values()), max(ratio(one.cpu, one.wall) for one in outcomes)),
         server=sum(servers) if servers else math.nan,
         calls=calls_between(asked, calls(stage.peer)),
+        others=ratio(worked - sum(spent.values()) - sum(one.cpu for one in outcomes), wall * CORES),
     )
 
 

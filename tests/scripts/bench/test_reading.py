@@ -47,6 +47,12 @@ def test_a_load_that_was_late_is_said_and_so_are_faults() -> None:
     assert found == Found({"x": 1.0}, 0.4, {"repeated": 3}, words, messages=200)
 
 
+def test_a_machine_that_others_worked_on_is_said() -> None:
+    assert Loaded(outcome(), 0.5, 0.4, others=0.05).found(x=1.0).remarks == ()
+    [words] = Loaded(outcome(), 0.5, 0.4, others=0.25).found(x=1.0).remarks
+    assert words.startswith("others took 25% of the machine")
+
+
 def test_cpu_and_memory_of_processes_that_are_gone_count_as_none() -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as gone:
         pass
