@@ -8,6 +8,7 @@ audit finds again; and a receipt is known by its name, so that making it twice d
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 
 from service.core.backoff import Backoff
@@ -27,6 +28,11 @@ BATCH = 32
 MOST_WAITING = 10_000
 """Users that wait; beyond, they are passed over and counted: the audit, or their next ack, names them again."""
 
+REST = 4
+"""Times as long as the last round took: the more there is to do, the more acks one receipt is for."""
+MOST_GATHERS = 5
+"""Gatherings after which nobody waits any longer for the next round, however long the last one took."""
+
 Tell = Callable[[str, Fields, Appended], None]
 """Whose inbox an entry went to, its fields, and what became of it."""
 
@@ -38,8 +44,13 @@ def receipt(kind: str, by: str, sender: str, target: str) -> Note:
     return Note(sender, f"receipt/{by}/{id}", fields)
 
 
+def rest(gather: float, took: float, since: float) -> float:
+    """Seconds until the next round, when the last one took so long and is over since then."""
+    return max(gather, min(took * REST, gather * MOST_GATHERS) - since)
+
+
 class Receipter:
-    """`gather`: seconds in which acks come together, so that many of them make one receipt."""
+    """`gather`: seconds in which acks come together at least, so that many of them make one receipt."""
 
     def __init__(self, marks: Marks, inboxes: Inboxes, appends: Appends, tell: Tell, gather: float, on: bool) -> None:
         self._marks = marks
@@ -71,11 +82,17 @@ class Receipter:
     async def run(self) -> None:
         """Makes receipts until cancelled."""
         backoff = Backoff(first=0.05, most=2.0)
+        took, over = 0.0, time.monotonic()
         while True:
             await self._wake.wait()
-            await asyncio.sleep(self._gather)
+            begun = time.monotonic()
+            await asyncio.sleep(rest(self._gather, took, begun - over))
             self._wake.clear()
-            if await self._all():
+            begun = time.monotonic()
+            fine = await self._all()
+            over = time.monotonic()
+            took = over - begun
+            if fine:
                 backoff.reset()
             else:
                 await asyncio.sleep(backoff.wait(random.random()))

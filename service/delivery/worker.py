@@ -71,7 +71,7 @@ log = logging.getLogger("inboxd.worker")
 SUCCESSION_LOOKS = 10
 """Times, one ack delay apart, a new session looks whether the one it replaced has left."""
 RECEIPT_DELAYS = 10
-"""Receipts gather for so many ack delays: nobody waits for them, and a stream of messages needs few."""
+"""Receipts gather for so many ack delays at least: nobody waits for them, and a stream of messages needs few."""
 DRAIN_SPREAD_MS = 2000
 """Draining devices are told to come back within this, each at another time."""
 

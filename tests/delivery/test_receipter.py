@@ -117,6 +117,32 @@ async def test_where_nothing_is_owed_it_is_noted_down_all_the_same(bench: Bench)
     assert bench.store.made == [("bob", THERE)]
 
 
+@pytest.mark.parametrize(
+    ("took", "since", "expected"),
+    ((0.0, 0.0, 0.05), (0.01, 0.0, 0.05), (0.02, 0.0, 0.08), (0.02, 0.01, 0.07), (9.0, 0.0, 0.25), (9.0, 3600.0, 0.05)),
+    ids=("nothing yet", "a short one", "a long one", "a while ago", "much too long a one", "an hour ago"),
+)
+def test_receipts_gather_for_longer_the_longer_the_last_round_took(took: float, since: float, expected: float) -> None:
+    assert module.rest(0.05, took, since) == pytest.approx(expected)
+
+
+async def test_each_round_says_how_long_it_took(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[float, float]] = []
+
+    def rest(_: float, took: float, since: float) -> float:
+        asked.append((took, since))
+        return 0.0
+
+    monkeypatch.setattr(module, "rest", rest)
+    for _ in range(2):
+        bench.receipter.add("bob")
+        await within(bench.receipter.drained(), "the round")
+    (first, _), (second, since) = asked
+    assert first == 0.0
+    assert second > 0.0
+    assert since > 0.0
+
+
 async def test_what_is_noted_down_already_is_done(bench: Bench) -> None:
     bench.store.owes["bob"] = [Owed(THERE, False, settled=True)]
     bench.receipter.add("bob")
