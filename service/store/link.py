@@ -47,9 +47,9 @@ class Link(Protocol):
         """
 
     async def exchange(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
-        """As `pipeline`, for commands of hundreds of arguments: packed by hiredis, replies as they come. With
-        `wait`, what did not get that far has `Unavailable` in its place. Where there are many servers, so has what
-        was for one that cannot be reached.
+        """As `pipeline`, at a fraction of its cost (`wire.py`): replies are as the server sends them, a hash or an
+        entry's fields as name, value, name, value … With `wait`, what did not get that far has `Unavailable` in its
+        place. Where there are many servers, so has what was for one that cannot be reached.
         """
 
     async def primaries(self) -> "list[tuple[str, Link]]":
