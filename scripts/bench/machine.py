@@ -30,13 +30,19 @@ def look(data_root: Path | None) -> Machine:
     return Machine(
         date=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         service=f"inboxd {version('inboxd')}, commit {commit()}",
-        python=f"{platform.python_implementation()} {platform.python_version()}",
+        python=interpreter(),
         libraries=", ".join(f"{name} {version(name)}" for name in LIBRARIES),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cores=psutil.cpu_count() or 1,
         load_before=os.getloadavg()[0],
         data_on=file_system(data_root or Path(tempfile.gettempdir())),
     )
+
+
+def interpreter() -> str:
+    """Its version and whose build it is, as far as it says: on the same tree two differed by an eighth."""
+    build = ", ".join((*platform.python_build(), platform.python_compiler()))
+    return f"{platform.python_implementation()} {platform.python_version()} ({build})"
 
 
 def version(distribution: str) -> str:
