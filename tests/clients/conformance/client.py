@@ -157,6 +157,11 @@ class Client:
         await self.do(what, **fields)
         return await self.until(answer, f"an answer to {what}")
 
+    async def prepare(self, what: str, **fields: Any) -> None:
+        """As `do`; returns when the client has taken it, so that it holds for whatever comes next."""
+        await self.do(what, **fields)
+        await self.ask("stats")
+
     def _answers(self, what: str) -> list[Frame]:
         return [event for event in self.driver.of(what) if what != "outbox" or "items" in event]
 

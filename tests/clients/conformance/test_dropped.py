@@ -78,7 +78,7 @@ async def test_an_ack_that_drops_is_made_good(stage: Stage, when: When, what: Wh
 @pytest.mark.parametrize("end", ENDS, ids=name)
 async def test_a_drop_during_the_handler_does_not_hand_over_twice(stage: Stage, end: Action) -> None:
     before = len(stage.driver.of("handling"))
-    await stage.do("hold")
+    await stage.prepare("hold")
     stage.play(Fault(When.AFTER, What.ENTRY, end, 2))
     stage.deliver(3)
     await stage.until(lambda: len(stage.driver.of("handling")) > before, "the handler has begun")

@@ -26,7 +26,7 @@ async def test_killed_in_the_handler(fresh: Open, kind: str) -> None:
         await stage.live()
         stage.deliver(2)
         await stage.settled()
-        await stage.do("kill_in_handler")
+        await stage.prepare("kill_in_handler")
         stage.deliver(3)
         await again(stage)
         assert [event for event in stage.drivers[0].of("handling") if event["message"]["id"] == "in3"]
@@ -40,7 +40,7 @@ async def test_killed_between_the_handler_and_the_ack(fresh: Open, kind: str) ->
         await stage.live()
         stage.deliver(2)
         await stage.settled()
-        await stage.do("kill_after_handler")
+        await stage.prepare("kill_after_handler")
         stage.deliver(3)
         await again(stage)
         logged = [message["id"] for message in stage.home.log()]

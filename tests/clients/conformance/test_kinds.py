@@ -49,7 +49,7 @@ async def test_every_kind_survives_kills(fresh: Open, kind: str) -> None:
 
 
 async def test_a_handler_of_another_kind_that_fails_holds_up_what_is_behind(stage: Stage) -> None:
-    await stage.do("fail", times=2)
+    await stage.prepare("fail", times=2)
     handling = len(stage.driver.of("handling"))
     receipt = {"type": "receipt", "id": "read:y", "target": "y", "kind": "read", "by": "carol"}
     stage.server.deliver("bob", receipt)

@@ -8,7 +8,7 @@ from tests.clients.scripted.script import Cut, Do, Fault, What, When
 
 
 async def test_nothing_is_acked_or_passed_while_a_handler_runs(stage: Stage) -> None:
-    await stage.do("hold")
+    await stage.prepare("hold")
     handling = len(stage.driver.of("handling"))
     acks = len(stage.server.frames("<", "ack"))
     stage.deliver(5)
@@ -22,7 +22,7 @@ async def test_nothing_is_acked_or_passed_while_a_handler_runs(stage: Stage) -> 
 
 @pytest.mark.parametrize("times", (1, 3))
 async def test_a_handler_that_fails_is_tried_again_before_anything_else(stage: Stage, times: int) -> None:
-    await stage.do("fail", times=times)
+    await stage.prepare("fail", times=times)
     errors = len(stage.driver.of("error"))
     stage.deliver(3)
     await stage.settled()
@@ -30,7 +30,7 @@ async def test_a_handler_that_fails_is_tried_again_before_anything_else(stage: S
 
 
 async def test_a_handler_that_fails_while_the_connection_drops_loses_nothing(stage: Stage) -> None:
-    await stage.do("fail", times=4)
+    await stage.prepare("fail", times=4)
     stage.play(Fault(When.AFTER, What.ENTRY, Cut(), 2), Fault(When.AFTER, What.ENTRY, Cut()))
     stage.deliver(3)
     await stage.settled()
@@ -157,7 +157,7 @@ async def test_lost_history_while_a_handler_runs_and_the_connection_drops(stage:
     await stage.settled()
     inbox = stage.server.inboxes.of("bob")
     handling = len(stage.driver.of("handling"))
-    await stage.do("hold")
+    await stage.prepare("hold")
     stage.deliver(3)
     await stage.until(lambda: len(stage.driver.of("handling")) > handling, "a handler runs")
     await stage.server.rewind("bob", len(inbox.entries) - 4)

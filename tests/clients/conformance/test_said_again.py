@@ -38,7 +38,7 @@ async def test_what_the_service_has_is_not_said_again_after_a_kill(fresh: Open) 
     await stage.live()
     stage.deliver(1)
     await stage.settled()
-    await stage.do("kill_after_handler")
+    await stage.prepare("kill_after_handler")
     await stage.do("read", message=stage.home.log()[0])
     await stage.killed()
     assert stage.home.log()[-1]["type"] == "read"
