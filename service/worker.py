@@ -87,10 +87,11 @@ def main() -> int:
     # uvicorn raises the signals it caught once more when it is done: a drain ends with 0 all the same.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: sys.exit(0))
+    config = config_of(worker)
     # What exists now stays: no collection need look at it again, and bursts of frames make no cycles.
     gc.freeze()
     gc.set_threshold(GC_YOUNG, 20, 20)
-    Server(config_of(worker), worker, int(ready) if ready else None).run([listener])
+    Server(config, worker, int(ready) if ready else None).run([listener])
     return 0
 
 

@@ -47,7 +47,7 @@ CATALOGUE: tuple[KeyDoc, ...] = (
     KeyDoc(
         "chat:devices:{bob}",
         "hash",
-        "device → last seen (ms; by its acks, to a thousandth of the expiry)",
+        "device → last seen (ms; by its acks, to a minute)",
         "claim, ack, release, touch",
         "retention since the last touch",
     ),

@@ -69,6 +69,15 @@ def translated() -> Iterator[None]:
             raise asyncio.CancelledError
     except (TimeoutError, RedisError, OSError) as error:
         raise unavailable(error) from error
+    except RuntimeError as error:
+        if not has_ended(error):
+            raise
+        raise unavailable(error) from error
+
+
+def has_ended(error: RuntimeError) -> bool:
+    """Whether this is what uvloop says to whoever writes into a connection that was reset just now."""
+    return "the handler is closed" in str(error)
 
 
 def unavailable(error: Exception) -> Unavailable:

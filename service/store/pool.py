@@ -42,7 +42,7 @@ class Pool(ConnectionPool):
 
     async def ensure_connection(self, connection: Any) -> None:
         """Before each use: as it was left, or connected again."""
-        if connection.should_reconnect():
+        if connection.should_reconnect() or _is_broken(connection):
             await connection.disconnect(nowait=True)
         if not await _as_it_was_left(connection):
             await super().ensure_connection(connection)
@@ -52,6 +52,14 @@ class Pool(ConnectionPool):
         self._in_use_connections.remove(connection)
         self._available_connections.append(connection)
         self._free.release()
+
+
+def _is_broken(connection: Any) -> bool:
+    """It has ended with an error (a reset, a keep-alive that was not answered), which its own `is_connected` does not
+    see, and which uvloop answers to the next write with a RuntimeError.
+    """
+    reader = connection._reader  # noqa: SLF001 - it has no other way to say so
+    return reader is not None and reader.exception() is not None
 
 
 async def _as_it_was_left(connection: Any) -> bool:

@@ -13,12 +13,12 @@ from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import TimeoutError as NoAnswer
 
-from service.store.link import Command
+from service.store.link import Command, has_ended
 
 
 async def exchanged(connection: Any, commands: Sequence[Command]) -> list[Any]:
     """The reply to each, in order, as the server sends it; its own errors are values. Raises redis-py's errors, also
-    where nothing came for as long as the connection's `socket_timeout`.
+    where a reply took longer than the connection's `socket_timeout`.
 
     `connection` is connected and has nothing to say yet. Whatever is raised in here, a cancel too, it is closed then:
     answers may still be under way, and must not be taken for those of the next question.
@@ -31,6 +31,8 @@ async def exchanged(connection: Any, commands: Sequence[Command]) -> list[Any]:
         await connection.disconnect(nowait=True)
         if isinstance(error, TimeoutError):
             raise NoAnswer(f"no answer within {connection.socket_timeout} s") from error
+        if isinstance(error, RuntimeError) and has_ended(error):
+            raise NoConnection(str(error)) from error
         raise
 
 
@@ -42,11 +44,11 @@ async def _exchanged(connection: Any, commands: Sequence[Command], patience: asy
     while len(replies) < len(commands):
         reply = next_reply()
         if reply is NOT_ENOUGH_DATA:
-            if replies and connection.socket_timeout is not None:
-                patience.reschedule(asyncio.get_running_loop().time() + connection.socket_timeout)
             await parser.read_from_socket()
         elif isinstance(reply, NoConnection):  # it is loading, wants a password, has too many clients …
             raise reply
         else:
             replies.append(reply)
+            if connection.socket_timeout is not None and len(replies) < len(commands):
+                patience.reschedule(asyncio.get_running_loop().time() + connection.socket_timeout)
     return replies

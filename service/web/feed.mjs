@@ -3,9 +3,9 @@
  */
 
 import {
-  LOGGED, compare, furthest, identityOf, isChange, isLine, placeOf, placed, reached, recordsOf, recordsOfAccepted, refOf,
+  LOGGED, compare, identityOf, isChange, isLine, placeOf, placed, reached, recordsOf, recordsOfAccepted, refOf,
 } from "./model.mjs";
-import { isUnread, owing, readTo, receipted } from "./rows.mjs";
+import { owing, readHere, receipted } from "./rows.mjs";
 
 const TIDY = 16; // ms; what comes in one go is drawn in one go
 // What is refused of signals, watches and reads is no matter of the reader's: sends have an id, and say so in the log.
@@ -144,9 +144,8 @@ export class Feed extends EventTarget {
   }
 
   /** Stores that a conversation is read up to a place; resolves with its row. */
-  async readUpTo(peer, place) {
-    const left = (await this.store.after(peer, place)).filter(isUnread).length;
-    return this.store.change(peer, (row) => readTo({ ...row, told: furthest(row.told, place) }, place, left));
+  readUpTo(peer, place) {
+    return this.store.recount(peer, place, (row, later) => readHere(row, place, later));
   }
 
   /** What is in view of the open conversation is read: the newest of it is said to be. */

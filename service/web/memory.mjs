@@ -1,7 +1,7 @@
 /** The same as the store in `store.mjs`, where a browser keeps nothing: all of it goes with the page. */
 
 import { compare, isLine, kept, placed } from "./model.mjs";
-import { advance, blankRow, counted } from "./rows.mjs";
+import { advance, blankRow } from "./rows.mjs";
 
 export class MemoryStore {
   durable = false;
@@ -34,9 +34,11 @@ export class MemoryStore {
     return this.#row(peer);
   }
 
-  async recount(peer, unread, place) {
-    this.#rows.set(peer, counted(this.#row(peer), unread, place, await this.after(peer, place)));
-    return this.#row(peer);
+  async recount(peer, place, change) {
+    const { row, counted } = change(this.#row(peer), this.#after(peer, place));
+    for (const record of counted) this.#of(peer).set(record.identity, { ...record, counted: true });
+    this.#rows.set(peer, row);
+    return row;
   }
 
   async rows() {
@@ -57,7 +59,7 @@ export class MemoryStore {
   }
 
   async after(peer, place) {
-    return this.#sorted(peer).filter((one) => place == null || compare(placed(one), place) > 0);
+    return this.#after(peer, place);
   }
 
   async addGap(gap) {
@@ -75,6 +77,10 @@ export class MemoryStore {
   #of(peer) {
     if (!this.#records.has(peer)) this.#records.set(peer, new Map());
     return this.#records.get(peer);
+  }
+
+  #after(peer, place) {
+    return this.#sorted(peer).filter((one) => place == null || compare(placed(one), place) > 0);
   }
 
   #sorted(peer) {

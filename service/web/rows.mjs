@@ -1,7 +1,7 @@
 /** Conversations, as the list shows them and the store keeps them: pure functions. A row is {peer, last, unread, read, told,
- * delivered, seen, owed, counted, draft, blocked}, with places as [ms, seq] or null; `told`: up to there the service was told
- * that it is read; `owed`: receipts and reads whose message is not stored yet; `counted`: up to there the service has counted
- * what is unread. Of a group also {name, member, group, marks, readN}.
+ * delivered, seen, owed, countedTo, draft, blocked}, with places as [ms, seq] or null; `told`: up to there the service was told
+ * that it is read; `owed`: receipts and reads whose message is not stored yet; `countedTo`: up to there the service has
+ * counted what is unread. Of a group also {name, member, group, marks, readN}.
  */
 
 import { compare, furthest, groupOf, isGroup, isLine, peersOf, placed, reached } from "./model.mjs";
@@ -9,7 +9,7 @@ import { compare, furthest, groupOf, isGroup, isLine, peersOf, placed, reached }
 const MOST_OWED = 64;
 
 const BLANK = {
-  last: null, unread: 0, read: null, told: null, delivered: null, seen: null, owed: [], counted: null, draft: "", blocked: false,
+  last: null, unread: 0, read: null, told: null, delivered: null, seen: null, owed: [], countedTo: null, draft: "", blocked: false,
   name: null, member: null, group: null, marks: {}, readN: 0,
 };
 
@@ -33,17 +33,20 @@ export function advance(row, record, fresh, known = null) {
 // By how much the unread ones change: what was deleted has not to be read any more.
 function news(row, record, fresh, known) {
   if (reached(placed(record), row.read) || record.n <= row.readN) return 0;
-  if (record.erased) return known?.counted && !known.erased ? -1 : 0;
-  return fresh && !reached(placed(record), row.counted) ? 1 : 0;
+  const told = reached(placed(record), row.countedTo);
+  if (record.erased) return isLine(known) && !known.erased && (known.counted || told) ? -1 : 0;
+  return fresh && !told ? 1 : 0;
 }
 
-/** The row with what the service counted: `unread` messages up to `place`, whether they have come by now or not. `later`: the
- * records after that place.
+/** The row with what the service counted: `unread` messages up to `last`, whether they have come by now or not. `later`: the
+ * stored records after it.
  */
-export function counted(row, unread, place, later) {
-  if (reached(place, row.read)) return row; // it was read here meanwhile
-  const more = later.filter((one) => one.counted && isUnread(one)).length;
-  return { ...row, unread: unread + more, counted: furthest(row.counted, place) };
+export function recounted(row, unread, last, later) {
+  const place = placed(last);
+  const read = reached(place, row.read) || last.n <= row.readN;
+  if (read || (row.countedTo != null && compare(place, row.countedTo) < 0)) return row; // it is late
+  const more = later.filter((one) => one.counted && isUnread(one) && !(one.n <= row.readN)).length;
+  return { ...row, unread: unread + more, countedTo: place };
 }
 
 /** Whether a record is to be read, where it was not yet. */
@@ -53,6 +56,15 @@ export const markedRead = (row) => (row.last == null ? row : readTo(row, placed(
 
 /** The row when all up to a place is read; `left`: messages after it. */
 export const readTo = (row, place, left) => ({ ...row, unread: left, read: furthest(row.read, place) });
+
+/** The row when all up to a place is read here, and the service was told; the records of `later` that count from now on. What
+ * the service had counted and has not come yet counts when it comes.
+ */
+export function readHere(row, place, later) {
+  const left = later.filter((one) => isUnread(one) && !reached(placed(one), row.read));
+  const told = furthest(row.told, place);
+  return { row: { ...readTo(row, place, left.length), told, countedTo: null }, counted: left.filter((one) => !one.counted) };
+}
 
 /** The row after a receipt (`delivered` or `read`) up to the record at `place`. */
 export function receipted(row, kind, place) {

@@ -3,12 +3,13 @@
 import { Conversation } from "./conversation.mjs";
 import { Feed } from "./feed.mjs";
 import { Groups } from "./groups.mjs";
-import { LOGGED, bodyOf, groupOf, isGroup, placeOf, recordsOf, refOf } from "./model.mjs";
+import { LOGGED, bodyOf, groupOf, isGroup, placed, recordsOf, refOf } from "./model.mjs";
 import { People } from "./people.mjs";
-import { blankRow } from "./rows.mjs";
+import { blankRow, recounted } from "./rows.mjs";
 
 export class Session extends Feed {
   #mended = new Set(); // conversations that were compared with the server's history
+  #forgotten = false; // the list is being made from what the service says
 
   /** `http`: an InboxHttp. The rest as `Feed` has it. */
   constructor(parts) {
@@ -152,7 +153,7 @@ export class Session extends Feed {
     this.#mended.add(peer);
     try {
       if (conversation) await conversation.mend();
-      else if (this.view.rows.size === 0) await this.#begin();
+      else if (this.#forgotten || this.view.rows.size === 0) await this.#begin();
     } catch {
       this.#mended.delete(peer); // the next time
     }
@@ -160,11 +161,14 @@ export class Session extends Feed {
 
   // The list of a browser that has forgotten it: from the newest entries, and what the service says of each conversation.
   async #begin() {
+    this.#forgotten = true;
     await this.history(null, null, 200);
     for (const { with: peer, group, last, unread } of await this.http.conversations()) {
-      const place = peer ?? `#${group}`;
-      await this.store.put(recordsOf(last, this.user), { counts: false });
-      this.take({ rows: [await this.store.recount(place, unread, placeOf(last.cursor))] });
+      const records = recordsOf(last, this.user);
+      const { rows } = await this.store.put(records, { counts: false });
+      const told = (row, later) => ({ row: recounted(row, unread, records[0], later), counted: [] });
+      this.take({ rows: [...rows, await this.store.recount(peer ?? `#${group}`, placed(records[0]), told)] });
     }
+    this.#forgotten = false;
   }
 }

@@ -4,7 +4,7 @@
 
 import { kept } from "./model.mjs";
 import { MemoryStore } from "./memory.mjs";
-import { advance, counted, rowOf } from "./rows.mjs";
+import { advance, rowOf } from "./rows.mjs";
 
 const LOWEST = [-Infinity, -Infinity];
 const HIGHEST = [Infinity, Infinity];
@@ -102,11 +102,14 @@ class Store {
     return row;
   }
 
-  /** Takes over how many messages of a conversation are unread up to a place; resolves with its row. */
-  async recount(peer, unread, place) {
+  /** Changes one conversation by what is stored after a place; resolves with its row. `change(row, later)` answers with {row,
+   * counted}: the new one, and the records that count as unread from now on.
+   */
+  async recount(peer, place, change) {
     const { entries, rows, done } = await this.#writing("entries", "rows");
     const later = await answer(entries.index("place").getAll(after(peer, place)));
-    const row = counted(rowOf(peer, await answer(rows.get(peer))), unread, place, later);
+    const { row, counted } = change(rowOf(peer, await answer(rows.get(peer))), later);
+    for (const record of counted) entries.put({ ...record, counted: true });
     rows.put(row);
     await done;
     return row;

@@ -1,6 +1,8 @@
 """A server that answers as a test tells it to: late, wrongly or not at all. It counts what it is asked."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -44,6 +46,12 @@ class ScriptedServer:
         for writer in self._open:
             writer.close()
         await self._server.wait_closed()
+
+    def reset(self) -> None:
+        """Ends all connections with an RST."""
+        for writer in self._open:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+import uvloop
 from redis.asyncio import Connection
 from redis.exceptions import ConnectionError as NoConnection
 
 from scripts.lab.ports import free_port
 from scripts.lab.timing import PATIENCE
 from service.store.pool import Pool
+from service.store.wire import exchanged
 from tests.store.scripted_server import OK, ScriptedServer
 
 Make = Callable[..., Pool]
@@ -136,14 +138,23 @@ async def test_what_is_outdated_is_made_anew_when_it_is_taken_and_not_before(
     assert server.connections == 4  # once
 
 
-@pytest.mark.parametrize("late", (b"", b":1\r\n"), ids=("its end", "an answer"))
-async def test_what_came_while_nobody_asked_makes_a_connection_anew(make: Make, late: bytes) -> None:
+CAME: dict[str, Callable[[asyncio.StreamReader], None]] = {
+    "its end": lambda reader: reader.feed_eof(),
+    "a reset": lambda reader: reader.set_exception(ConnectionResetError()),
+    "an answer": lambda reader: reader.feed_data(b":1\r\n"),
+}
+
+
+@pytest.mark.parametrize("came", CAME.values(), ids=CAME)
+async def test_what_came_while_nobody_asked_makes_a_connection_anew(
+    make: Make, came: Callable[[asyncio.StreamReader], None]
+) -> None:
     """An answer that nobody waited for would be taken for that of the next question."""
     pool = make()
     connection = await pool.get_connection()
     reader = connection._reader
     await pool.release(connection)
-    reader.feed_data(late) if late else reader.feed_eof()
+    came(reader)
     assert await pool.get_connection() is connection
     assert connection.is_connected
     assert connection._reader is not reader
@@ -157,6 +168,26 @@ async def test_an_answer_that_was_read_and_not_asked_for_makes_it_anew(make: Mak
     await pool.release(connection)
     await pool.get_connection()
     assert connection._reader is not reader
+
+
+def test_a_reset_of_an_idle_connection_costs_no_question_on_the_loop_of_the_workers() -> None:
+    """Whose transports are closed by then, and say so with an exception of their own."""
+
+    async def ask() -> None:
+        async with ScriptedServer(lambda _: b":7\r\n") as server:
+            port = int(server.url.rpartition(":")[2].partition("/")[0])
+            pool = Pool(connection_class=Connection, max_connections=1, host="127.0.0.1", port=port, protocol=2)
+            for _ in range(3):
+                connection = await pool.get_connection()
+                assert await exchanged(connection, [("GET", 1)]) == [7]
+                await pool.release(connection)
+                server.reset()
+                while connection._reader.exception() is None:  # noqa: ASYNC110 - the kernel tells nobody else
+                    await asyncio.sleep(0.001)
+            await pool.aclose()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(ask(), PATIENCE))
 
 
 async def test_closed_is_closed_whoever_has_them(make: Make) -> None:

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Connection
+from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as NoAnswer
 
 from scripts.lab.timing import PATIENCE, UNIT
+from service.core.errors import Unavailable
+from service.store.link import translated
 from service.store.wire import exchanged
 from tests.store.scripted_server import Answer, ScriptedServer
 
@@ -112,6 +115,46 @@ async def test_patience_begins_anew_with_each_answer(serve: Serve) -> None:
     begun = asyncio.get_running_loop().time()
     assert await exchanged(connection, [("GET", n) for n in range(4)]) == [0, 1, 2, 3]
     assert asyncio.get_running_loop().time() - begun > each
+
+
+async def test_an_answer_behind_the_first_may_not_trickle_for_longer(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await serve(lambda _: b":1\r\n", socket_timeout=UNIT)
+    reader = connection._reader
+    assert reader is not None
+    arrive = reader.feed_data
+    monkeypatch.setattr(reader, "feed_data", lambda _: None)
+    asking = asyncio.ensure_future(exchanged(connection, [("GET", 1), ("GET", 2)]))
+    await asyncio.sleep(0)
+    arrive(b":1\r\n$1000\r\n")
+    while not asking.done():
+        await asyncio.sleep(UNIT / 10)
+        if not asking.done() and connection.is_connected:
+            arrive(b"x")
+    with pytest.raises(NoAnswer):
+        await asking
+
+
+HANDLER_CLOSED = "unable to perform operation on <TCPTransport closed=True>; the handler is closed"
+
+
+@pytest.mark.parametrize(("said", "raised"), ((HANDLER_CLOSED, NoConnection), ("a fault of ours", RuntimeError)))
+async def test_a_connection_that_ended_just_now_has_no_answer(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, said: str, raised: type[Exception]
+) -> None:
+    """As uvloop says it."""
+    connection = await serve(numbered)
+
+    def refuse(_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(connection._writer, "writelines", refuse)
+    with pytest.raises(raised):
+        await exchanged(connection, [("GET", 1)])
+    assert not connection.is_connected
+    with pytest.raises(Unavailable if raised is NoConnection else RuntimeError), translated():
+        raise RuntimeError(said)
 
 
 async def later(seconds: float, answer: bytes) -> bytes:

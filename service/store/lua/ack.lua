@@ -59,7 +59,7 @@ end
 
 -- One beyond the newest entry is of a history that was lost: receipts begin anew.
 local function owes(best, receipted, last)
-  if not receipts or not best then return 0 end
+  if not receipts or not best or best == '0-0' then return 0 end
   return (not receipted or above(best, receipted) or above(receipted, last)) and 1 or 0
 end
 
@@ -75,7 +75,7 @@ local function write(state, inbox, last, floor_, receipted, trimmed, ...)
     call('HSET', state, ...)
   else
     call('HSET', state, 'trimmed', format('%.0f', math.max(last_seq - keep, 0)), ...)
-    call('XTRIM', inbox, 'MAXLEN', '~', format('%.0f', keep))
+    call('XTRIM', inbox, 'MAXLEN', '~', format('%.0f', keep), 'LIMIT', 0) -- all of it now: the next acks may not look
   end
 end
 
@@ -83,7 +83,7 @@ end
 -- dearer than a look, since it goes into the append-only file.
 local function silence(devices, device)
   local silent = now - tonumber(call('HGET', devices, device) or 0)
-  if silent > expiry / 1000 or silent < 0 then call('HSET', devices, device, format('%.0f', now)) end
+  if silent > math.min(expiry / 1000, 60000) or silent < 0 then call('HSET', devices, device, format('%.0f', now)) end
   return silent
 end
 

@@ -170,6 +170,102 @@ for (const [when, before, unread] of [["one", [1], 2], ["none", [], 2], ["one th
   });
 }
 
+const beginning = async (conversations) => {
+  const { client, session, store } = sessionOf({ conversations, blocks: async () => [] });
+  client.history = async () => ({ entries: [], more: false });
+  await client.tell("state", { state: "live" });
+  await client.tell("live", {});
+  const come = async (...seqs) => {
+    for (const seq of seqs) await client.tell("message", message(seq, "bob"));
+  };
+  return { client, session, store, come, unread: (peer = "bob") => session.view.rows.get(peer).unread };
+};
+
+test("what the service has counted and is deleted later is not unread any more", async () => {
+  const { client, store, come, unread } = await beginning(async () => [{ with: "bob", last: message(3, "bob"), unread: 2 }]);
+  await store.put([{ ...(await store.page("bob", null, 9))[0], identity: "message/bob/m2", id: "m2", ms: 2, seq: 2 }], { counts: false });
+  await client.tell("delete", { type: "delete", id: "d", from: "bob", to: "alice", target: "m2", cursor: "4-4", ts: 4 });
+  assert.equal(unread(), 1);
+  await come(5);
+  assert.equal(unread(), 2);
+});
+
+test("an older answer after a newer one changes nothing", async () => {
+  const { come, unread } = await beginning(async () => [
+    { with: "bob", last: message(3, "bob"), unread: 3 }, { with: "bob", last: message(2, "bob"), unread: 2 },
+  ]);
+  assert.equal(unread(), 3);
+  await come(1, 2, 3);
+  assert.equal(unread(), 3);
+});
+
+test("what the service has counted and has not come when a part is read counts when it comes, once", async () => {
+  const { session, come, unread } = await beginning(async () => [{ with: "bob", last: message(3, "bob"), unread: 3 }]);
+  await come(1);
+  session.take({ rows: [await session.readUpTo("bob", [1, 1])] });
+  assert.equal(unread(), 1, "m3, which is stored");
+  await come(2, 3);
+  assert.equal(unread(), 2);
+  session.take({ rows: [await session.readUpTo("bob", [3, 3])] });
+  session.take({ rows: [await session.readUpTo("bob", [2, 2])] });
+  assert.equal(unread(), 0, "told late, that an older one was read");
+});
+
+test("a group that was read elsewhere while the service counted stays read", async () => {
+  const last = message(3, "bob", { to: undefined, group: "g", seq: 3 });
+  let client;
+  const conversations = async () => {
+    await client.tell("read", { from: "alice", group: "g", upto: 3 });
+    return [{ group: "g", last, unread: 3 }];
+  };
+  let session;
+  ({ client, session } = sessionOf({ conversations, blocks: async () => [] }));
+  client.history = async () => ({ entries: [], more: false });
+  await client.tell("state", { state: "live" });
+  await client.tell("live", {});
+  assert.equal(session.view.rows.get("#g").unread, 0);
+});
+
+test("what comes while the service's count is taken over is neither lost nor counted twice", async () => {
+  for (let turns = 0; turns < 12; turns++) {
+    let coming;
+    const conversations = async () => {
+      coming = (async () => {
+        for (let turn = 0; turn < turns; turn++) await null;
+        await client.tell("message", message(2, "bob"));
+      })();
+      return [{ with: "bob", last: message(1, "bob"), unread: 1 }];
+    };
+    const { client, session } = sessionOf({ conversations, blocks: async () => [] });
+    client.history = async () => ({ entries: [], more: false });
+    await client.tell("state", { state: "live" });
+    await client.tell("live", {});
+    await coming;
+    const row = session.view.rows.get("bob");
+    assert.deepEqual([row.unread, row.last.id], [2, "m2"], `${turns} turns`);
+  }
+});
+
+test("a list that could not be asked for is asked for again", async () => {
+  let asked = 0;
+  const conversations = async () => {
+    if (asked++ === 0) throw new Error("no");
+    return [{ with: "bob", last: message(3, "bob"), unread: 2 }];
+  };
+  const { client, session, unread } = await (async () => {
+    const made = sessionOf({ conversations, blocks: async () => [] });
+    made.client.history = async () => ({ entries: [message(3, "bob")], more: false });
+    await made.client.tell("state", { state: "live" });
+    await made.client.tell("live", {});
+    return { ...made, unread: () => made.session.view.rows.get("bob").unread };
+  })();
+  assert.equal(unread(), 0);
+  await client.tell("live", {});
+  assert.equal(unread(), 2);
+  assert.equal(asked, 2);
+  await session.end();
+});
+
 test("what was read here while the service counted stays read", async () => {
   let client, session;
   const conversations = async () => {
