@@ -25,7 +25,7 @@ SETTINGS = {
     "appendonly": "yes",
     "appendfsync": "always",
     "no-appendfsync-on-rewrite": "no",  # else a rewrite would suspend the promise
-    "auto-aof-rewrite-min-size": str(256 << 20),  # at 64 MB a busy service rewrites every 6 s; a start reads 256 in 2.5 s
+    "auto-aof-rewrite-min-size": str(256 << 20),  # at 64 MB a busy one is rewritten every 6 s
     "aof-load-truncated": "yes",  # half a command at the end was never answered
     "save": "",  # the AOF is the one truth
     "maxmemory-policy": "noeviction",
