@@ -51,9 +51,9 @@ class Bucket:
 
     def reserve(self, now: float) -> float:
         """Draws one message, and the seconds to wait before it is sent: those who wait take their turns."""
-        level = self.level(now)
-        self._level = level - 1
-        return max(0.0, (1.0 - level) / self._rate.rate)
+        wait = self.wait(now)
+        self._level -= 1
+        return wait
 
 
 class Buckets:

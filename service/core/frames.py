@@ -63,8 +63,7 @@ class Addressed(Strict):
 
     @model_validator(mode="after")
     def _addressed(self) -> Self:
-        if (self.to is None) == (self.group is None):  # as `_one_of`, for each message
-            _one_of("to", self.to, self.group)
+        _one_of("to", self.to, self.group)
         return self
 
 

@@ -52,14 +52,12 @@ class Message(NamedTuple):
 
     def fields(self, user: str) -> Fields:
         if self.kind is Kind.MESSAGE and self.receipts:
-            to = user if user != self.sender else self.to_of(user)
-            return message_fields(self.id, self.sender, to, self.body)
+            return message_fields(self.id, self.sender, self.to_of(user), self.body)
         return sent_fields(self, ["to", self.to_of(user)])
 
     def tail(self, user: str) -> bytes:
         if self.kind is Kind.MESSAGE:
-            to = user if user != self.sender else self.to_of(user)
-            return message_tail(self.id, self.sender, to, self.body)
+            return message_tail(self.id, self.sender, self.to_of(user), self.body)
         return tail_of(flat(self.fields(user)))
 
 

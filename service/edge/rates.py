@@ -43,7 +43,7 @@ class Rates:
         return Account(policy, buckets, identity.user, self._clock()) if buckets is not None else None
 
     def _of(self, identity: Identity) -> tuple[str, Buckets | None]:
-        policy = BACKENDS if SEND_ANY in identity.scopes else USERS
+        policy = BACKENDS if identity.may(SEND_ANY) else USERS
         return policy, None if identity.token is None else self._buckets.get(policy)
 
     def admit(self, request: Request, identity: Identity) -> None:

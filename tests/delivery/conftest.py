@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import pytest
 
 from scripts.lab.proxy import RedisProxy
 from scripts.lab.redis_server import RedisServer
+from scripts.lab.timing import PATIENCE
 from service.delivery.worker import Worker
 from tests.conftest import BACKENDS, Backend
-from tests.delivery.rig import proxied, quick, running
+from tests.delivery.rig import NEVER, proxied, quick, running
 
 Start = Callable[..., Awaitable[Worker]]
 
@@ -43,6 +45,13 @@ async def start(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator
             return await stack.enter_async_context(running(quick(url, **settings), may_die=may_die))
 
         yield start
+
+
+def calm(start: Start) -> Start:
+    """Of workers none of which takes another identity or place in its stream because the machine is slow: it would pass
+    over what it is told there.
+    """
+    return partial(start, heartbeat=PATIENCE, dead_after=NEVER, redis_timeout=PATIENCE)
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """Signals: to whoever is online now, wherever; at most once, bounded, and counted where they are lost."""
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import pytest
 
-from scripts.lab.timing import PATIENCE
 from service.core.errors import ClientError, Fault, Unavailable
 from service.delivery import signals as module
 from service.delivery.poll import LongPoll
@@ -14,8 +12,8 @@ from service.delivery.signals import Signal
 from service.delivery.worker import Worker
 from service.store.worker_stream import SIGNAL
 from service.telemetry import SIGNALS_DROPPED
-from tests.delivery.conftest import Start
-from tests.delivery.rig import NEVER, Client, connect, total, troubled, until
+from tests.delivery.conftest import Start, calm
+from tests.delivery.rig import Client, connect, total, troubled, until
 
 
 def say(
@@ -30,8 +28,7 @@ def say(
 
 @pytest.fixture
 def start(start: Start) -> Start:
-    """No worker takes a new identity or place in its stream because the machine is slow: signals may be lost then."""
-    return partial(start, heartbeat=PATIENCE, dead_after=NEVER, redis_timeout=PATIENCE)
+    return calm(start)
 
 
 async def bodies(client: Client, count: int) -> list[Any]:

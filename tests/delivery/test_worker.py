@@ -3,14 +3,13 @@
 import asyncio
 import json
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
 
 from scripts.lab.ports import free_port
 from scripts.lab.proxy import RedisProxy
-from scripts.lab.timing import PATIENCE, UNIT, eventually_async
+from scripts.lab.timing import UNIT, eventually_async
 from service.core.errors import Refused, Unavailable
 from service.delivery.worker import Worker
 from service.store import preflight
@@ -19,7 +18,7 @@ from service.store.link import Link
 from service.store.presence import Claim
 from service.store.worker_stream import BROADCAST, KICK
 from service.telemetry import HINTS_UNREADABLE, REPLAYED_PAGES
-from tests.delivery.conftest import Start
+from tests.delivery.conftest import Start, calm
 from tests.delivery.rig import (
     NEVER,
     Client,
@@ -143,14 +142,8 @@ async def test_a_claim_that_names_a_worker_that_is_gone_costs_one_announcement(w
 # What operators say.
 
 
-@pytest.fixture
-def calm(start: Start) -> Start:
-    """No worker takes another place in its stream because the machine is slow: it would pass over what it is told."""
-    return partial(start, heartbeat=PATIENCE, dead_after=NEVER, redis_timeout=PATIENCE)
-
-
-async def test_a_broadcast_reaches_every_device_and_no_poll_breaks(calm: Start) -> None:
-    here, there = await calm(), await calm()
+async def test_a_broadcast_reaches_every_device_and_no_poll_breaks(start: Start) -> None:
+    here, there = await calm(start)(), await calm(start)()
     clients = [await connect(here), await connect(here, "carol")]
     await there.streams.tell(here.id, BROADCAST, b'{"maintenance":"soon"}')
     for client in clients:
@@ -159,8 +152,8 @@ async def test_a_broadcast_reaches_every_device_and_no_poll_breaks(calm: Start) 
         assert isinstance(frame["ts"], int)
 
 
-async def test_an_operator_removes_one_device_or_all(calm: Start) -> None:
-    here, there = await calm(), await calm()
+async def test_an_operator_removes_one_device_or_all(start: Start) -> None:
+    here, there = await calm(start)(), await calm(start)()
     phone, laptop = await connect(here), await connect(here, device="laptop")
     carol = await connect(here, "carol")
     await there.streams.tell(here.id, KICK, "bob/laptop")
@@ -174,8 +167,8 @@ async def test_an_operator_removes_one_device_or_all(calm: Start) -> None:
 @pytest.mark.parametrize(
     "field", (("!canary", "soon"), ("!replaced", "bob"), ("!replaced", "a/b/c/d"), ("!unheard-of", "x"))
 )
-async def test_a_control_that_nobody_understands_harms_nobody(calm: Start, store: Any, field: tuple[str, str]) -> None:
-    worker, other = await calm(), await calm()
+async def test_a_control_that_nobody_understands_harms_nobody(start: Start, store: Any, field: tuple[str, str]) -> None:
+    worker, other = await calm(start)(), await calm(start)()
     client = await connect(worker)
     unreadable = total(HINTS_UNREADABLE)
     await store.xadd(f"chat:worker:{{{worker.id}}}", dict([field]))
