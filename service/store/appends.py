@@ -137,12 +137,21 @@ class Appends:
         """KEYS and ARGV of one call."""
         keys: list[bytes] = []
         args: list[Any] = [*head]
-        for user, what, identity, print_, expires, aside, fields, _ in ops:
+        places: dict[bytes, int] = {}
+        for user, what, identity, print_, expires, aside, fields, _, plain in ops:
             of = self._keys.of(user)
-            keys += of[:5]
-            keys.append(of.blocks if what in "mn" else of.groups if what == "g" else of.erased)
-            args += (what, identity, print_, expires, aside, len(fields))
-            args += fields
+            sixth = of.blocks if what in "mn" else of.groups if what == "g" else of.erased
+            place = places.get(sixth)
+            if place is None:
+                place = places[sixth] = len(keys) + 1
+                keys += of[:5]
+                keys.append(sixth)
+            if plain:
+                _, _, _, id, _, sender, _, to, _, body = fields
+                args += (what.upper(), place, identity, print_, id, sender, to, body)
+            else:
+                args += (what, place, identity, print_, expires, aside, len(fields))
+                args += fields
         return keys, args
 
     async def _reminded(
@@ -181,7 +190,7 @@ class Appends:
 
 
 class _Op(NamedTuple):
-    """One append into one user's inbox, as `append.lua` takes it. `first`: of its message."""
+    """One append into one user's inbox, as `append.lua` takes it. `first`: of its message; `plain`: as it has it."""
 
     user: str
     what: str
@@ -191,6 +200,7 @@ class _Op(NamedTuple):
     aside: str
     fields: Fields
     first: bool
+    plain: bool = False
 
     @property
     def wakes(self) -> bool:
@@ -202,7 +212,8 @@ class _Op(NamedTuple):
 def _sent(message: Message, user: str, what: str, *, first: bool) -> _Op:
     aside = message.erased_in(user) if message.erases else ""
     expires = message.expires_in * 1000
-    return _Op(user, what, message.identity, message.print, expires, aside, message.fields(user), first)
+    plain = message.kind is Kind.MESSAGE and message.receipts and not expires
+    return _Op(user, what, message.identity, message.print, expires, aside, message.fields(user), first, plain)
 
 
 def _parts(ops: Sequence[_Op], *, apart: bool) -> Iterator[list[int]]:

@@ -1,8 +1,8 @@
 #!lua
 -- append: puts entries into inboxes. A message that this script appended is accepted.
 --
--- KEYS  six per op, of one user: state, inbox, seen:a, seen:b, presence, and by `what`: "m" "n" blocks; "g" groups;
---       else erased
+-- KEYS  six each, of one user: state, inbox, seen:a, seen:b, presence, and by `what`: "m" "n" blocks; "g" groups;
+--       else erased; for as many ops as want the same six
 -- ARGV  1 dedupe window (ms)  2 life of an inbox (s)  3 max_pending (entries)
 --       4 what the server's clock is known to have reached (ms): entries are not older, whichever server this is
 --       then per op:
@@ -10,6 +10,7 @@
 --                 a deletion; "o" the sender's own copy, "c" an entry that nobody is refused for: an own copy where
 --                 the recipients' inboxes lie elsewhere and the message is known to be accepted, or a receipt;
 --                 "g" a group's entry
+--       keys      which of KEYS is the first of its six
 --       identity  kind/<from>/<id>; "g": the group
 --       print     fingerprint of the body
 --       expires   ms from now, "0" for never
@@ -17,6 +18,8 @@
 --                 <first> <ts>", the entry's number, the first that is this member's, and when the group gave the number
 --                 out (ms; 0: not known); else ""
 --       size      how many ARGV follow: field value field value … of the entry
+--       or, in short, of a plain message (no `expires`, no `aside`, its `kind id from to body` and nothing else):
+--       "M" "N" "O" "C" as those in small letters, keys, identity, print, id, from, to, body
 -- Returns one array per op:
 --       {1, cursor, prev, presence}  appended; presence is {device, worker/session/attempt, …} or {}
 --       {2, cursor}                  a repeat; the first cursor ("g": none)
@@ -29,7 +32,8 @@
 --       {9, number}                  "g": the group gives numbers out again that this member has had, up to this one
 --       {10}                         what a deletion would erase is deleted already
 --
--- Server calls of a plain append: HMGET, HSETNX, XADD, HSET, and HGETALL where somebody is online.
+-- Server calls of a plain append: HMGET, HSETNX, XADD, HSET, and HGETALL where somebody is online; of further ones to
+-- the same user HSETNX, XADD, HSET.
 
 local call, try = redis.call, redis.pcall
 local match, format, floor = string.match, string.format, math.floor
@@ -37,7 +41,9 @@ local match, format, floor = string.match, string.format, math.floor
 local window, retention, max_pending = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local time = call('TIME')
 local now = math.max(tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000), tonumber(ARGV[4]))
+local now_said = format('%.0f', now)
 local accepted = false -- of the message whose ops are being handled
+local states = {} -- of the users that were met: what was read of `state`, as appends have changed it; 9 is presence
 
 local function repeated(was, what, print, state)
   local cursor, first = match(was, '^(%S+) (%S+)$')
@@ -78,11 +84,16 @@ local function numbered(k, group, aside)
   end
 end
 
-local function append(k, what, identity, print, expires, aside, first, final)
+local function append(k, what, identity, print, expires, aside, first, final, plain)
   local state, inbox, seen, other = KEYS[k], KEYS[k + 1], KEYS[k + 2], KEYS[k + 3]
-  local s = call('HMGET', state, 'last', 'best', 'online', 'seen', 'turned', 'older', 'devices', 'blocks')
+  local s = states[state]
+  if not s then
+    s = call('HMGET', state, 'last', 'best', 'online', 'seen', 'turned', 'older', 'devices', 'blocks')
+    states[state] = s
+  end
   local last, best, online, turned, older = s[1], s[2], s[3], tonumber(s[5]), s[6]
-  local number, given = match(what == 'g' and aside or '', '^(%d+) %d+ (%d+)$')
+  local number, given
+  if what == 'g' then number, given = match(aside, '^(%d+) %d+ (%d+)$') end
   if what == 'o' and (not s[7] or s[7] == '0') then -- no device would show it
     if aside ~= '' then erase(k, aside) end
     return {5}
@@ -99,9 +110,10 @@ local function append(k, what, identity, print, expires, aside, first, final)
     local tail = call('XREVRANGE', inbox, '+', '-', 'COUNT', 1)
     last = tail[1] and tail[1][1] or '0-0'
   end
-  local last_ms, last_seq = match(last, '^(%d+)%-(%d+)$')
-  last_ms, last_seq = tonumber(last_ms), tonumber(last_seq)
-  local ms = last_ms > now and last_ms or now
+  local ms_said, last_seq = match(last, '^(%d+)%-(%d+)$')
+  local ms = tonumber(ms_said)
+  last_seq = tonumber(last_seq)
+  if ms <= now then ms, ms_said = now, now_said end
   local turn = not turned or ms - turned >= window
   local full = last_seq >= max_pending
     and last_seq - (best and tonumber(match(best, '%-(%d+)$')) or 0) >= max_pending
@@ -144,12 +156,15 @@ local function append(k, what, identity, print, expires, aside, first, final)
     seen, other = other, seen
   end
 
-  local cursor = format('%.0f-%.0f', ms, last_seq + 1)
+  local cursor = ms_said .. format('-%.0f', last_seq + 1)
   if not number and call('HSETNX', seen, identity, cursor .. ' ' .. print) == 0 then
     return repeated(call('HGET', seen, identity), what, print, state)
   end
   local added
-  if expires == '0' then
+  if plain then
+    local id, from, to, body = unpack(ARGV, first, final)
+    added = try('XADD', inbox, cursor, 'kind', 'message', 'id', id, 'from', from, 'to', to, 'body', body)
+  elseif expires == '0' then
     added = try('XADD', inbox, cursor, unpack(ARGV, first, final))
   else
     added = try('XADD', inbox, cursor, 'expires', format('%.0f', ms + tonumber(expires)), unpack(ARGV, first, final))
@@ -168,28 +183,40 @@ local function append(k, what, identity, print, expires, aside, first, final)
     local letter = seen == KEYS[k + 2] and 'a' or 'b'
     -- A number is not looked up there, but the hash must be there to expire.
     if number then call('HSET', seen, 'g/' .. identity .. '/' .. number, cursor .. ' -') end
-    call('HSET', state, 'last', cursor, 'seen', letter, 'turned', format('%.0f', ms), 'older', older)
+    call('HSET', state, 'last', cursor, 'seen', letter, 'turned', ms_said, 'older', older)
+    s[4], s[5], s[6] = letter, ms_said, older
     call('EXPIRE', seen, floor(window * 2 / 1000) + 1)
     call('EXPIRE', inbox, retention)
   else
     call('HSET', state, 'last', cursor)
   end
+  s[1] = cursor
   if what ~= 'o' then accepted = true end
-  local presence = online == '1' and try('HGETALL', KEYS[k + 4]) or {}
-  return {1, cursor, last, presence.err and {} or presence} -- appended is appended, whatever presence is
+  if not s[9] then
+    local presence = online == '1' and try('HGETALL', KEYS[k + 4]) or {}
+    s[9] = presence.err and {} or presence -- appended is appended, whatever presence is
+  end
+  return {1, cursor, last, s[9]}
 end
 
+local in_short = {M = 'm', N = 'n', O = 'o', C = 'c'}
 local results = {}
 local at, op = 5, 0
 while ARGV[at] do
-  local what, final = ARGV[at], at + 5 + tonumber(ARGV[at + 5])
+  local what, k, identity, print, expires, aside = unpack(ARGV, at, at + 5)
+  local plain, first, final = in_short[what], at + 4, at + 7
+  if plain then
+    what, expires, aside = plain, '0', ''
+  else
+    first, final = at + 7, at + 6 + tonumber(ARGV[at + 6])
+  end
   if what == 'm' or what == 'x' then accepted = false end
   if what == 'o' and not accepted then
     results[op + 1] = {5}
   else
     if what == 'c' then what = 'o' end
     local fine, result =
-      pcall(append, op * 6 + 1, what, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], at + 6, final)
+      pcall(append, tonumber(k), what, identity, print, expires, aside, first, final, plain)
     if fine then
       results[op + 1] = result
     else
