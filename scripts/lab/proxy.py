@@ -59,7 +59,8 @@ class RedisProxy(TcpProxy):
 
 
 class LostHints:
-    """A filter that makes announcements of messages vanish: they go to a stream that nobody reads.
+    """A filter that makes announcements of messages vanish: they go to a stream that nobody reads. (Of the scripts
+    `hint.lua` alone has a worker stream as its one key.)
 
     Canaries and other controls pass. The key has the same length, so that the command stays whole;
     the stream must exist (`prepare`), because announcing to one that does not is no loss but a nil answer.
@@ -67,7 +68,7 @@ class LostHints:
 
     def __init__(self, prefix: bytes = b"chat:") -> None:
         self.count = 0
-        self._key = re.compile(rb"(?i)(XADD\r\n\$\d+\r\n" + re.escape(prefix) + rb")worker:\{")
+        self._key = re.compile(rb"(?i)(\r\n\$1\r\n1\r\n\$\d+\r\n" + re.escape(prefix) + rb")worker:\{")
 
     def __call__(self, command: bytes) -> bytes:
         return command if b"\r\n!" in command else self.diverted(command)

@@ -30,7 +30,7 @@ APPEND, ACK = load("append"), load("ack")
 OWED, READ, SKIM = load("owed"), load("read"), load("skim")
 LOCATE = load("locate")
 ENLIST, CLAIM, RELEASE = load("enlist"), load("claim"), load("release")
-BEAT, PULSE, REAP = load("beat"), load("pulse"), load("reap")
+BEAT, PULSE, REAP, HINT = load("beat"), load("pulse"), load("reap"), load("hint")
 BLOCK, WATCH = load("block"), load("watch")
 PUSH_REMIND, PUSH_LEASE, PUSH_LOOK = load("push_remind"), load("push_lease"), load("push_look")
 PUSH_TOLD, PUSH_DONE, PUSH_REJECT = load("push_told"), load("push_done"), load("push_reject")
@@ -38,7 +38,8 @@ PUSH = (PUSH_REMIND, PUSH_LEASE, PUSH_LOOK, PUSH_TOLD, PUSH_DONE, PUSH_REJECT)
 GROUP_COMMIT, GROUP_CHANGE, GROUP_DONE = load("group_commit"), load("group_change"), load("group_done")
 GROUP_ERASE, GROUP_FORGET, GROUP_RENUMBER = load("group_erase"), load("group_forget"), load("group_renumber")
 GROUPS = (GROUP_COMMIT, GROUP_CHANGE, GROUP_DONE, GROUP_ERASE, GROUP_FORGET, GROUP_RENUMBER)
-ALL = (*GROUPS, APPEND, ACK, LOCATE, OWED, READ, SKIM, ENLIST, CLAIM, RELEASE, BEAT, PULSE, REAP, BLOCK, WATCH, *PUSH)
+OF_WORKERS = (ENLIST, CLAIM, RELEASE, BEAT, PULSE, REAP, HINT)
+ALL = (*GROUPS, APPEND, ACK, LOCATE, OWED, READ, SKIM, *OF_WORKERS, BLOCK, WATCH, *PUSH)
 
 
 Call = tuple[Script, Sequence[Any], Sequence[Any]]

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from service.core import cursor
 from service.core.cursor import Cursor
-from service.core.errors import Unavailable
 from service.store import scripts
 from service.store.keys import Keys
 from service.store.link import Link, unwrapped
@@ -96,18 +95,15 @@ class WorkerStreams:
         self._keys = keys
 
     async def announce(self, fields: Sequence[tuple[str, Sequence[Field]]]) -> list[bool | None]:
-        """(worker, fields) each: one XADD each. None where there is no such worker, False where the server
-        refused. Raises Unavailable.
+        """(worker, fields) each: one entry each, which is kept in memory only. None where there is no such worker,
+        False where its stream is none. Raises Unavailable.
         """
-        commands = []
+        calls: list[scripts.Call] = []
         for worker, pairs in fields:
             flat = [part for pair in pairs for part in pair]
-            commands.append(("XADD", self._keys.worker(worker), "NOMKSTREAM", "MAXLEN", "~", CAP, "*", *flat))
-        replies = await self._client.exchange(commands) if commands else []
-        for reply in replies:
-            if isinstance(reply, Unavailable):  # of one server of many
-                raise reply
-        return [None if reply is None else not isinstance(reply, Exception) for reply in replies]
+            calls.append((scripts.HINT, (self._keys.worker(worker),), (CAP, *flat)))
+        replies = await scripts.call_all(self._client, calls) if calls else []
+        return [None if reply is None else reply != 0 for reply in unwrapped(replies)]
 
     async def tell(self, worker: str, name: str, value: str | bytes) -> bool:
         """One control to one worker; whether it is there to hear it. Raises Unavailable."""

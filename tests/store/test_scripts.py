@@ -37,7 +37,7 @@ async def test_the_server_takes_every_script_under_the_same_hash(real_store: Sto
 def test_what_frees_memory_or_lets_a_device_in_may_run_without_memory(script: Script) -> None:
     first = script.text.splitlines()[0]
     coming_in = (scripts.APPEND, scripts.PUSH_REMIND, scripts.GROUP_COMMIT, scripts.GROUP_CHANGE)
-    for_more = (*coming_in, scripts.GROUP_RENUMBER)
+    for_more = (*coming_in, scripts.GROUP_RENUMBER, scripts.HINT)
     assert first == ("#!lua" if script in for_more else "#!lua flags=allow-oom")
 
 

@@ -7,6 +7,7 @@ import redis
 
 from scripts.lab.proxy import LostControls, LostHints, RedisProxy, commands, prepare
 from scripts.lab.redis_server import RedisServer
+from service.store import scripts
 
 
 @pytest.fixture
@@ -15,6 +16,11 @@ def proxy(redis_server: RedisServer, redis_url: str) -> Iterator[RedisProxy]:
     proxy.start()
     yield proxy
     proxy.stop()
+
+
+def announce(client: redis.Redis, field: str, value: str) -> object:
+    """As the service does."""
+    return client.eval(scripts.HINT.text, 1, "chat:worker:{w-1}", 5000, field, value)
 
 
 def test_commands_are_taken_off_a_buffer_when_they_are_whole() -> None:
@@ -28,7 +34,7 @@ def test_hints_vanish_while_canaries_pass(proxy: RedisProxy) -> None:
     with redis.Redis.from_url(proxy.url) as client:
         client.xadd("chat:worker:{w-1}", {"!canary": 1})
         prepare(client, ["w-1"])
-        assert client.xadd("chat:worker:{w-1}", {"bob/0-0/1-1": ""}, nomkstream=True)
+        assert announce(client, "bob/0-0/1-1", "")
         assert client.xlen("chat:worker:{w-1}") == 1
         assert client.xlen("chat:nobody:{w-1}") == 2
     assert lost.count == 1
@@ -40,7 +46,7 @@ def test_controls_of_one_name_vanish_and_all_else_passes(proxy: RedisProxy) -> N
         client.xadd("chat:worker:{w-1}", {"!canary": 1})
         prepare(client, ["w-1"])
         for field in ("bob/0-0/1-1", "!acked", "!presence"):
-            client.xadd("chat:worker:{w-1}", {field: "bob/on"}, nomkstream=True)
+            announce(client, field, "bob/on")
         assert client.xlen("chat:worker:{w-1}") == 3
     assert lost.count == 1
 
