@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     drain_timeout: Duration = 10.0  # what a container's stop leaves before its kill
 
     # Waiting, inside a worker.
-    ack_delay: Delay = 0.005  # acks of one device gathered into one call
+    ack_delay: Delay = 0.05  # acks gather before they are written: each write is an fsync that sends wait for, too
     hole_patience: Delay = 0.020  # hints of several writers cross; only then the inbox is read
     redis_timeout: Duration = 5.0  # socket time-out of every client: a black hole is noticed after it
     reader_block: Duration = 2.0  # shorter than redis_timeout, else every quiet read would be an error

@@ -33,6 +33,7 @@ QUICK = {
     "DRAIN_TIMEOUT": duration(3),
     "REDIS_TIMEOUT": duration(2),
     "READER_BLOCK": duration(0.3),
+    "ACK_DELAY": duration(0.02),
 }
 """Settings that make faults show soon."""
 

@@ -69,8 +69,9 @@ from service.telemetry import CONNECTIONS, IDENTITIES, READY
 log = logging.getLogger("inboxd.worker")
 
 SUCCESSION_LOOKS = 10
-"""Times, one ack delay apart, a new session looks whether the one it replaced has left."""
-RECEIPT_DELAYS = 10
+"""Times a new session looks whether the one it replaced has left, within `SUCCESSION_DELAYS` ack delays."""
+SUCCESSION_DELAYS = 2
+RECEIPT_DELAYS = 2
 """Receipts gather for so many ack delays at least: nobody waits for them, and a stream of messages needs few."""
 DRAIN_SPREAD_MS = 2000
 """Draining devices are told to come back within this, each at another time."""
@@ -347,7 +348,7 @@ class Worker:
             for _ in range(SUCCESSION_LOOKS):
                 if not await self.presence.lingers(replaced):
                     break
-                await asyncio.sleep(self.settings.ack_delay)
+                await asyncio.sleep(self.settings.ack_delay * SUCCESSION_DELAYS / SUCCESSION_LOOKS)
             return await self.presence.stored(by.user, by.device) or claimed.stored
         except Unavailable:
             log.info("a replaced session of %s is found by the audit", worker)

@@ -103,6 +103,7 @@ def quick(redis_url: str, **settings: Any) -> Settings:
         "redis_timeout": 1.0,
         "reader_block": 0.2,
         "drain_timeout": 4.0,
+        "ack_delay": 0.02,
     }
     return Settings(**{"redis_url": redis_url, **{name: value * UNIT for name, value in times.items()}, **settings})
 

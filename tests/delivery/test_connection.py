@@ -106,6 +106,21 @@ async def test_a_device_that_does_not_ack_gets_no_more_than_its_window(worker: W
     assert client.rules.most_in_flight <= 4
 
 
+async def test_an_ack_makes_room_at_once_and_is_stored_when_the_connection_ends(start: Start, store: Any) -> None:
+    worker = await start(ack_delay=NEVER)
+    cursors = await send(worker, *(a_message(f"m{n}") for n in range(3)))
+    client = Client(worker, "bob", "phone")
+    await client.hello(window=1)
+    for count in (2, 3):
+        await client.come(count - 1)
+        client.ack()
+        await client.come(count)
+    assert await stored(store) == "0-0"
+    client.hang_up()
+    await within(worker.releaser.drained(), "the release")
+    assert await stored(store) == str(cursors[1])
+
+
 async def test_a_device_that_acks_beyond_what_it_was_sent_is_closed(worker: Worker, store: Any) -> None:
     [cursor] = await send(worker, a_message("m1"))
     client = await connect(worker)

@@ -36,8 +36,8 @@ async def test_the_device_that_connects_again_replaces_its_first_connection(
 
 @pytest.mark.parametrize("elsewhere", (False, True), ids=("here", "elsewhere"))
 async def test_what_the_first_connection_had_acked_is_not_repeated(start: Start, elsewhere: bool) -> None:
-    first_worker = await start(audit_interval=NEVER, ack_delay=0.02)
-    second_worker = await start(audit_interval=NEVER, ack_delay=0.02) if elsewhere else first_worker
+    first_worker = await start(audit_interval=NEVER, ack_delay=0.1)
+    second_worker = await start(audit_interval=NEVER, ack_delay=0.1) if elsewhere else first_worker
     await send(first_worker, *(a_message(f"m{n}") for n in range(5)))
     first = await connect(first_worker)
     first.ack(first.cursors[2])  # still with the acker when the second one comes

@@ -14,8 +14,8 @@ from tests.support.device import Device
 
 @pytest.fixture(scope="module")
 def service(serve: Callable[..., Service]) -> Service:
-    """Acks are stored soon, and receipts made ten times as long after: there is time to die in."""
-    return serve(ack_delay=duration(0.2))
+    """Acks are stored soon, and receipts made twice as long after: there is time to die in."""
+    return serve(ack_delay=duration(1))
 
 
 async def acked_and_killed(service: Service, bob: Device, store: Any) -> None:
