@@ -1,6 +1,6 @@
 """Worker streams: hints and controls as readable fields; only the worker itself makes its stream.
 
-Blocking reads, and what is announced, run on the real server alone: scripts of fakeredis know no `set_repl`.
+Blocking reads run on the real server alone.
 """
 
 import asyncio
@@ -62,27 +62,25 @@ def test_a_control_whose_value_is_no_text_is_a_value_error() -> None:
 # Announcing.
 
 
-async def test_a_stream_that_is_not_there_is_not_made(real_store: Store) -> None:
-    assert await real_store.streams.announce([("w-1", [hint_field(HINT)])]) == [None]
-    assert await real_store.do("EXISTS", real_store.keys.worker("w-1")) == 0
+async def test_a_stream_that_is_not_there_is_not_made(store: Store) -> None:
+    assert await store.streams.announce([("w-1", [hint_field(HINT)])]) == [None]
+    assert await store.do("EXISTS", store.keys.worker("w-1")) == 0
 
 
-async def test_each_worker_gets_one_entry_with_all_its_fields(real_store: Store) -> None:
-    await real_store.streams.position("w-1")
+async def test_each_worker_gets_one_entry_with_all_its_fields(store: Store) -> None:
+    await store.streams.position("w-1")
     second = Hint("carol", PREV, NEXT, None)
-    told = await real_store.streams.announce(
-        [("w-1", [hint_field(HINT), hint_field(second)]), ("w-2", [hint_field(HINT)])]
-    )
+    told = await store.streams.announce([("w-1", [hint_field(HINT), hint_field(second)]), ("w-2", [hint_field(HINT)])])
     assert told == [True, None]
-    rows = await real_store.do("XRANGE", real_store.keys.worker("w-1"), "-", "+")
+    rows = await store.do("XRANGE", store.keys.worker("w-1"), "-", "+")
     assert len(rows) == 2
     assert rows[1][1] == {b"bob/1000-1/1001-2": b'{"type":"message"}', b"carol/1000-1/1001-2": b""}
 
 
-async def test_one_worker_whose_stream_is_broken_harms_no_other(real_store: Store) -> None:
-    await real_store.do("SET", real_store.keys.worker("w-1"), "not a stream")
-    await real_store.streams.position("w-2")
-    told = await real_store.streams.announce([("w-1", [hint_field(HINT)]), ("w-2", [hint_field(HINT)])])
+async def test_one_worker_whose_stream_is_broken_harms_no_other(store: Store) -> None:
+    await store.do("SET", store.keys.worker("w-1"), "not a stream")
+    await store.streams.position("w-2")
+    told = await store.streams.announce([("w-1", [hint_field(HINT)]), ("w-2", [hint_field(HINT)])])
     assert told == [False, True]
 
 
@@ -90,10 +88,10 @@ async def test_announcing_nothing_is_no_trouble(store: Store) -> None:
     assert await store.streams.announce([]) == []
 
 
-async def test_a_control_says_whether_anybody_is_there_to_hear_it(real_store: Store) -> None:
-    assert not await real_store.streams.tell("w-1", KICK, "bob")
-    await real_store.streams.position("w-1")
-    assert await real_store.streams.tell("w-1", KICK, "bob")
+async def test_a_control_says_whether_anybody_is_there_to_hear_it(store: Store) -> None:
+    assert not await store.streams.tell("w-1", KICK, "bob")
+    await store.streams.position("w-1")
+    assert await store.streams.tell("w-1", KICK, "bob")
 
 
 async def test_a_stream_nobody_reads_is_capped(real_store: Store) -> None:
@@ -133,13 +131,13 @@ async def test_a_position_makes_the_stream_and_is_its_newest_id(store: Store) ->
     assert (id.decode(), list(fields)) == (position, [CANARY.encode()])
 
 
-async def test_a_position_is_beyond_everything_ever_there(real_store: Store) -> None:
-    first = await real_store.streams.position("w-1")
-    await real_store.streams.tell("w-1", KICK, "bob")
-    await real_store.do("XTRIM", real_store.keys.worker("w-1"), "MAXLEN", 0)
-    second = await real_store.streams.position("w-1")
+async def test_a_position_is_beyond_everything_ever_there(store: Store) -> None:
+    first = await store.streams.position("w-1")
+    await store.streams.tell("w-1", KICK, "bob")
+    await store.do("XTRIM", store.keys.worker("w-1"), "MAXLEN", 0)
+    second = await store.streams.position("w-1")
     assert tuple(map(int, second.split("-"))) > tuple(map(int, first.split("-")))
-    assert await real_store.do("XLEN", real_store.keys.worker("w-1")) == 1
+    assert await store.do("XLEN", store.keys.worker("w-1")) == 1
 
 
 # Reading.

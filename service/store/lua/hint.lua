@@ -7,6 +7,6 @@
 -- ARGV  1 entries it keeps at most (approximately), then field value … of the entry (at most 3,900 fields)
 -- Returns the entry's id; nil: there is no such worker; 0: its stream is something else
 
-redis.set_repl(redis.REPL_NONE)
+if redis.set_repl then redis.set_repl(redis.REPL_NONE) end -- a server that cannot do so writes it down
 local id = redis.pcall('XADD', KEYS[1], 'NOMKSTREAM', 'MAXLEN', '~', ARGV[1], '*', unpack(ARGV, 2))
 return type(id) == 'table' and id.err and 0 or id
