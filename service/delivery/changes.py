@@ -6,7 +6,8 @@ from service.core.aiming import Aimed, aimed, looked_into, only_told
 from service.core.errors import Fault, Unavailable
 from service.core.lane import Lane
 from service.core.sending import UNAVAILABLE, Appended, Message
-from service.delivery.committer import Committer, Done
+from service.delivery.committer import Committer
+from service.delivery.flights import Done
 from service.store.locate import Locator
 from service.telemetry import SENDS_UNAVAILABLE
 

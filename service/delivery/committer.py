@@ -1,8 +1,8 @@
 """The committer: one per worker, the only way into an inbox.
 
-It gathers whatever arrived while the previous batch was in flight and sends it as one script call:
-batching by back-pressure, no timer, so that a lone message waits for nothing. One batch is in flight
-at a time, so order in is order out and no two batches hold the same inbox.
+It gathers whatever arrived while a batch was in flight and sends it as one script call: batching by
+back-pressure, no timer, so that a lone message waits for nothing. A second batch leaves beside the first
+once it is full, with nothing of any lane that the first one holds; they are told of in the order they left.
 """
 
 import asyncio
@@ -11,37 +11,25 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from service.core.backoff import Backoff
 from service.core.errors import Fault, Unavailable
 from service.core.lane import Lane
 from service.core.sending import OUT_OF_ORDER, UNAVAILABLE, Appended, Message
+from service.delivery.flights import FULL, Done, Flight, Flights, Submission
 from service.store.appends import Appends, Attempt, targets
+from service.store.majority import ended
 from service.telemetry import BATCHES, MESSAGES_COMMITTED, SENDS_UNAVAILABLE
 
 log = logging.getLogger("inboxd.committer")
 
-BATCH_OPS = 128
-"""Appends after which a batch is full; a message is never split, so the last may pass this."""
 WAITING_BATCHES = 32
 """Batches that share one wait for durability, where there is one: it may last until the next fsync."""
 MOST_QUEUED, MOST_QUEUED_BYTES = 10_000, 64 << 20
 """Messages waiting, and bytes of their bodies; beyond, sends are answered `unavailable` at once."""
 
-Done = Callable[[Sequence[Appended] | Fault], None]
-"""What a submission is told: one result per recipient, or why it was not taken."""
 Announce = Callable[[Message, Sequence[str], Sequence[Appended]], None]
 """A message, whose inboxes it went to, and what became of it there."""
-
-
-@dataclass(slots=True)
-class Submission:
-    """A message on its way. Of one `lane` none is accepted after one before it was not."""
-
-    message: Message
-    done: Done
-    lane: Lane | None = None
 
 
 class Committer:
@@ -56,8 +44,8 @@ class Committer:
         self._copy = copy
         self._copies_apart = own_copy and appends.copies_apart
         self._own_copy = own_copy and not appends.copies_apart
-        self._queue: deque[Submission] = deque()
-        self._queued_bytes = 0
+        self._flights = Flights()
+        self._going: deque[tuple[Flight, asyncio.Task[Sequence[Attempt]]]] = deque()  # in the order they left
         self._room = asyncio.Event()
         self._room.set()
         self.roomy = True
@@ -77,11 +65,11 @@ class Committer:
                 lane.fail(message.id)
             done(UNAVAILABLE)
             return
-        if not self._queue:
-            self._idle.clear()
+        ops = len(targets(message, self._own_copy))
+        self._flights.add(Submission(message, done, lane, ops))
+        self._idle.clear()
+        if self._flights.may_leave:
             self._wake.set()
-        self._queue.append(Submission(message, done, lane))
-        self._queued_bytes += len(message.body)
         if self.roomy and self._crowded():
             self.roomy = False
             self._room.clear()
@@ -91,15 +79,16 @@ class Committer:
         await self._room.wait()
 
     def _make_room(self) -> None:
-        self.roomy = True
-        self._room.set()
+        if not self._crowded():
+            self.roomy = True
+            self._room.set()
 
     def _crowded(self) -> bool:
-        return len(self._queue) * 2 > MOST_QUEUED or self._queued_bytes * 2 > MOST_QUEUED_BYTES
+        return self._flights.count * 2 > MOST_QUEUED or self._flights.bytes * 2 > MOST_QUEUED_BYTES
 
     def refuses(self) -> bool:
         """Whether sends are answered `unavailable` at once."""
-        full = len(self._queue) >= MOST_QUEUED or self._queued_bytes >= MOST_QUEUED_BYTES
+        full = self._flights.count >= MOST_QUEUED or self._flights.bytes >= MOST_QUEUED_BYTES
         return self.down or self.barred or self.closing or full
 
     async def drained(self) -> None:
@@ -109,32 +98,41 @@ class Committer:
     async def run(self) -> None:
         """Commits batches until cancelled."""
         backoff = Backoff(first=0.05, most=1.0)
-        while True:
-            await self._wake.wait()
-            while self._queue:
-                batch = self._next_batch()
-                try:
-                    attempts = await self._appends.append([s.message for s in batch], self._own_copy)
-                except Unavailable as error:
-                    attempts = [error] * len(batch)
-                self._finish(batch, attempts)
-                if all(isinstance(attempt, Unavailable) for attempt in attempts) and not await self._others_answer():
-                    await self._until_back(backoff)
-            self._wake.clear()
-            self._idle.set()
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._going and self._going[0][1].done():
+                    if self._landed() and not await self._others_answer():
+                        await self._until_back(backoff)
+                self._depart()
+                if self._flights.idle:
+                    self._idle.set()
+        finally:
+            await ended([going for _, going in self._going])
 
-    def _next_batch(self) -> list[Submission]:
-        batch: list[Submission] = []
-        ops = 0
-        most = WAITING_BATCHES if self._appends.wait else 1
-        while self._queue and ops < BATCH_OPS * most:
-            submission = self._queue.popleft()
-            self._queued_bytes -= len(submission.message.body)
-            ops += len(targets(submission.message, self._own_copy))
-            batch.append(submission)
-        if not (self.roomy or self._crowded()):
+    def _depart(self) -> None:
+        most = FULL * (WAITING_BATCHES if self._appends.wait else 1)
+        while self._flights.may_leave and (flight := self._flights.next(most)) is not None:
+            going = asyncio.create_task(self._append(flight.batch))
+            going.add_done_callback(lambda _: self._wake.set())
+            self._going.append((flight, going))
+        if not self.roomy:
             self._make_room()
-        return batch
+
+    async def _append(self, batch: list[Submission]) -> Sequence[Attempt]:
+        try:
+            return await self._appends.append([s.message for s in batch], self._own_copy)
+        except Unavailable as error:
+            return [error] * len(batch)
+
+    def _landed(self) -> bool:
+        """The oldest is over. Whether all of it is unknown."""
+        flight, going = self._going.popleft()
+        self._flights.over(flight)
+        attempts = going.result()
+        self._finish(flight.batch, attempts)
+        return all(isinstance(attempt, Unavailable) for attempt in attempts)
 
     def _finish(self, batch: list[Submission], attempts: Sequence[Attempt]) -> None:
         """Answers first, then the announcements. So that order holds, what a lane has sent behind something that failed
@@ -147,7 +145,7 @@ class Committer:
             answers.append((submission, self._answer(submission, attempt, broken)))
         MESSAGES_COMMITTED.inc(sum(answer is not UNAVAILABLE for _, answer in answers))
         if broken:
-            answers += [(submission, self._refuse(submission)) for submission in self._take_behind(broken)]
+            answers += [(submission, self._refuse(submission)) for submission in self._flights.take_of(broken)]
         for submission, answer in answers:
             submission.done(answer)
         for submission, attempt in zip(batch, attempts, strict=True):
@@ -176,24 +174,11 @@ class Committer:
             submission.lane.refuse(submission.message.id)
         return OUT_OF_ORDER
 
-    def _take_behind(self, broken: set[Lane]) -> list[Submission]:
-        """What is queued behind a failure of its lane."""
-        waiting = self._take_all()
-        self._queue.extend(s for s in waiting if s.lane not in broken)
-        self._queued_bytes = sum(len(s.message.body) for s in self._queue)
-        return [s for s in waiting if s.lane in broken]
-
     def _log(self, error: Unavailable) -> None:
         """At most once a second: out of memory, every batch fails."""
         if time.monotonic() - self._logged > 1.0:
             self._logged = time.monotonic()
             log.warning("a batch may or may not be in: %s", error.why)
-
-    def _take_all(self) -> deque[Submission]:
-        waiting, self._queue = self._queue, deque()
-        self._queued_bytes = 0
-        self._make_room()
-        return waiting
 
     async def _others_answer(self) -> bool:
         """Of many servers, one that is away takes only its own inboxes with it."""
@@ -208,8 +193,13 @@ class Committer:
     async def _until_back(self, backoff: Backoff) -> None:
         """While the server is away, sends are answered at once."""
         self.down = True
+        while self._going:
+            await asyncio.wait([self._going[0][1]])
+            self._landed()
+        waiting = self._flights.take_all()
+        self._make_room()
         self._idle.set()
-        for submission in self._take_all():
+        for submission in waiting:
             SENDS_UNAVAILABLE.inc()
             if submission.lane is not None:
                 submission.lane.fail(submission.message.id)

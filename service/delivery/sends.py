@@ -11,7 +11,7 @@ from service.core.frames import error_frame
 from service.core.groups import GroupResult, group_outcome
 from service.core.lane import Lane
 from service.core.sending import OUT_OF_ORDER, Appended, AppendStatus, Message, Outcome, accepted_frame, outcome
-from service.delivery.committer import Done
+from service.delivery.flights import Done
 
 if TYPE_CHECKING:
     from service.delivery.worker import Worker

@@ -1,7 +1,7 @@
 """Connecting to the store: from settings to links.
 
-A worker has several, because their failures differ: `write` has one connection (to each primary), down which batches
-go in order; `read` serves one blocking reader (BLOCK shorter than its time-out, so that a black-holed network is
+A worker has several, because their failures differ: `write` has a connection (to each primary) for each batch that
+may be under way; `read` serves one blocking reader (BLOCK shorter than its time-out, so that a black-holed network is
 noticed in seconds); `beat` is never behind thousands of page reads; `rest` does everything else.
 """
 
@@ -18,6 +18,8 @@ from service.store.pool import Pool
 from service.store.sentinel import Primary, Sentinels, connection_class
 from service.store.single import Single
 
+WRITE_CONNECTIONS = 2
+"""One for each batch the committer has under way."""
 REST_CONNECTIONS = 32
 """Most connections one worker opens to one server for everything but the blocking reader and the committer."""
 
@@ -44,7 +46,7 @@ class Clients:
 
     def __init__(self, settings: Settings, name: str = "inboxd") -> None:
         maker = _Maker(settings)
-        self.write = maker.link(f"{name}-write", 1)
+        self.write = maker.link(f"{name}-write", WRITE_CONNECTIONS)
         self.read = maker.link(f"{name}-read", 1)
         self.rest = maker.link(f"{name}-rest", REST_CONNECTIONS)
         # The last: it is the one that looks who the primary is, on behalf of the others.

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from service.delivery import sends as module
+from service.delivery.sends import Sends
 from service.delivery.worker import Worker
 from tests.delivery.conftest import Start
 from tests.delivery.rig import Client, Frame, a_message, connect, ticks, troubled, until, within
@@ -46,6 +47,20 @@ async def test_accepted_names_the_cursor_and_a_repeat_gets_the_same(worker: Work
     await answered(alice, 3)
     assert answers(alice)[2]["code"] == "id_reused"
     assert await entries(store) == ["m1"]
+
+
+async def test_sends_that_cannot_come_again_are_in_their_order_too(worker: Worker, store: Any) -> None:
+    appending = troubled(worker.appends, "append")
+    sends, ids = Sends(worker, lambda _: None), [f"m{n}" for n in range(200)]
+    told: list[object] = []
+    appending.gate.clear()
+    for id in ids:
+        sends.submit_unordered(mine(id), told.append)
+        await asyncio.sleep(0)
+    assert appending.calls == 1, "what is behind another could overtake it"
+    appending.gate.set()
+    await until(lambda: len(told) == 200, "every answer")
+    assert await entries(store) == ids
 
 
 async def test_sends_are_accepted_in_their_order_and_own_copies_come_back(worker: Worker, store: Any) -> None:
