@@ -1,11 +1,16 @@
 # The service with its embedded server. Without authentication it listens on the loopback only, so run it
 # with the host's network:  docker run --network host --volume inboxd:/var/lib/inboxd IMAGE
-FROM python:3.13-slim
-
+FROM python:3.13-slim AS build
+RUN apt-get update -q && apt-get install -qy --no-install-recommends gcc libc6-dev
 WORKDIR /opt/inboxd
 COPY pyproject.toml LICENSE README.md ./
 COPY service ./service
-RUN pip install --no-cache-dir . \
+RUN HATCH_BUILD_HOOK_ENABLE_MYPYC=1 pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+FROM python:3.13-slim
+COPY --from=build /wheels /wheels
+RUN pip install --no-cache-dir /wheels/*.whl \
+ && rm -r /wheels \
  && useradd --system --create-home --home-dir /var/lib/inboxd inboxd
 
 USER inboxd

@@ -9,11 +9,13 @@ PYTHON ?= python3
 ARGS ?=
 JOBS ?= 3
 
-.PHONY: help run test tools check format bench chaos screenshots clean
+.PHONY: help run test test-compiled compiled tools check format bench chaos screenshots clean
 
 help:
 	@echo 'make run     start the service (ARGS="--port 9000" for flags of inboxd serve)'
 	@echo 'make test    all tests (ARGS="-k cursor" for some of them)'
+	@echo 'make compiled  the service with its hot path compiled, in build/compiled; takes a C compiler and two minutes'
+	@echo 'make test-compiled  the tests that start services, on that one'
 	@echo 'make check   ruff and mypy'
 	@echo 'make format  let ruff format and repair what it can'
 	@echo 'make bench   measure, also beside other systems; takes an hour (ARGS=--quick: minutes, rough, writes nothing)'
@@ -21,12 +23,37 @@ help:
 	@echo 'make screenshots  make docs/img anew'
 	@echo 'make clean   remove .venv and caches; ./data stays'
 
-run: .venv/installed
-	@exec .venv/bin/inboxd serve $(ARGS)
+run: .venv/installed $(if $(COMPILED),compiled)
+	@exec $(if $(COMPILED),env $(COMPILED_FIRST)) .venv/bin/inboxd serve $(ARGS)
 
 # Tests wait more than they compute: three of them at a time on two cores. JOBS=0 runs one after the other.
 test: .venv/installed-dev tools
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+# The same source; what every message passes becomes an extension module (docs/decisions/0031-the-hot-path-compiled.md).
+# Built from a copy, so that no module in the tree is hidden by a compiled one.
+compiled: build/compiled/made
+
+# Without the safe path the folder something is started in would come first.
+COMPILED_FIRST = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR)
+
+build/compiled/made: pyproject.toml $(shell find service -type f -not -name '*.pyc') | .venv/installed-dev
+	@rm -rf build/sdist build/compiled
+	@.venv/bin/hatchling build --target sdist --directory build/sdist
+	@export HATCH_BUILD_HOOK_ENABLE_MYPYC=1; echo 'inboxd: compiling into build/compiled'; \
+	if command -v uv >/dev/null 2>&1; then \
+	  uv pip install --quiet --python .venv/bin/python --no-deps --target build/compiled build/sdist/inboxd-*.tar.gz; \
+	else \
+	  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/compiled build/sdist/inboxd-*.tar.gz; \
+	fi
+	@touch $@
+
+# Services run compiled; what tests call in their own process is compiled for the core, where they bring no stand-ins.
+test-compiled: compiled tools
+	$(COMPILED_FIRST) .venv/bin/python -m pytest -o pythonpath=clients/python -n $(JOBS) --dist loadfile tests/core $(ARGS)
+	COMPILED=build/compiled .venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(SERVED) $(ARGS)
+
+SERVED = tests/clients tests/edge tests/faults tests/hostile tests/model tests/ops tests/scripts/lab
 
 # Chromium and Node, for the tests of what runs in browsers: installed where that may be, else named.
 tools: .venv/installed-dev
@@ -42,7 +69,8 @@ format: .venv/installed-dev
 	.venv/bin/ruff format .
 
 # Our own figures, then other systems under the same load; without ARGS that goes into docs/benchmarks.md.
-bench: .venv/installed-dev
+bench: export COMPILED = build/compiled
+bench: .venv/installed-dev compiled
 	.venv/bin/python -m scripts.bench $(or $(ARGS),--runs 3 --report docs/benchmarks.md)
 	.venv/bin/python -m scripts.bench.peers $(or $(ARGS),--runs 3 --report docs/benchmarks.md)
 

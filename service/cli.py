@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from service.config import VERSION, Settings, explain, unknown_variables
+from service.config import BUILD, Settings, explain, unknown_variables
 from service.core.errors import Refused
 from service.ops.views import register
 from service.supervisor import Supervisor, say
@@ -21,7 +21,7 @@ BAD_SETTINGS = 2
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"inboxd {VERSION}")
+        print(f"inboxd {BUILD}")
         raise typer.Exit
 
 

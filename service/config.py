@@ -15,7 +15,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.core import cursor
+
 VERSION = "0.1.0"  # the package's own version is read from here
+BUILD = VERSION if cursor.__file__.endswith(".py") else f"{VERSION}+compiled"
+"""What runs here, as it is told operators; `compiled`: what every message passes is (docs/decisions/0031)."""
 
 ENV_PREFIX = "INBOXD_"
 

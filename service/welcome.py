@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from service.config import VERSION, Settings
+from service.config import BUILD, Settings
 from service.ops.reach import redis_cli
 
 _IN_QUERY = re.compile(r"([?&]\w*password=)[^&#]*", re.IGNORECASE)
@@ -43,7 +43,7 @@ def welcome(settings: Settings, level: str, data: Path | None) -> str:
     assert settings.redis_url is not None
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return _TEMPLATE.format(
-        version=VERSION,
+        version=BUILD,
         workers="1 worker" if settings.workers == 1 else f"{settings.workers} workers",
         server=f"the embedded server (data in {data})" if data else _without_password(settings.redis_url),
         level=level,

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from service import cli
-from service.config import VERSION, Settings
+from service.config import BUILD, Settings
 
 ROOT = Path(cli.__file__).parent.parent
 
@@ -40,7 +40,7 @@ class Recorded:
 
 
 def test_it_says_its_version() -> None:
-    assert inboxd("--version").stdout == f"inboxd {VERSION}\n"
+    assert inboxd("--version").stdout == f"inboxd {BUILD}\n"
 
 
 def test_without_a_command_it_shows_what_there_is() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from scripts.lab import build
+
 LIBRARIES = ("uvicorn", "fastapi", "redis", "hiredis", "uvloop", "orjson")
 
 
@@ -53,13 +55,13 @@ def version(distribution: str) -> str:
 
 
 def commit() -> str:
-    """The commit of the working tree, marked where files differ from it."""
+    """The commit of the working tree, marked where files differ from it, and how the service was built from it."""
     command = ["git", "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return done.stdout.strip()
+    return f"{done.stdout.strip()}, {'compiled' if build.chosen() else 'not compiled'}"
 
 
 def file_system(folder: Path) -> str:

@@ -5,6 +5,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.lab import build
+
 LOOPBACK = "127.0.0.1"
 
 EMBEDDED, EVERYSEC, REPLICAS = "the embedded server", "AOF everysec", "AOF always and two replicas"
@@ -52,4 +54,4 @@ def environment(setup: Setup, port: int, data_dir: Path, redis_url: str | None, 
     }
     if redis_url is not None:
         ours |= {"INBOXD_REDIS_URL": redis_url, "INBOXD_DURABILITY": setup.durability}
-    return inherited | ours
+    return inherited | build.chosen() | ours

@@ -17,7 +17,7 @@ import httpx2
 import psutil
 import redis
 
-from scripts.lab import processes
+from scripts.lab import build, processes
 from scripts.lab.ports import free_port, is_free
 from scripts.lab.timing import PATIENCE, POLL, duration, eventually
 
@@ -119,7 +119,7 @@ class Service:
             **self.settings,
         }
         named = {f"INBOXD_{name}": value for name, value in ours.items()}
-        return {**clean, **named, "TMPDIR": str(self._temporary)}
+        return {**clean, **build.chosen(), **named, "TMPDIR": str(self._temporary)}
 
     def await_ready(self) -> None:
         """Waits until `/readyz` says so and as many workers live as were asked for."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from service.config import VERSION, Settings
+from service.config import BUILD, VERSION, Settings
 from service.core.cursor import Cursor
 from service.core.errors import ClientError, Refused, Unavailable
 from service.core.frames import broadcast_frame
@@ -131,7 +131,7 @@ class Worker:
         self._meet_others()
         self.reaper = Reaper(self.presence, settings.dead_after, settings.heartbeat, self.receipter.add)
         beating = Presence(self.clients.beat, self.keys, limits)
-        self.liveness = Liveness(self, beating, settings.heartbeat, self.version)
+        self.liveness = Liveness(self, beating, settings.heartbeat, BUILD)
         self.appends.least_ms = self.liveness.least_ms
         self._meet_groups(limits)
         self.pushing = Pushing(settings, self.appends, self.clients.rest, self.keys, self.now_ms, lambda: self.id)

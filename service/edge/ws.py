@@ -47,7 +47,7 @@ log = logging.getLogger("inboxd.ws")
 
 SUBPROTOCOL = "inboxd.v1"
 PROTOCOL_ERROR, NOT_AUTHENTICATED, FORBIDDEN, HELLO_LATE, TOKEN_EXPIRED = 4500, 4501, 4503, 4000, 4002
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 LINES_AT_ONCE, LINES_A_TURN = 16, 64
 """Lines of a frame that are handled without a task; and in one, before the others have their turn."""
 _NAMING = (b"x-inboxd-user", b"authorization")

@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "delivery": {"store", "core", "config", "telemetry"},
     "edge": {"delivery", "store", "core", "ops", "config", "telemetry"},
     "ops": {"store", "core", "config", "data_dir"},
-    "config": set[str](),
+    "config": {"core"},
     "telemetry": {"config"},
     # The parent's own parts.
     "leash": set[str](),

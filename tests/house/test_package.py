@@ -1,5 +1,6 @@
 """pyproject.toml, Makefile and the CI script keep what they promise."""
 
+import ast
 import os
 import re
 import shutil
@@ -11,11 +12,11 @@ from typing import Any
 import pytest
 
 from service.config import VERSION
-from tests.house.tree import ROOT
+from tests.house.tree import ROOT, Module, modules
 
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 PROJECT: dict[str, Any] = tomllib.loads(PYPROJECT)
-TARGETS = ("run", "test", "check", "bench")
+TARGETS = ("run", "test", "test-compiled", "check", "bench")
 
 BOUNDED = re.compile(r"[\w-]+(\[[\w,]+\])?>=[\d.]+,<\d+(\.\d+)?(;.*)?")
 
@@ -99,8 +100,31 @@ def test_uv_is_used_where_it_is(bare: Path) -> None:
     assert "uv venv" in make(bare).stdout
 
 
+def compiled() -> list[Module]:
+    """What `make compiled` makes extension modules of."""
+    hook = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["mypyc"]
+    assert hook["enable-by-default"] is False
+    return [Module(ROOT / name.removeprefix("/")) for name in hook["include"]]
+
+
+def test_what_is_compiled_exists_and_stands_in_order() -> None:
+    names = [module.name for module in compiled()]
+    assert all(module.path.is_file() for module in compiled())
+    assert names == sorted(set(names))
+
+
+def test_nothing_interpreted_inherits_from_what_is_compiled() -> None:
+    """That fails only when such an object is made."""
+    names = {module.name for module in compiled()}
+    bases = {one.name for module in compiled() for one in module.classes()}
+    for module in modules("service"):
+        for one in module.classes() if module.name not in names else ():
+            taken = {base.id for base in one.bases if isinstance(base, ast.Name)} - module.libraries
+            assert not taken & bases, f"{module.name}: {one.name}"
+
+
 def test_the_ci_script_runs_the_checks_and_the_tests() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    assert script.read_text().splitlines()[-2:] == ["make check", "make test"]
+    assert script.read_text().splitlines()[-3:] == ["make check", "make test", "make test-compiled"]
     subprocess.run(["bash", "-n", str(script)], check=True)

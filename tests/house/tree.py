@@ -43,6 +43,22 @@ class Module:
                 names = [f".{alias.name}" for alias in node.names] if node.module == "service" else [""]
                 yield from (f"{node.module}{name}" for name in names)
 
+    def classes(self) -> Iterator[ast.ClassDef]:
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.ClassDef):
+                yield node
+
+    @property
+    def libraries(self) -> set[str]:
+        """Names it has from elsewhere than the service."""
+        found = [node for node in ast.walk(self.tree) if isinstance(node, ast.ImportFrom)]
+        return {
+            alias.asname or alias.name
+            for node in found
+            for alias in node.names
+            if not (node.module or "").startswith("service")
+        }
+
     def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
