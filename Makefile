@@ -14,7 +14,7 @@ JOBS ?= 3
 help:
 	@echo 'make run     start the service (ARGS="--port 9000" for flags of inboxd serve)'
 	@echo 'make test    all tests (ARGS="-k cursor" for some of them)'
-	@echo 'make compiled  the service with its hot path compiled, in build/compiled; takes a C compiler and two minutes'
+	@echo 'make compiled  the service with its hot path compiled, in build/compiled; takes a C compiler and three minutes'
 	@echo 'make test-compiled  the tests that start services, on that one'
 	@echo 'make check   ruff and mypy'
 	@echo 'make format  let ruff format and repair what it can'

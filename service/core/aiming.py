@@ -5,7 +5,7 @@ to a recipient if either says so: entries are trimmed, and own copies left out.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.core.cursor import Cursor
 from service.core.entries import Kind
@@ -86,7 +86,7 @@ def aimed(
         inboxes = to if change.sender in to else (*to, change.sender)
         erases = tuple((user, sights[user].row) for user in inboxes if user in sights and sights[user].row)
     expires_in = _expires_in(change, sights, now_ms)
-    return Aimed(change._replace(to=to, erases=erases, expires_in=expires_in), known, refused)
+    return Aimed(replace(change, to=to, erases=erases, expires_in=expires_in), known, refused)
 
 
 def _knows(change: Message, user: str, sights: Mapping[str, Sight]) -> bool:

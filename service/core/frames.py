@@ -4,14 +4,13 @@ The models are strict (`true` is no number) and refuse unknown fields; `docs/pro
 same, and a test holds the two together.
 """
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from service.core import strict_json
 from service.core.cursor import Cursor
-from service.core.errors import ClientError, Fault
+from service.core.errors import Fault
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._\-@:+]{1,128}$")]
 """A user or a device."""
@@ -23,8 +22,6 @@ MAX_WATCHED = 200
 SIGNAL_BYTES = 1024
 MAX_EXPIRES_IN = 2_592_000
 MAX_WINDOW = 1024
-LONGEST_TOLD = 64
-"""Characters of a field's name that an error repeats."""
 
 
 class Strict(BaseModel):
@@ -38,7 +35,7 @@ Users = Name | Annotated[list[Name], Field(min_length=1, max_length=MAX_RECIPIEN
 TO_OR_GROUP: ConfigDict = {"json_schema_extra": {"oneOf": [{"required": ["to"]}, {"required": ["group"]}]}}
 
 
-class _FieldError(ValueError):
+class FieldError(ValueError):
     """What is wrong with fields together; `field` is the one that is told."""
 
     def __init__(self, field: str, what: str) -> None:
@@ -49,7 +46,7 @@ class _FieldError(ValueError):
 def _one_of(field: str, value: object, group: object) -> None:
     """Raises what names `field` unless exactly one of the two is there."""
     if (value is None) == (group is None):
-        raise _FieldError(field, f"exactly one of {field} and group is wanted")
+        raise FieldError(field, f"exactly one of {field} and group is wanted")
 
 
 class Addressed(Strict):
@@ -122,7 +119,7 @@ class ReadUpto(Strict):
     def _of_one(self) -> Self:
         _one_of("from", self.sender, self.group)
         if isinstance(self.upto, int) != (self.group is not None):
-            raise _FieldError("upto", "a message's id, or of a group its number there")
+            raise FieldError("upto", "a message's id, or of a group its number there")
         return self
 
 
@@ -192,9 +189,9 @@ class History(Strict):
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.before is not None and self.after is not None:
-            raise _FieldError("after", "before or after, not both")
+            raise FieldError("after", "before or after, not both")
         if self.peer is not None and self.group is not None:
-            raise _FieldError("group", "with or group, not both")
+            raise FieldError("group", "with or group, not both")
         return self
 
 
@@ -212,7 +209,6 @@ class Ping(Strict):
     ref: Annotated[str, StringConstraints(max_length=128)] | None = None
 
 
-Model = TypeVar("Model", bound=BaseModel)
 ClientFrame = (
     SendFrame | Edit | Delete | React | Ack | Hello | Skip | Read | Signal | Watch | Unwatch | History | Auth | Ping
 )
@@ -232,69 +228,6 @@ FRAMES: dict[str, type[ClientFrame]] = {
     "auth": Auth,
     "ping": Ping,
 }
-
-
-_FORMS = {
-    "string_pattern_mismatch": "a name has 1 to 128 characters of A-Z a-z 0-9 . _ - @ : + (a message id at most 64); "
-    "a cursor is <ms>-<seq>",
-    "extra_forbidden": "this field is not known here",
-    "missing": "this field is required",
-}
-"""What the models say in patterns, in words."""
-
-
-def first_fault(error: ValidationError) -> Fault:
-    """The first thing a model found wrong, as the client is told it."""
-    errors = error.errors(include_url=False, include_input=False)
-    # `to` takes a name or a list: what the other form would have wanted explains nothing.
-    found = next((e for e in errors if e["type"] not in ("string_type", "list_type")), errors[0])
-    what = _FORMS.get(found["type"], found["msg"])
-    if found["loc"]:
-        return _fault_of(str(found["loc"][0]), what)
-    together = found.get("ctx", {}).get("error")
-    return (
-        _fault_of(together.field, str(together)) if isinstance(together, _FieldError) else Fault("invalid_field", what)
-    )
-
-
-def _fault_of(field: str, what: str) -> Fault:
-    """An unknown field may have a name of any length: an error is no echo."""
-    field = field if len(field) <= LONGEST_TOLD else f"{field[:LONGEST_TOLD]}…"
-    return Fault("invalid_field", f"{field}: {what}" if field else what, field)
-
-
-def validate(model: type[Model], value: Any) -> Model:
-    """`value` as `model`. Raises ClientError `invalid_field`."""
-    known = model.__pydantic_fields__
-    if isinstance(value, dict) and len(value) > len(known):  # tens of thousands would each become an error
-        names = {field.alias or name for name, field in known.items()}
-        raise _refusal(_fault_of(next(name for name in value if name not in names), _FORMS["extra_forbidden"]))
-    try:
-        checked: Model = model.__pydantic_validator__.validate_python(value)  # model_validate, without its options
-    except ValidationError as error:
-        raise _refusal(first_fault(error)) from None
-    return checked
-
-
-def _refusal(fault: Fault) -> ClientError:
-    return ClientError(fault.code, fault.detail, fault.field)
-
-
-def read_object(line: bytes) -> dict[str, Any]:
-    """One line of a WebSocket frame. Raises ClientError `malformed_json` for anything but an object."""
-    value = strict_json.loads(line)
-    if not isinstance(value, dict):
-        raise ClientError("malformed_json", "a frame is a JSON object")
-    return value
-
-
-def read_frame(value: dict[str, Any]) -> ClientFrame:
-    """A client's frame. Raises ClientError `unknown_type` or `invalid_field`."""
-    kind = value.get("type")
-    model = FRAMES.get(kind) if isinstance(kind, str) else None
-    if model is None:
-        raise ClientError("unknown_type", "type is missing or not known", "type")
-    return validate(model, value)
 
 
 def error_frame(fault: Fault, *, id: str | None = None, ref: str | None = None, **more: Any) -> bytes:

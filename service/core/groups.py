@@ -191,7 +191,11 @@ def target_of(message: Message) -> str:
 class Event:
     """Names of membership events, as entries of kind `group` have them."""
 
-    CREATED, JOINED, LEFT, RENAMED, DELETED = "created", "joined", "left", "renamed", "deleted"
+    CREATED = "created"
+    JOINED = "joined"
+    LEFT = "left"
+    RENAMED = "renamed"
+    DELETED = "deleted"
 
 
 MOST_LOOKED = 4096

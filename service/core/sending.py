@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -16,8 +17,10 @@ from service.core.frames import Delete, Edit, React, Send
 _CANONICAL = orjson.OPT_SORT_KEYS
 
 
-class Message(NamedTuple):
+@dataclass(slots=True)
+class Message:
     """What somebody sends, validated: a message, or an edit, deletion or reaction to one (`target`, of `target_from`).
+    Nobody changes it.
 
     `body`: compact JSON (of a deletion empty); `print`: a fingerprint of it and of the target, the same for any key
     order. `receipts`: whether the sender wants to hear of this one. `erases`: of a deletion, user → the row of
@@ -133,7 +136,8 @@ class AppendStatus(IntEnum):
     UNKNOWN = 10
 
 
-class Appended(NamedTuple):
+@dataclass(slots=True)
+class Appended:
     """The answer for one recipient. `presence`: device → worker/session/attempt at that instant. `number`: of a
     group's entry that is `BEHIND`, the one that must be appended first; that is `REWOUND`, the last that it has had.
     """

@@ -95,10 +95,9 @@ class Hub:
         await self._empty.wait()
 
     def on_hint(self, hint: Hint) -> None:
-        user, prev, cursor, tail = hint
-        for subscriber in self.of(user):
+        for subscriber in self.of(hint.user):
             try:  # as `safely`, for each message
-                subscriber.on_hint(prev, cursor, tail)
+                subscriber.on_hint(hint.prev, hint.cursor, hint.tail)
             except Exception as error:  # noqa: BLE001 - it is logged
                 _fail(subscriber, error)
 

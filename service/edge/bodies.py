@@ -14,9 +14,9 @@ from uuid_utils import uuid7
 from service.core import strict_json
 from service.core.cursor import Cursor
 from service.core.errors import ClientError, Fault
-from service.core.frames import validate
 from service.core.groups import GroupResult, group_outcome
 from service.core.lane import Lane
+from service.core.reading import validate
 from service.core.sending import OUT_OF_ORDER, UNAVAILABLE, Appended, Message, Outcome, outcome
 from service.delivery.worker import Worker
 from service.edge import headers

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from service.core.cursor import Cursor
 from service.core.entries import frame
 from service.core.errors import ClientError
-from service.core.frames import CursorText, Delete, Edit, History, Name, React, Send, Strict, validate
+from service.core.frames import CursorText, Delete, Edit, History, Name, React, Send, Strict
 from service.core.identity import Identity
+from service.core.reading import validate
 from service.core.sending import Outcome, change_of, message_of
 from service.delivery.poll import poll
 from service.delivery.worker import Worker

@@ -17,9 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from service.core.cursor import Cursor
 from service.core.errors import ClientError, Fault
-from service.core.frames import Hello, Name, Strict, read_object, validate
+from service.core.frames import Hello, Name, Strict
 from service.core.frames import Send as SendBody
 from service.core.identity import CHAT, SEND_ANY, Identity
+from service.core.reading import read_object, validate
 from service.core.sending import Appended, Message, message_of, outcome
 from service.delivery.connection import Connection
 from service.delivery.worker import Worker

@@ -29,10 +29,10 @@ from service.core.frames import (
     authed_frame,
     error_frame,
     pong_frame,
-    read_frame,
 )
-from service.core.frames import read_object as parse
 from service.core.identity import Identity
+from service.core.reading import read_frame
+from service.core.reading import read_object as parse
 from service.core.sending import Message, change_of, message_of
 from service.delivery.connection import Connection
 from service.delivery.worker import Worker

@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from service.core.cursor import Cursor
 from service.core.entries import Fields, Kind, flat
@@ -138,19 +138,20 @@ class Appends:
         keys: list[bytes] = []
         args: list[Any] = [*head]
         places: dict[bytes, int] = {}
-        for user, what, identity, print_, expires, aside, fields, _, plain in ops:
-            of = self._keys.of(user)
+        for op in ops:
+            what, fields = op.what, op.fields
+            of = self._keys.of(op.user)
             sixth = of.blocks if what in "mn" else of.groups if what == "g" else of.erased
             place = places.get(sixth)
             if place is None:
                 place = places[sixth] = len(keys) + 1
                 keys += of[:5]
                 keys.append(sixth)
-            if plain:
+            if op.plain:
                 _, _, _, id, _, sender, _, to, _, body = fields
-                args += (what.upper(), place, identity, print_, id, sender, to, body)
+                args += (what.upper(), place, op.identity, op.print, id, sender, to, body)
             else:
-                args += (what, place, identity, print_, expires, aside, len(fields))
+                args += (what, place, op.identity, op.print, op.expires, op.aside, len(fields))
                 args += fields
         return keys, args
 
@@ -189,7 +190,8 @@ class Appends:
         raise unknown
 
 
-class _Op(NamedTuple):
+@dataclass(slots=True)
+class _Op:
     """One append into one user's inbox, as `append.lua` takes it. `first`: of its message; `plain`: as it has it."""
 
     user: str

@@ -170,7 +170,8 @@ CATALOGUE: tuple[KeyDoc, ...] = (
         "stream",
         "hints for the sockets this worker holds (`user/prev/cursor` → frame), `!` controls and canaries",
         "committers, pulse (which alone creates it)",
-        "capped; goes with the worker",
+        "capped; goes with the worker; hints and controls are in memory only, "
+        "neither in the append-only file nor at replicas",
     ),
     KeyDoc(
         "chat:claims:{w-7f3a91c2}",

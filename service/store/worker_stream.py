@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from service.core import cursor
 from service.core.cursor import Cursor
+from service.core.errors import Unavailable
 from service.store import scripts
 from service.store.keys import Keys
 from service.store.link import Link, unwrapped
@@ -21,7 +21,8 @@ SIGNAL, PRESENCE = "!signal", "!presence"
 """Control fields; `!` is in no user's name."""
 
 
-class Hint(NamedTuple):
+@dataclass(slots=True)
+class Hint:
     """An entry was appended to `user`'s inbox after `prev`. `tail` None: too large to be carried along."""
 
     user: str
@@ -96,14 +97,17 @@ class WorkerStreams:
 
     async def announce(self, fields: Sequence[tuple[str, Sequence[Field]]]) -> list[bool | None]:
         """(worker, fields) each: one entry each, which is kept in memory only. None where there is no such worker,
-        False where its stream is none. Raises Unavailable.
+        False where its stream is none, or its node may not have taken it. Raises Unavailable where that is all there
+        is to say of any.
         """
         calls: list[scripts.Call] = []
         for worker, pairs in fields:
             flat = [part for pair in pairs for part in pair]
             calls.append((scripts.HINT, (self._keys.worker(worker),), (CAP, *flat)))
         replies = await scripts.call_all(self._client, calls) if calls else []
-        return [None if reply is None else reply != 0 for reply in unwrapped(replies)]
+        if all(isinstance(reply, Unavailable) for reply in replies):
+            unwrapped(replies)
+        return [None if reply is None else not (reply == 0 or isinstance(reply, Unavailable)) for reply in replies]
 
     async def tell(self, worker: str, name: str, value: str | bytes) -> bool:
         """One control to one worker; whether it is there to hear it. Raises Unavailable."""
@@ -114,7 +118,7 @@ class WorkerStreams:
 
         Raises Unavailable.
         """
-        return (await pulse(self._client, self._keys, worker, {}, 0))[1]
+        return (await pulse(self._reader, self._keys, worker, {}, 0))[1]  # of the server that is read then
 
     async def read(self, worker: str, position: str, block: float) -> tuple[str, list[Event], int]:
         """Waits up to `block` s for what comes after `position`: the new position, the events in order,

@@ -65,7 +65,7 @@ def test_who_has_blocked_the_sender_hears_of_a_deletion_only_where_it_erases_som
     asked = change(Kind.DELETE, "bob", "carol", "dave", "erin")
     sights = {"alice": Sight(("bob", "carol", "erin"), OWN), "bob": Sight(("bob",), ROW)}
     assert only_told(asked, sights, {"erin"}) == ("carol", "dave")
-    assert only_told(asked._replace(kind=Kind.EDIT), sights, set()) == ()
+    assert only_told(replace(asked, kind=Kind.EDIT), sights, set()) == ()
     found = aimed(asked, sights, {"erin"}, 0, {"carol", "dave"})
     assert found.message.to == ("bob", "erin")
     done = Appended(AppendStatus.APPENDED, Cursor(7, 2))

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from service.core.cursor import Cursor
 from service.core.entries import flat
 from service.core.errors import ClientError
-from service.core.frames import Delete, Edit, React, Send, read_frame, validate
+from service.core.frames import Delete, Edit, React, Send
+from service.core.reading import read_frame, validate
 from service.core.sending import (
     Appended,
     AppendStatus,

@@ -1,6 +1,7 @@
 """Entries that expire before a device has seen them: told as a gap wherever they stood, and counted once."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ async def later(redis_server: RedisServer, worker: Worker, monkeypatch: pytest.M
     """Bob's inbox holds `stays`, two that have expired, one of a group that has, `too`; two hours later."""
     now = worker.now_ms()
     fields: Fields = ["kind", "message", "id", "g1", "from", "alice", "group", "team", "seq", "1", "body", b"1"]
-    for message in (a_message("stays"), *(a_message(id)._replace(expires_in=HOUR) for id in ("a", "b"))):
+    for message in (a_message("stays"), *(replace(a_message(id), expires_in=HOUR) for id in ("a", "b"))):
         await store_quietly(worker, message)
     await worker.appends.number([Numbered("bob", "team", 1, 1, ["expires", str(now + HOUR * 1000), *fields])])
     await store_quietly(worker, a_message("too"))

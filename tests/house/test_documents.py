@@ -23,7 +23,8 @@ from service.cli import app as commands
 from service.config import VERSION, Settings
 from service.core.cursor import Cursor
 from service.core.errors import CODES, Fault
-from service.core.frames import FRAMES, MAX_EXPIRES_IN, MAX_RECIPIENTS, MAX_WINDOW, Edit, Send, validate
+from service.core.frames import FRAMES, MAX_EXPIRES_IN, MAX_RECIPIENTS, MAX_WINDOW, Edit, Send
+from service.core.reading import validate
 from service.core.strict_json import MAX_DEPTH
 from service.delivery.worker import Worker
 from service.edge.http import MOST_IN_BATCH

@@ -1,5 +1,7 @@
 """append.lua: what is no plain message: deletions, groups' entries, receipts; and senders who are blocked."""
 
+from dataclasses import replace
+
 from service.core.entries import Fields, Kind
 from service.core.sending import Appended, AppendStatus, Message
 from service.store.appends import Note, Numbered
@@ -76,7 +78,7 @@ async def test_a_deletion_erases_the_senders_own_copy_even_where_its_own_is_left
     [[_, own]] = await store.append([message("m1")], own_copy=True)
     await store.append([message(f"f{n}", "alice", sender="bob") for n in range(2)], own_copy=False)
     row = f"{own.cursor} m1 alice to bob"
-    gone = deletion(accepted(own), "m1")._replace(erases=(("alice", row),))
+    gone = replace(deletion(accepted(own), "m1"), erases=(("alice", row),))
     [[_, copy]] = await store.append([gone], own_copy=True)
     assert copy.status is LEFT_OUT
     assert str(own.cursor) not in await store.entries("alice")
