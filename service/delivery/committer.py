@@ -113,7 +113,8 @@ class Committer:
 
     def _depart(self) -> None:
         most = FULL * (WAITING_BATCHES if self._appends.wait else 1)
-        while self._flights.may_leave and (flight := self._flights.next(most)) is not None:
+        while self._flights.may_leave:
+            flight = self._flights.next(most)
             going = asyncio.create_task(self._append(flight.batch))
             going.add_done_callback(lambda _: self._wake.set())
             self._going.append((flight, going))

@@ -23,9 +23,8 @@ def filled(flights: Flights, count: int, lane: Lane | None = None, begin: str = 
 
 
 def left(flights: Flights, most: int = FULL) -> Flight:
-    flight = flights.next(most) if flights.may_leave else None
-    assert flight is not None, "nothing leaves"
-    return flight
+    assert flights.may_leave, "nothing leaves"
+    return flights.next(most)
 
 
 def ids(submissions: Sequence[Submission]) -> list[str]:
@@ -94,17 +93,67 @@ def test_what_is_of_a_lane_under_way_waits_behind_it_and_comes_before_what_the_l
     assert flights.idle
 
 
-def test_where_too_little_is_left_beside_another_it_stays_and_leaves_with_what_comes() -> None:
+def test_what_was_too_little_to_leave_beside_another_leaves_next_and_in_front_of_what_was_behind() -> None:
     flights, lane = Flights(), Lane()
     filled(flights, 1, lane, "first")
     first = left(flights)
     behind = filled(flights, FULL - 1, lane, "behind")
     few = filled(flights, 1, Lane(), "few")
-    assert flights.next(FULL) is None
+    assert not flights.may_leave
     assert flights.count == FULL
-    assert not flights.may_leave, "it would be looked through again for every message that comes"
     flights.over(first)
-    assert ids(left(flights).batch) == [*behind, *few]
+    since = filled(flights, 1, Lane(), "since")
+    second = left(flights)
+    assert ids(second.batch) == [*few, *behind]
+    flights.over(second)
+    assert ids(left(flights).batch) == since
+
+
+def test_messages_of_many_lanes_leave_in_the_order_they_came() -> None:
+    flights, lanes = Flights(), [None, Lane(), Lane()]
+    sent = []
+    for turn in range(3 * FULL):
+        sent += filled(flights, 1, lanes[turn * turn % 3], f"{turn}-")
+    first = left(flights)
+    assert ids(first.batch) == sent[:FULL]
+    flights.over(first)
+    assert ids(left(flights).batch) == sent[FULL : 2 * FULL]
+
+
+@pytest.mark.parametrize("lane", (Lane(), None))
+@pytest.mark.parametrize("waiting", (2 * FULL, 400, 9_900))
+def test_a_lane_that_is_never_empty_keeps_no_other_waiting(lane: Lane | None, waiting: int) -> None:
+    """Each that has its answer sends the next. Whoever else sends one while a flight is under way is in the next."""
+    flights = Flights()
+    filled(flights, waiting, lane, "busy")
+    going = left(flights)
+    for round in range(20):
+        [other] = filled(flights, 1, Lane(), f"other{round}-")
+        flights.over(going)
+        filled(flights, len(going.batch), lane, f"since{round}-")
+        going = left(flights)
+        assert other in ids(going.batch)
+        assert not flights.may_leave
+
+
+def test_a_lane_among_many_that_are_never_empty_is_not_kept_waiting_either() -> None:
+    flights, lanes = Flights(), [Lane() for _ in range(20)]
+    for lane in lanes:
+        filled(flights, 60, lane, "busy")
+    going = [left(flights)]
+    calm, waited = Lane(), 0
+    sent = filled(flights, 3, calm, "calm")
+    while sent:
+        while flights.may_leave:
+            going.append(flights.next(FULL))
+        flight = going.pop(0)
+        flights.over(flight)
+        for one in flight.batch:
+            if one.lane is not calm:
+                filled(flights, 1, one.lane, "since")
+        sent = [id for id in sent if id not in ids(flight.batch)]
+        waited += 1
+    assert waited <= 20 * 60 // FULL + 2, "more than waited in front of it"
 
 
 def test_what_is_taken_back_is_counted_out() -> None:
@@ -118,6 +167,10 @@ def test_what_is_taken_back_is_counted_out() -> None:
     assert flights.idle
     assert flights.bytes == 0
     assert not flights.may_leave
+    filled(flights, 1)
+    left(flights)
+    filled(flights, FULL - 1, Lane())
+    assert not flights.may_leave, "what was taken back fills a call"
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -134,7 +187,9 @@ def test_whatever_happens_every_message_leaves_once_and_those_of_a_lane_one_behi
             lane = dice.choice(lanes)
             sent[lane].append(str(todo))
             flights.add(a_submission(str(todo), lane, dice.choice((1, 2))))
-        while flights.may_leave and (flight := flights.next(dice.choice((FULL, 4 * FULL)))) is not None:
+        while flights.may_leave:
+            flight = flights.next(dice.choice((FULL, 4 * FULL)))
+            assert not under_way or sum(one.ops for one in flight.batch) >= FULL
             busy = {one.lane for other in under_way for one in other.batch}
             assert not busy & {one.lane for one in flight.batch}
             under_way.append(flight)
