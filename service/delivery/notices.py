@@ -67,14 +67,13 @@ class Notices:
         words: dict[str, list[str]] = {}
         for (worker, user), online in waiting.items():
             words.setdefault(worker, []).append(f"{user}/{ON if online else OFF}")
-        await self._streams.announce(
-            [
-                (worker, [(PRESENCE, " ".join(named[at : at + PART]))])
-                for worker, named in words.items()
-                for at in range(0, len(named), PART)
-            ]
-        )
-        NOTICES_SENT.inc(len(waiting))
+        controls = [
+            (worker, [(PRESENCE, " ".join(named[at : at + PART]))])
+            for worker, named in words.items()
+            for at in range(0, len(named), PART)
+        ]
+        for (_, [(_, value)]), told in zip(controls, await self._streams.announce(controls), strict=True):
+            (NOTICES_DROPPED if told is False else NOTICES_SENT).inc(value.count(" ") + 1)
 
     def on_control(self, value: str) -> None:
         """What another worker tells: `user/on` or `user/off`, several with spaces between. Raises ValueError."""

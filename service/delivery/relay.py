@@ -76,8 +76,8 @@ class Relay:
             for worker, named in acks.items()
             for at in range(0, len(named), PART)
         ]
-        await self._streams.announce(controls)
-        ACKS_RELAYED.inc(len(waiting))
+        for (_, [(_, value)]), told in zip(controls, await self._streams.announce(controls), strict=True):
+            (HINTS_DROPPED if told is False else ACKS_RELAYED).inc(value.count(" ") + 1)
 
     def on_control(self, value: str) -> None:
         """What another worker's relay tells: `user/device/cursor`, several with spaces between. Raises ValueError."""

@@ -1,6 +1,7 @@
 """Notices: who has come or gone is told to the workers that watch; of what gathers the last word counts."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,19 @@ async def test_what_waits_is_bounded_and_what_is_lost_is_counted(
     task = asyncio.create_task(notices.run())
     await until(lambda: total(NOTICES_DROPPED) - before == 3, "those that could not be told")
     assert not task.done()
+    await ended(task)
+
+
+async def test_what_one_worker_cannot_be_told_is_lost_and_the_others_are_told(
+    other: Worker, notices: Notices, store: Any
+) -> None:
+    await store.set("chat:worker:{w-broken}", "not a stream")
+    sent, lost = total(NOTICES_SENT), total(NOTICES_DROPPED)
+    notices.add("bob", True, ["w-broken", other.id])
+    notices.add("carol", True, ["w-broken"])
+    task = asyncio.create_task(notices.run())
+    await until(lambda: total(NOTICES_SENT) + total(NOTICES_DROPPED) - sent - lost >= 3, "three words")
+    assert (total(NOTICES_SENT) - sent, total(NOTICES_DROPPED) - lost) == (1, 2)
     await ended(task)
 
 

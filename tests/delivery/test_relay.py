@@ -1,5 +1,7 @@
 """Acks over HTTP: they free the window of the device's connection, on whichever worker; a lost word costs one audit."""
 
+from typing import Any
+
 import pytest
 
 from service.core.cursor import Cursor
@@ -143,6 +145,16 @@ async def test_what_waits_is_bounded_and_the_rest_is_left_to_the_audit(
     await ack(other, phone, cursors[1])
     assert total(HINTS_DROPPED) == before + 1
     await phone.come(4)
+
+
+async def test_what_one_worker_cannot_be_told_is_dropped_and_the_others_are_told(worker: Worker, store: Any) -> None:
+    await store.set("chat:worker:{w-broken}", "not a stream")
+    relayed, dropped = total(ACKS_RELAYED), total(HINTS_DROPPED)
+    for holder, users in (("w-broken", ("bob", "carol")), (worker.id, ("dave",))):
+        for user in users:
+            worker.relay._add(holder, (user, "phone"), Cursor(1, 1))
+    await until(lambda: total(ACKS_RELAYED) + total(HINTS_DROPPED) - relayed - dropped >= 3, "three words")
+    assert (total(ACKS_RELAYED) - relayed, total(HINTS_DROPPED) - dropped) == (1, 2)
 
 
 async def test_a_control_that_is_not_understood_is_refused_and_does_no_harm(worker: Worker) -> None:

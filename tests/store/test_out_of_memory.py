@@ -1,15 +1,18 @@
 """A server out of memory: sends are refused, and everything that frees memory or lets a device in goes on."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from scripts.lab.cluster_group import ClusterGroup
 from scripts.lab.redis_server import RedisServer
 from service.core.errors import Unavailable
 from service.core.sending import AppendStatus
+from service.store.client import Clients
 from service.store.inbox import AckStatus
 from service.store.presence import Claim
-from tests.store.conftest import Store, message
+from tests.store.conftest import Server, Store, message
 
 CLAIM = Claim("bob", "phone", "w-1", "s-1")
 
@@ -69,6 +72,27 @@ async def test_hints_are_refused_and_said_to_be(full: Store) -> None:
     await full.streams.position("w-1")
     with pytest.raises(Unavailable):
         await full.streams.announce([("w-1", [("!kick", "bob")]), ("w-2", [("!kick", "bob")])])
+
+
+async def test_in_a_cluster_a_full_node_keeps_no_hint_from_the_others(tmp_path: Path) -> None:
+    group = ClusterGroup(tmp_path, primaries=2)
+    group.start()
+    clients = Clients(Server(group.url))
+    try:
+        store = Store(clients, real=True)
+        home = group.node_of(store.keys.worker("w-1"))
+        [near, *_] = [f"w-{n}" for n in range(2, 99) if group.node_of(store.keys.worker(f"w-{n}")) == home]
+        [far, *_] = [f"w-{n}" for n in range(2, 99) if group.node_of(store.keys.worker(f"w-{n}")) != home]
+        for worker in ("w-1", far):
+            await store.streams.position(worker)
+        group.server(group.node_of(store.keys.worker(far))).do("CONFIG SET", "maxmemory", "1")
+        kick = [("!kick", "bob")]
+        assert await store.streams.announce([("w-1", kick), (far, kick), (near, kick)]) == [True, False, None]
+        with pytest.raises(Unavailable, match="OutOfMemory"):
+            await store.streams.announce([(far, kick)])
+    finally:
+        await clients.aclose()
+        group.stop()
 
 
 async def test_with_memory_again_the_same_send_is_accepted(full: Store, redis_server: RedisServer) -> None:
