@@ -47,7 +47,7 @@ class Clients:
     def __init__(self, settings: Settings, name: str = "inboxd") -> None:
         maker = _Maker(settings)
         self.write = maker.link(f"{name}-write", WRITE_CONNECTIONS)
-        self.read = maker.link(f"{name}-read", 1)
+        self.read = maker.link(f"{name}-read", 1, stays=True)
         self.rest = maker.link(f"{name}-rest", REST_CONNECTIONS)
         # The last: it is the one that looks who the primary is, on behalf of the others.
         self.beat = maker.link(f"{name}-beat", 1)
@@ -66,10 +66,10 @@ class _Maker:
         self._slots = Slots(self._address.nodes, lambda node: self._node(node, "inboxd-slots", 1))
         self._primaries: list[Primary] = []
 
-    def link(self, name: str, connections: int) -> Link:
+    def link(self, name: str, connections: int, *, stays: bool = False) -> Link:
         address = self._address
         if address.kind is Kind.CLUSTER:
-            return Cluster(self._slots, lambda node: self._node(node, name, connections), self._timeout)
+            return Cluster(self._slots, lambda node: self._node(node, name, connections), self._timeout, stays=stays)
         if address.kind is Kind.SENTINEL:
             sentinels = Sentinels(address)
             pool = self._pool(name, connections, connection_class(address), sentinels=sentinels)

@@ -138,15 +138,21 @@ Send = Callable[[Single, list[Command]], Awaitable[list[Any]]]
 
 
 class Cluster:
-    """A link to all primaries. `connect` makes the link to one node; each is made once and kept."""
+    """A link to all primaries. `connect` makes the link to one node; each is made once and kept.
+
+    `stays`: for who reads on from a place that is known in one node's memory only. Once asked, a slot whose owner
+    has changed is `Unavailable` instead of being followed; who then asks again asks the new one.
+    """
 
     many = True
 
-    def __init__(self, slots: Slots, connect: Connect, patience: float) -> None:
+    def __init__(self, slots: Slots, connect: Connect, patience: float, *, stays: bool = False) -> None:
         self._slots = slots
         self._connect = connect
         self._patience = patience
         self._nodes: dict[Node, Single] = {}
+        self._stays = stays
+        self._homes: dict[int, Node] = {}  # where it stays: slot → who was asked first
 
     def _node(self, node: Node) -> Single:
         if node not in self._nodes:
@@ -164,7 +170,10 @@ class Cluster:
         return replies
 
     async def exchange(self, commands: Sequence[Command], wait: Wait | None = None) -> list[Any]:
-        return await self._everywhere(commands, lambda node, part: node.raw_exchange(part, wait))
+        replies = await self._everywhere(commands, lambda node, part: node.raw_exchange(part, wait))
+        if any(isinstance(reply, Exception) for reply in replies):
+            self._homes.clear()  # who asks next begins anew
+        return replies
 
     async def _everywhere(self, commands: Sequence[Command], send: Send) -> list[Any]:
         """Sends each command where it belongs, and again what was turned away, for as long as there is patience."""
@@ -203,6 +212,10 @@ class Cluster:
         again = []
         for position in todo:
             reply = replies[position]
+            if self._stays and isinstance(reply, MovedError):  # not ASK: that key has moved with all that was in memory
+                self._slots.stale = True
+                replies[position] = unavailable(reply)
+                continue
             if isinstance(reply, AskError):  # MOVED, too
                 sent_on[position] = (reply.host, reply.port)
             elif not isinstance(reply, TryAgainError):
@@ -216,7 +229,11 @@ class Cluster:
         key = key_of(command)
         if key is None:
             return random.choice(self._slots.primaries)  # who has failed may still be among them
-        return self._slots.owner(key_slot(key.encode() if isinstance(key, str) else key))
+        slot = key_slot(key.encode() if isinstance(key, str) else key)
+        owner = self._slots.owner(slot)
+        if self._stays and self._homes.setdefault(slot, owner) != owner:  # another link was told of it
+            raise Unavailable(f"slot {slot} has moved")
+        return owner
 
     async def _ask(
         self, node: Node, commands: Sequence[Command], part: list[int], replies: list[Any], send: Send

@@ -10,7 +10,7 @@ from redis.exceptions import AskError, MovedError, TryAgainError
 
 from scripts.lab.cluster_group import ClusterGroup
 from scripts.lab.ports import free_port
-from scripts.lab.timing import PATIENCE
+from scripts.lab.timing import PATIENCE, UNIT
 from service.core.errors import Unavailable
 from service.core.sending import AppendStatus
 from service.store import scripts
@@ -22,6 +22,7 @@ from service.store.keys import Keys
 from service.store.link import Command, Wait
 from service.store.single import Single
 from service.store.watchers import Watchers
+from service.store.worker_stream import KICK, Control
 from tests.store.conftest import Server, Store, message
 
 USERS = ("bob", "carol", "heidi", "erin", "mallory")  # of several slots, on all three nodes
@@ -89,6 +90,31 @@ async def test_a_moved_slot_is_followed_and_the_command_runs_once(store: Store, 
         assert group.node_of(store.keys.inbox("bob")) == away
     finally:
         group.move_slot(slot, home)
+
+
+@pytest.mark.parametrize("told", (False, True), ids=("told-by-the-old-owner", "told-by-another-link"))
+async def test_who_reads_a_worker_stream_whose_slot_has_moved_takes_its_place_anew(
+    store: Store, group: ClusterGroup, told: bool
+) -> None:
+    """Hints are in memory only: what the new owner has may be in front of the old place."""
+    place = await store.streams.position("w-1")
+    place, _, _ = await store.streams.read("w-1", place, 0.01 * UNIT)
+    slot = key_slot(store.keys.worker("w-1").encode())
+    home = group.owner(slot)
+    away = next(port for port in group.primaries() if port != home)
+    try:
+        await asyncio.to_thread(group.move_slot, slot, away)
+        group.server(away).do("DEL", store.keys.worker("w-1"))  # as if its clock was behind
+        group.server(away).do("XADD", store.keys.worker("w-1"), "1-1", "!canary", "1")
+        if told:
+            assert await store.streams.tell("w-1", KICK, "bob")
+        with pytest.raises(Unavailable, match=r"[mM]oved"):
+            await store.streams.read("w-1", place, 0.01 * UNIT)
+        place = await store.streams.position("w-1")
+        assert await store.streams.tell("w-1", KICK, "bob")
+        assert (await store.streams.read("w-1", place, PATIENCE / 2))[1] == [Control(KICK, "bob")]
+    finally:
+        await asyncio.to_thread(group.move_slot, slot, home)
 
 
 async def test_while_a_slot_moves_key_by_key_nothing_is_lost_or_doubled(store: Store, group: ClusterGroup) -> None:
@@ -259,6 +285,10 @@ class Node7(Single):
         self.asked += [" ".join(map(str, command)) for command in commands]
         return [b"OK" if command[0] == "ASKING" else self.answers.pop(0) for command in commands]
 
+    async def raw_exchange(self, commands: Any, wait: Wait | None = None) -> list[Any]:
+        assert wait is None
+        return await self.raw_pipeline(commands)
+
 
 async def routed(here: list[Any], there: list[Any], *commands: Command) -> tuple[list[Any], Node7, Node7]:
     nodes: dict[Node, Node7] = {("here", 1): Node7(here), ("there", 2): Node7(there)}
@@ -289,6 +319,28 @@ async def test_who_is_sent_elsewhere_goes_there_once() -> None:
     replies, here, there = await routed([MovedError("5 there:2"), b"one"], [b"two"], ("GET", "a"), ("GET", "b"))
     assert replies == [b"two", b"one"]
     assert (here.asked, there.asked) == (["GET a", "GET b"], ["GET a"])
+
+
+@pytest.mark.parametrize("asked", (False, True))
+async def test_who_stays_is_told_of_a_move_once_and_then_asks_the_new_owner(asked: bool) -> None:
+    here, there = Node7([b"one", MovedError("5 there:1")]), Node7([b"two", b"three"], b"there")
+    nodes: dict[Node, Node7] = {("here", 1): here, ("there", 1): there}
+    slots = Slots([("here", 1)], nodes.__getitem__)
+    cluster = Cluster(slots, nodes.__getitem__, PATIENCE, stays=True)
+    assert await cluster.run("GET", "a") == b"one"
+    here.primary = b"there"
+    slots.stale = not asked  # as another link may have found out
+    [moved] = await cluster.exchange([("GET", "a")])
+    assert isinstance(moved, Unavailable)
+    assert (len(here.asked), there.asked) == (2 if asked else 1, [])
+    assert await cluster.exchange([("GET", "a")]) == [b"two"]
+    assert await cluster.exchange([("GET", "a")]) == [b"three"]
+
+
+async def test_who_stays_asks_where_a_key_has_gone_before_its_slot() -> None:
+    nodes: dict[Node, Node7] = {("here", 1): Node7([AskError("5 there:2")]), ("there", 2): Node7([b"two"])}
+    cluster = Cluster(Slots([("here", 1)], nodes.__getitem__), nodes.__getitem__, PATIENCE, stays=True)
+    assert await cluster.run("GET", "a") == b"two"
 
 
 async def test_who_is_to_ask_says_so_first_down_the_same_connection() -> None:
