@@ -69,10 +69,11 @@ from service.telemetry import CONNECTIONS, IDENTITIES, READY
 log = logging.getLogger("inboxd.worker")
 
 SUCCESSION_LOOKS = 10
-"""Times a new session looks whether the one it replaced has left, within `SUCCESSION_DELAYS` ack delays."""
-SUCCESSION_DELAYS = 2
-RECEIPT_DELAYS = 2
-"""Receipts gather for so many ack delays at least: nobody waits for them, and a stream of messages needs few."""
+"""Times a new session looks whether the one it replaced has left."""
+SUCCESSION_PAUSE = 0.01
+"""Seconds between two looks: that one has to hear of it, and to store its acks, whatever their delay."""
+RECEIPT_GATHER = 0.1
+"""Seconds receipts gather at least: nobody waits for them, and a stream of messages needs few."""
 DRAIN_SPREAD_MS = 2000
 """Draining devices are told to come back within this, each at another time."""
 
@@ -117,7 +118,7 @@ class Worker:
         self.acker = Acker(self.inboxes, settings.ack_delay)
         self.marks = Marks(self.clients, self.keys)
         self.receipter = Receipter(
-            self.marks, self.inboxes, self.appends, teller.note, settings.ack_delay * RECEIPT_DELAYS, settings.receipts
+            self.marks, self.inboxes, self.appends, teller.note, RECEIPT_GATHER, settings.receipts
         )
         self.inboxes.owing = self.receipter.add
         self.fates = Fates(self.clients, self.keys, self.marks)
@@ -348,7 +349,7 @@ class Worker:
             for _ in range(SUCCESSION_LOOKS):
                 if not await self.presence.lingers(replaced):
                     break
-                await asyncio.sleep(self.settings.ack_delay * SUCCESSION_DELAYS / SUCCESSION_LOOKS)
+                await asyncio.sleep(SUCCESSION_PAUSE)
             return await self.presence.stored(by.user, by.device) or claimed.stored
         except Unavailable:
             log.info("a replaced session of %s is found by the audit", worker)
