@@ -10,11 +10,15 @@ from redis.exceptions import RedisError
 
 
 class Pool(ConnectionPool):
-    """At most `max_connections`; beyond them callers wait, in turn."""
+    """At most `max_connections`; beyond them callers wait, in turn. All that there are take turns: one that is used at
+    busy times only would have been forgotten by the network when they come.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._free = asyncio.Semaphore(self.max_connections)
+        self._working = 0  # connected, and somebody's
+        self._returned = asyncio.Event()
 
     def renew(self) -> None:
         """Whoever they are connected to is no longer whom they are for: each is made anew when it is taken the next
@@ -24,21 +28,43 @@ class Pool(ConnectionPool):
             connection.mark_for_reconnect()  # type: ignore[no-untyped-call]  # the library is typed in part
 
     async def get_connection(self, command_name: Any = None, *_: Any, **__: Any) -> Any:
-        """One that is connected and has nothing to say, for the caller alone until it is given back. Raises redis-py's
-        errors.
+        """One that is connected and has nothing to say, for the caller alone until it is given back. Where the server
+        takes no further one, it is waited for one that there is. Raises redis-py's errors.
         """
+        while True:
+            connection = await self._taken()
+            try:
+                await self.ensure_connection(connection)
+            except BaseException as error:
+                self._put_back(connection)
+                if not isinstance(error, RedisError | OSError) or not await self._another():
+                    raise
+            else:
+                self._working += 1
+                return connection
+
+    async def _another(self) -> bool:
+        """Whether there is one that is connected; returns once it is nobody's."""
+        if any(connection.is_connected for connection in self._available_connections):
+            return True
+        if not self._working:
+            return False
+        self._returned.clear()
+        return await self._returned.wait()
+
+    async def _taken(self) -> Any:
+        """That which is connected and idle for the longest time, else one to be connected."""
         await self._free.acquire()
         try:
-            connection = self.get_available_connection()  # type: ignore[no-untyped-call]  # as above
+            idle = self._available_connections
+            for place, connection in enumerate(idle):
+                if connection.is_connected:
+                    idle.append(idle.pop(place))
+                    break
+            return self.get_available_connection()  # type: ignore[no-untyped-call]  # as above
         except BaseException:
             self._free.release()
             raise
-        try:
-            await self.ensure_connection(connection)
-        except BaseException:
-            await self.release(connection)
-            raise
-        return connection
 
     async def ensure_connection(self, connection: Any) -> None:
         """Before each use: as it was left, or connected again."""
@@ -49,6 +75,11 @@ class Pool(ConnectionPool):
 
     async def release(self, connection: Any) -> None:
         """Gives it back. Waits for nothing: nobody can be cancelled in here."""
+        self._put_back(connection)
+        self._working -= 1
+        self._returned.set()
+
+    def _put_back(self, connection: Any) -> None:
         self._in_use_connections.remove(connection)
         self._available_connections.append(connection)
         self._free.release()

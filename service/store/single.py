@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import ReadOnlyError, RedisError
 
 from service.core.errors import Unavailable
 from service.store.link import Command, Link, Wait, translated
@@ -64,11 +64,14 @@ class Single:
         connection = await pool.get_connection()
         try:
             return await exchanged(connection, commands)
+        except (RedisError, OSError):
+            self.renew()  # the others lead where it led, and may be as dead
+            raise
         finally:
             await pool.release(connection)
 
     def renew(self) -> None:
-        """What the name stood for is a replica now: the next connection looks again who the primary is."""
+        """What the name stood for may be a replica now, or gone: each connection looks again before it is used."""
         self.redis.connection_pool.renew()
 
     async def primaries(self) -> list[tuple[str, Link]]:

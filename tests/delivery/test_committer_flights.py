@@ -178,6 +178,19 @@ async def test_where_the_server_is_away_it_is_idle_once_both_have_landed(runway:
     assert code(waiting.result()) == "unavailable"
 
 
+async def test_where_the_server_takes_no_second_connection_batches_leave_one_after_the_other(
+    remote: Bench, proxy: RedisProxy, store: Any
+) -> None:
+    await all_of(remote.submit(a_message("m0")))
+    proxy.refusing = True
+    ids = [f"m{n}" for n in range(1, 1000)]
+    lanes = [Lane() for _ in range(300)]
+    answers = [remote.submit(a_message(id), lane=lanes[n % 300])[0] for n, id in enumerate(ids)]
+    assert not any(isinstance(answer, Fault) for answer in await all_of(answers))
+    assert proxy.refused, "never two batches under way"
+    assert len(await entries(store)) == 1000
+
+
 def unknown_command(command: bytes) -> bytes:
     """The server says that there is no such command."""
     return command.replace(b"EVALSHA", b"EVALSHX")

@@ -16,12 +16,16 @@ OK = b"+OK\r\n"
 
 
 class ScriptedServer:
-    """Speaks RESP2 on a loopback port. `answer` is asked for every command but the client library's greetings."""
+    """Speaks RESP2 on a loopback port. `answer` is asked for every command but the client library's greetings. While
+    `full` it takes no further connections, as a server does that has `maxclients`.
+    """
 
     def __init__(self, answer: Callable[[list[bytes]], Answer]) -> None:
         self.commands: list[list[bytes]] = []
         self.asked = asyncio.Event()  # once the first command has come
         self.connections = 0
+        self.full = False
+        self.refused = 0
         self._answer = answer
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -54,6 +58,11 @@ class ScriptedServer:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.full:
+            self.refused += 1
+            writer.write(b"-ERR max number of clients reached\r\n")
+            writer.close()
+            return
         self.connections += 1
         self._open.add(writer)
         parser = hiredis.Reader()

@@ -18,7 +18,7 @@ from service.store import scripts
 from service.store.client import Clients
 from service.store.link import Wait, unwrapped
 from tests.store.conftest import Server, Store
-from tests.store.scripted_server import OK, ScriptedServer
+from tests.store.scripted_server import OK, Answer, ScriptedServer
 
 SHORT = 0.1 * UNIT
 """Seconds; the time-out of clients whose server will not answer."""
@@ -126,6 +126,47 @@ async def test_a_real_replica_refuses_writes_as_unavailable(tmp_path: Any, conne
         await replica.clients.aclose()
     finally:
         server.stop()
+
+
+# What fails is not trusted any more.
+
+
+async def test_where_one_connection_failed_none_is_used_again_without_a_new_look(connect: Callable[..., Any]) -> None:
+    """A network that has forgotten one has forgotten all; behind a name there may be somebody else by now."""
+    answers: list[asyncio.Future[bytes]] = []
+
+    def answer(command: list[bytes]) -> Answer:
+        answers.append(asyncio.get_running_loop().create_future())
+        return answers[-1] if command[0] == b"LATE" else None if command[0] == b"LOSE" else b":1\r\n"
+
+    async with ScriptedServer(answer) as server:
+        client = connect(server.url, connections=2)
+        late = asyncio.ensure_future(client.exchange([("LATE",)]))
+        await server.asked.wait()
+        with pytest.raises(Unavailable):
+            await client.exchange([("LOSE",)])
+        answers[0].set_result(b":7\r\n")
+        assert await asyncio.wait_for(late, PATIENCE) == [7], "broken in the hands of whoever used it"
+        assert server.connections == 2
+        for _ in range(4):
+            assert await client.exchange([("INCR", "n")]) == [1]
+        await asyncio.gather(*(client.exchange([("INCR", "n")]) for _ in range(2)))
+        assert server.connections == 4
+
+
+async def test_calm_traffic_uses_all_connections_that_a_busy_time_has_opened(
+    connect: Callable[..., Any], admin_url: str
+) -> None:
+    client = connect(admin_url, connections=2)
+
+    async def used() -> int:
+        [number] = await client.exchange([("CLIENT", "ID")])
+        return int(number)
+
+    busy = await asyncio.gather(used(), used())
+    calm = [await used() for _ in range(4)]
+    assert set(calm[:2]) == set(calm[2:]) == set(busy)
+    assert len(set(busy)) == 2
 
 
 # Nothing is repeated.

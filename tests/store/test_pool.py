@@ -62,6 +62,87 @@ async def test_nobody_gets_one_that_somebody_has(make: Make) -> None:
     assert len({await pool.get_connection() for _ in range(3)}) == 3
 
 
+async def test_those_there_are_take_turns(make: Make) -> None:
+    """One that only busy times use would be forgotten by the network, and cost them a time-out."""
+    pool = make(connections=3)
+    all = [await pool.get_connection() for _ in range(3)]
+    for connection in all:
+        await pool.release(connection)
+    for n in range(9):
+        connection = await pool.get_connection()
+        assert connection is all[n % 3]
+        await pool.release(connection)
+
+
+async def until_refused(server: ScriptedServer) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not server.refused:  # noqa: ASYNC110 - it does not tell
+            await asyncio.sleep(0.001)
+    await turn()
+
+
+async def test_where_the_server_takes_no_further_connection_it_is_waited_for_one_there_is(
+    make: Make, server: ScriptedServer
+) -> None:
+    pool = make(connections=3)
+    held = await pool.get_connection()
+    server.full = True
+    asking = [asyncio.ensure_future(pool.get_connection()) for _ in range(2)]
+    await until_refused(server)
+    assert not any(one.done() for one in asking)
+    for _ in asking:
+        await pool.release(held)
+        done, _ = await soon(asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED))
+        assert [one.result() for one in done] == [held]
+        asking = [one for one in asking if one not in done]
+    await pool.release(held)
+    server.full = False
+    assert len({await soon(pool.get_connection()) for _ in range(3)}) == 3
+
+
+async def test_one_that_came_back_while_another_was_refused_is_taken(make: Make, server: ScriptedServer) -> None:
+    pool = make(connections=2)
+    held = await pool.get_connection()
+    server.full = True
+    asking = asyncio.ensure_future(pool.get_connection())
+    await asyncio.sleep(0)
+    await pool.release(held)
+    assert await soon(asking) is held
+    assert server.refused == 1
+
+
+@pytest.mark.parametrize("noticed", (True, False))
+async def test_where_none_is_left_that_works_a_refusal_is_told(
+    make: Make, server: ScriptedServer, *, noticed: bool
+) -> None:
+    pool = make(connections=2)
+    held = await pool.get_connection()
+    server.full = True
+    asking = asyncio.ensure_future(pool.get_connection())
+    await until_refused(server)
+    if noticed:
+        await held.disconnect(nowait=True)
+    else:
+        held._reader.feed_eof()
+    await pool.release(held)
+    with pytest.raises(NoConnection):
+        await soon(asking)
+    with pytest.raises(NoConnection):
+        await soon(pool.get_connection())
+
+
+async def test_who_gives_up_waiting_for_one_there_is_takes_no_place(make: Make, server: ScriptedServer) -> None:
+    pool = make(connections=2)
+    held = await pool.get_connection()
+    server.full = True
+    asking = asyncio.ensure_future(pool.get_connection())
+    await until_refused(server)
+    asking.cancel()
+    assert isinstance((await asyncio.gather(asking, return_exceptions=True))[0], asyncio.CancelledError)
+    server.full = False
+    assert await soon(pool.get_connection()) is not held
+
+
 async def test_beyond_the_bound_all_wait_in_turn(make: Make) -> None:
     pool = make()
     held, came = await pool.get_connection(), list[int]()

@@ -12,7 +12,7 @@ from service.core.errors import Unavailable
 from service.core.sending import AppendStatus
 from service.store.address import parse
 from service.store.client import REST_CONNECTIONS, Clients
-from service.store.link import Wait
+from service.store.link import Link, Wait
 from service.store.sentinel import Sentinels
 from tests.store.conftest import Server, Store
 
@@ -90,6 +90,29 @@ async def test_an_old_primary_that_only_paused_is_left_when_the_sentinels_name_a
     assert await sent_at_last(store, "m2") in (AppendStatus.APPENDED, AppendStatus.DUPLICATE)
     info = await store.clients.write.run("INFO", "server")
     assert info["tcp_port"] == new
+    await asyncio.to_thread(group.await_replicas)
+
+
+async def ports_of_both(link: Link) -> list[int]:
+    """Where the two connections of a link lead."""
+    answers = await asyncio.gather(*(link.exchange([("INFO", "server")]) for _ in range(2)))
+    return [int(answer.partition(b"tcp_port:")[2].split()[0]) for [answer] in answers]
+
+
+async def test_after_a_time_out_no_connection_leads_to_the_old_primary(store: Store, group: SentinelGroup) -> None:
+    """Or one worker would write to two servers, once the old one goes on."""
+    write = store.clients.write
+    assert await sent_at_last(store, "m1") is AppendStatus.APPENDED
+    old = group.primary
+    assert await ports_of_both(write) == [old, old]
+    group.pause_primary()
+    try:
+        new = await asyncio.to_thread(group.await_failover, old)
+        with pytest.raises(Unavailable):
+            await write.exchange([("PING",)])  # the other connection has heard of nothing
+        assert await ports_of_both(write) == [new, new]
+    finally:
+        group.server(old).resume()
     await asyncio.to_thread(group.await_replicas)
 
 
