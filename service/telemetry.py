@@ -17,7 +17,7 @@ def _counter(name: str, text: str) -> Counter:
 MESSAGES_COMMITTED = _counter(
     "messages_committed", "messages the append script answered, repeats and refusals included"
 )
-BATCHES = _counter("batches", "append calls; messages per call is the batching that back-pressure gives")
+BATCHES = _counter("batches", "batches of appends; messages per batch is what back-pressure gathers")
 SENDS_UNAVAILABLE = _counter("sends_unavailable", "sends answered unavailable")
 HINTS_SENT = _counter("hints_sent", "hints written to other workers' streams")
 HINTS_HEARD = _counter("hints_heard", "hints and controls read from the worker's own stream")

@@ -15,7 +15,9 @@ from scripts.bench.stats import percentile
 from scripts.sizing.queues import Clock, Cores, Process
 from scripts.sizing.slices import Slice
 
-FLIGHT = 64  # messages of one batch of a worker; one batch at a time, whatever servers it is for
+# Messages of one batch of a worker; one batch at a time, whatever servers it is for. The service has had two of 128
+# appends since, the second once it is full: with more than a batch waiting it gets further than this.
+FLIGHT = 64
 RUNNERS = 16  # sends to groups that a worker has under way
 TIMEOUT = 5.0  # s: INBOXD_REDIS_TIMEOUT
 GIVE_UP = 10.0  # s: a client that is not live by then closes and tries again
