@@ -58,7 +58,7 @@ class HttpConnection(HttpToolsProtocol):
     def __init__(self, *args: Any, bounds: Bounds, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._bounds = bounds
-        self.timeout_keep_alive = cast("int", bounds.keep_alive)
+        self.timeout_keep_alive = bounds.keep_alive  # type: ignore[assignment]  # it may be half a second
         self._timed = False  # a request is coming; the timer is set once it has not come at one go
         self._deadline: asyncio.TimerHandle | None = None
         self._began = 0.0
