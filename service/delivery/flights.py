@@ -105,7 +105,9 @@ class Flights:
             elsewhere = line.aboard is not None and line.aboard is not flight
             if line.waiting and not elsewhere and turn >= line.turn:  # else this is no longer its place
                 self._board(flight, line)
-        self._ops -= flight.ops + sum(line.ops for line in flight.lines)
+        self._ops -= flight.ops
+        for line in flight.lines:
+            self._ops -= line.ops
         self._under_way += 1
         return flight
 
