@@ -42,6 +42,7 @@ CALM: dict[str, Any] = {
     "DEAD_AFTER": duration(6),
     "AUDIT_INTERVAL": duration(2),
     "READER_BLOCK": duration(1.5),
+    "ACK_DELAY": duration(0.005),
 }
 """Beside them for a service that many tests share and that nothing happens to: what it does by itself would cost the
 others, who run at the same time, a tenth of the machine.
