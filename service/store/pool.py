@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from redis.asyncio import ConnectionPool
+from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 
 
@@ -19,6 +20,12 @@ class Pool(ConnectionPool):
         self._free = asyncio.Semaphore(self.max_connections)
         self._working = 0  # connected, and somebody's
         self._returned = asyncio.Event()
+        self._closed = False
+
+    async def aclose(self) -> None:
+        """Ends all. Whoever asks for one from now on, or waits for it, gets none: nobody would end it."""
+        self._closed = True
+        await super().aclose()
 
     def renew(self) -> None:
         """Whoever they are connected to is no longer whom they are for: each is made anew when it is taken the next
@@ -36,6 +43,7 @@ class Pool(ConnectionPool):
             try:
                 await self.ensure_connection(connection)
             except BaseException as error:
+                await connection.disconnect(nowait=True)  # its greeting may be under way still
                 self._put_back(connection)
                 if not isinstance(error, RedisError | OSError) or not await self._another():
                     raise
@@ -47,7 +55,7 @@ class Pool(ConnectionPool):
         """Whether there is one that is connected; returns once it is nobody's."""
         if any(connection.is_connected for connection in self._available_connections):
             return True
-        if not self._working:
+        if self._closed or not self._working:
             return False
         self._returned.clear()
         return await self._returned.wait()
@@ -70,11 +78,15 @@ class Pool(ConnectionPool):
         """Before each use: as it was left, or connected again."""
         if connection.should_reconnect() or _is_broken(connection):
             await connection.disconnect(nowait=True)
-        if not await _as_it_was_left(connection):
+        if not (self._closed or await _as_it_was_left(connection)):
             await super().ensure_connection(connection)
+        if self._closed:
+            raise NoConnection("the pool is closed")
 
     async def release(self, connection: Any) -> None:
         """Gives it back. Waits for nothing: nobody can be cancelled in here."""
+        if self._closed:
+            await connection.disconnect(nowait=True)  # the library connects one again that is lost when it sends
         self._put_back(connection)
         self._working -= 1
         self._returned.set()

@@ -25,8 +25,8 @@ class Stay:
 @dataclass(slots=True)
 class Truth:
     """`numbers`: what stands under each number of the group. `inboxes`: user → what must be in it, as far as it does
-    not follow from the numbers; with the cursor where the sender was told one. `sent`: (sender, recipient) → ids in the
-    order they were accepted, one send awaited before the next one, or in one call.
+    not follow from the numbers; with the cursor where the sender was told one. `untold`: what
+    the group has, and nobody was told so.
     """
 
     users: tuple[str, ...]
@@ -36,6 +36,7 @@ class Truth:
     deleted: set[Identity] = field(default_factory=set)
     messages: dict[Identity, Message] = field(default_factory=dict)
     reads: dict[str, set[Identity]] = field(default_factory=dict)
+    untold: set[Identity] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.inboxes = {user: {} for user in self.users}
@@ -93,6 +94,11 @@ class Truth:
 
     def expected(self, user: str) -> set[Identity]:
         return set(self.inboxes[user]) | {self.numbers[number] for number in self.numbers_of(user)}
+
+    @property
+    def overtaken(self) -> set[Identity]:
+        """Deleted, maybe before its fan-out was ended: who did not have it gets nothing but the deletion."""
+        return self.untold & self.deleted
 
     def said(self, sender: str | None = None, *, grouped: bool) -> list[Message]:
         """Messages that can be changed: sent by this user, and not deleted."""

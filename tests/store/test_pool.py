@@ -279,3 +279,41 @@ async def test_closed_is_closed_whoever_has_them(make: Make) -> None:
     await pool.aclose()
     assert not one.is_connected
     assert not other.is_connected
+
+
+async def test_nobody_gets_one_after_the_close(make: Make, server: ScriptedServer) -> None:
+    """A worker's last tasks would else leave connections behind that nobody ends."""
+    pool = make(connections=2)
+    held = await pool.get_connection()
+    waiting = [asyncio.ensure_future(pool.get_connection()) for _ in range(3)]
+    await turn()
+    await pool.aclose()
+    await pool.release(held)
+    for asking in waiting:
+        with pytest.raises(NoConnection):
+            await soon(asking)
+    with pytest.raises(NoConnection, match="closed"):
+        await soon(pool.get_connection())
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_one_that_is_just_being_connected_when_it_is_closed_is_ended(make: Make, turns: int) -> None:
+    pool = make()
+    connecting = asyncio.ensure_future(pool.get_connection())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await pool.aclose()
+    for connection in await asyncio.gather(connecting, return_exceptions=True):
+        if not isinstance(connection, BaseException):  # it was faster
+            await pool.release(connection)
+    assert not any(connection.is_connected for connection in pool._available_connections)
+
+
+async def test_one_that_was_connected_again_after_the_close_is_ended_when_it_is_given_back(make: Make) -> None:
+    pool = make()
+    connection = await pool.get_connection()
+    await pool.aclose()
+    await connection.send_command("PING")
+    assert connection.is_connected
+    await pool.release(connection)
+    assert not connection.is_connected
