@@ -24,6 +24,8 @@ from service.edge.ws_reader import CLOSE, CONTINUATION, PING, PONG, TEXT, Broken
 log = logging.getLogger("inboxd.socket")
 
 HEARTBEAT_MISSED = 4001
+LAST_LOOK = 0.05
+"""Seconds in which what lies there is read before somebody is given up: this process may have stood still meanwhile."""
 QUEUED_FRAMES = 4
 """Frames that may wait behind one that is being handled before the socket is read no further."""
 FRAMES_A_TICK = 64
@@ -348,7 +350,10 @@ class Socket(asyncio.Protocol):
         assert self._silence is not None  # or there would be no timer
         self._pinged = random.randbytes(4)
         self.transport.write(framed(self._pinged, PING))
-        self._timer = self.loop.call_later(self._silence, self._missed)
+        self._timer = self.loop.call_later(self._silence, self._due)
+
+    def _due(self) -> None:
+        self._timer = self.loop.call_later(LAST_LOOK, self._missed)
 
     def _pong(self, payload: bytes) -> None:
         if self._asked and (answered := self._asked.pop(payload, None)) is not None:
@@ -363,7 +368,7 @@ class Socket(asyncio.Protocol):
         assert self._silence is not None
         if self._paused and self._writable is None:
             # It is this side that does not read: the pong may lie in the buffer.
-            self._timer = self.loop.call_later(self._silence, self._missed)
+            self._timer = self.loop.call_later(self._silence, self._due)
             return
         self._timer = None
         if not self._open():

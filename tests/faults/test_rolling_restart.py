@@ -13,7 +13,7 @@ from websockets.exceptions import WebSocketException
 
 from scripts.lab import processes
 from scripts.lab.service import Service
-from scripts.lab.timing import POLL, UNIT, eventually, eventually_async
+from scripts.lab.timing import POLL, UNIT, duration, eventually, eventually_async
 from tests.support.arrivals import EndedError
 from tests.support.device import Device, RefusedError
 from tests.support.history import History
@@ -27,7 +27,7 @@ PATIENCE_BEYOND_JITTER = 2 * UNIT
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     """A service for one test, that the test may shake."""
-    service = Service(tmp_path)
+    service = Service(tmp_path, PING_INTERVAL=duration(10))  # a busy machine keeps a client from answering for seconds
     service.start()
     yield service
     service.close()

@@ -33,6 +33,7 @@ class Wire(Arrivals):
         self.connection = connection
         self.bundles: list[int] = []  # objects in each WebSocket frame
         self.pings = 0  # WebSocket pings that came
+        self.before_pong: Callable[[], None] = lambda: None
         self._answers_pings = True
         self._judge = judge
         self._unclaimed: dict[str, list[Frame]] = {}  # by type: what `next` has not handed out
@@ -90,6 +91,7 @@ class Wire(Arrivals):
                 self.changed.set()
                 if not self._answers_pings:
                     return
+                self.before_pong()
             send_frame(frame)
 
         protocol.send_frame = watching  # type: ignore[method-assign]
