@@ -71,11 +71,13 @@ async def test_an_answer_to_its_ping_that_came_meanwhile_counts(service: Service
     with service.only(first.name):
         await phone.connect()
     await phone.go_live()
-    paused: list[None] = []
+    paused = False
 
     def pause() -> None:
+        nonlocal paused
         if not paused:
-            paused.append(processes.pause(first.pid))
+            processes.pause(first.pid)
+            paused = True
 
     phone.wire.before_pong = pause
     try:
