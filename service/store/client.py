@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 
 from service.store.address import Kind, Node, parse
 from service.store.cluster import Cluster, Slots
-from service.store.link import Link
+from service.store.link import Link, all_closed
 from service.store.pool import Pool
 from service.store.sentinel import Primary, Sentinels, connection_class
 from service.store.single import Single
@@ -53,8 +53,7 @@ class Clients:
         self.beat = maker.link(f"{name}-beat", 1)
 
     async def aclose(self) -> None:
-        for link in (self.write, self.read, self.rest, self.beat):
-            await link.aclose()
+        await all_closed((self.write, self.read, self.rest, self.beat))
 
 
 class _Maker:

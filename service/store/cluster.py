@@ -17,7 +17,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, ReadOnlyErr
 
 from service.core.errors import Unavailable
 from service.store.address import Node
-from service.store.link import Command, Link, Wait, translated, unavailable, unwrapped
+from service.store.link import Command, Link, Wait, all_closed, translated, unavailable, unwrapped
 from service.store.majority import majority
 from service.store.single import Single
 
@@ -61,6 +61,7 @@ class Slots:
         self._looked = -1.0
         self._why = ""  # the last look told nothing
         self._looking = asyncio.Lock()
+        self._closed = False
         self.stale = True
 
     @property
@@ -96,6 +97,8 @@ class Slots:
             self.stale, self._why = False, ""
 
     async def _ask(self, node: Node) -> Picture | None:
+        if self._closed:
+            return None
         if node not in self._nodes:
             self._nodes[node] = self._connect(node)
         try:
@@ -106,8 +109,8 @@ class Slots:
         return tuple(owners) if any(owners) else None
 
     async def aclose(self) -> None:
-        for node in self._nodes.values():
-            await node.aclose()
+        self._closed = True
+        await all_closed(self._nodes.values())
 
 
 def _owners(rows: Any, asked: Node) -> list[Node | None]:
@@ -153,8 +156,11 @@ class Cluster:
         self._nodes: dict[Node, Single] = {}
         self._stays = stays
         self._homes: dict[int, Node] = {}  # where it stays: slot → who was asked first
+        self._closed = False
 
     def _node(self, node: Node) -> Single:
+        if self._closed:
+            raise Unavailable("the link is closed")
         if node not in self._nodes:
             self._nodes[node] = self._connect(node)
         return self._nodes[node]
@@ -265,6 +271,5 @@ class Cluster:
         return [(f"{host}:{port}", self._node((host, port))) for host, port in self._slots.primaries]
 
     async def aclose(self) -> None:
-        for node in self._nodes.values():
-            await node.aclose()
-        await self._slots.aclose()
+        self._closed = True
+        await all_closed((*self._nodes.values(), self._slots))

@@ -5,7 +5,7 @@ the outcome is unknown, and never repeat by themselves a command that may have r
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -56,6 +56,19 @@ class Link(Protocol):
         """Every primary by its address, each for itself. Raises Unavailable."""
 
     async def aclose(self) -> None: ...
+
+
+class Closable(Protocol):
+    """Whatever has connections."""
+
+    async def aclose(self) -> None: ...
+
+
+async def all_closed(some: Iterable[Closable]) -> None:
+    """Ends all of them, whatever one raises; the first of that is raised then."""
+    for error in await asyncio.gather(*(one.aclose() for one in some), return_exceptions=True):
+        if error is not None:
+            raise error
 
 
 @contextmanager

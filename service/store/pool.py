@@ -9,6 +9,8 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import RedisError
 
+CLOSED = "the pool is closed"
+
 
 class Pool(ConnectionPool):
     """At most `max_connections`; beyond them callers wait, in turn. All that there are take turns: one that is used at
@@ -43,8 +45,10 @@ class Pool(ConnectionPool):
             try:
                 await self.ensure_connection(connection)
             except BaseException as error:
-                await connection.disconnect(nowait=True)  # its greeting may be under way still
+                await connection.disconnect(nowait=True)  # it may have been connected while the pool was closed
                 self._put_back(connection)
+                if self._closed and isinstance(error, Exception):  # whatever the library makes of it
+                    raise NoConnection(CLOSED) from error
                 if not isinstance(error, RedisError | OSError) or not await self._another():
                     raise
             else:
@@ -81,7 +85,7 @@ class Pool(ConnectionPool):
         if not (self._closed or await _as_it_was_left(connection)):
             await super().ensure_connection(connection)
         if self._closed:
-            raise NoConnection("the pool is closed")
+            raise NoConnection(CLOSED)
 
     async def release(self, connection: Any) -> None:
         """Gives it back. Waits for nothing: nobody can be cancelled in here."""

@@ -12,8 +12,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from service.store.address import Address, Node
-from service.store.link import Link, translated
+from service.store.link import Link, all_closed, translated
 from service.store.majority import majority
+from service.store.pool import Pool
 from service.store.single import Single
 
 ASK_TIMEOUT = 1.0
@@ -29,11 +30,12 @@ class Sentinels:
         self._looking = asyncio.Lock()
         self._looked = -1.0
         self._named: Node | None = None
-        self._clients = [
-            redis.asyncio.Redis(
+        pools = [
+            Pool(
+                connection_class=SSLConnection if address.tls else Connection,
+                max_connections=1,
                 host=host,
                 port=port,
-                ssl=address.tls,
                 socket_timeout=ASK_TIMEOUT,
                 socket_connect_timeout=ASK_TIMEOUT,
                 retry=Retry(NoBackoff(), 0),
@@ -43,6 +45,7 @@ class Sentinels:
             )
             for host, port in address.nodes
         ]
+        self._clients = [redis.asyncio.Redis.from_pool(pool) for pool in pools]
 
     async def primary(self) -> Node:
         """All who wait share one look. Raises ConnectionError where nobody knows one."""
@@ -68,8 +71,7 @@ class Sentinels:
         return (host.decode() if isinstance(host, bytes) else str(host)), int(port)
 
     async def aclose(self) -> None:
-        for client in self._clients:
-            await client.aclose()
+        await all_closed(self._clients)
 
 
 def _ssl(options: dict[str, Any]) -> dict[str, Any]:
@@ -126,5 +128,7 @@ class Primary(Single):
         return [(f"{named[0]}:{named[1]}", self)]
 
     async def aclose(self) -> None:
-        await super().aclose()
-        await self._sentinels.aclose()
+        try:
+            await super().aclose()
+        finally:
+            await self._sentinels.aclose()

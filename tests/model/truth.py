@@ -25,8 +25,8 @@ class Stay:
 @dataclass(slots=True)
 class Truth:
     """`numbers`: what stands under each number of the group. `inboxes`: user → what must be in it, as far as it does
-    not follow from the numbers; with the cursor where the sender was told one. `untold`: what
-    the group has, and nobody was told so.
+    not follow from the numbers; with the cursor where the sender was told one. `untold`:
+    what the group's log had although its sender had no answer; its fan-out may be open still.
     """
 
     users: tuple[str, ...]

@@ -213,6 +213,7 @@ class World:
                 await self.say(message, on=0)
             else:
                 self._believe(message, answer)
+        self._asked &= self.truth.deleted  # what was asked for and not done is no excuse any more
 
     async def _look_for(self, message: Message) -> None:
         """Where it got a number, every member must have it, though nobody asks for it any more."""
@@ -281,6 +282,7 @@ class World:
         report = await audit(worker.clients.rest, asked, entries=True)
         off = [one for one in report.findings if one.level == "off"]
         assert not off, off
+        self.truth.untold &= self.truth.deleted  # all the others have been found everywhere
 
     async def _inbox(self, user: str) -> list[Frame]:
         """What is in an inbox, as frames, and what is left of what was there."""

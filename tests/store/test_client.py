@@ -16,7 +16,7 @@ from service.core.sending import AppendStatus
 from service.store import client as store
 from service.store import scripts
 from service.store.client import Clients
-from service.store.link import Wait, unwrapped
+from service.store.link import Wait, all_closed, unwrapped
 from tests.store.conftest import Server, Store
 from tests.store.scripted_server import OK, Answer, ScriptedServer
 
@@ -385,3 +385,21 @@ async def test_connections_are_made_anew_between_two_uses_and_never_during_one(r
             rest.renew()
 
     await asyncio.gather(*(ask(number) for number in range(40)))
+
+
+async def test_one_that_cannot_be_closed_keeps_no_other_open_and_is_told_of() -> None:
+    closed: list[int] = []
+
+    class Way:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        async def aclose(self) -> None:
+            await asyncio.sleep(0)
+            if self.number == 1:
+                raise TimeoutError("closing takes too long")
+            closed.append(self.number)
+
+    with pytest.raises(TimeoutError):
+        await all_closed([Way(number) for number in range(3)])
+    assert closed == [0, 2]

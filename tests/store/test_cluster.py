@@ -385,3 +385,24 @@ def test_all_keys_of_a_user_share_a_slot_whatever_the_name() -> None:
 async def test_two_scripts_of_different_slots_can_go_together(store: Store) -> None:
     calls: list[scripts.Call] = [(scripts.BEAT, (f"w{n}",), ("w-1",)) for n in range(10)]
     assert await scripts.call_all(store.clients.rest, calls) == [0] * 10
+
+
+async def test_a_link_that_is_closed_makes_no_way_to_a_node_it_has_not_asked_yet() -> None:
+    nodes: dict[Node, Node7] = {("here", 1): Node7([]), ("there", 2): Node7([b"two"])}
+    made: list[Node] = []
+
+    def connect(node: Node) -> Node7:
+        made.append(node)
+        return nodes[node]
+
+    slots = Slots([("here", 1)], connect)
+    cluster = Cluster(slots, connect, PATIENCE)
+    await slots.fresh()
+    await cluster.aclose()
+    with pytest.raises(Unavailable):
+        await cluster.run("GET", "a")
+    slots.stale = True
+    with pytest.raises(Unavailable):
+        await slots.fresh()
+    assert made == [("here", 1)]
+    assert (nodes["here", 1].looks, nodes["here", 1].asked) == (1, [])
