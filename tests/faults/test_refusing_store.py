@@ -132,7 +132,11 @@ async def test_a_server_emptied_under_it_is_told_by_rewound_and_goes_on(service:
         assert Cursor.parse(sent["recipients"][0]["cursor"]).seq == 1
         assert phone.connections == 1
     await readyz_says(service, 200)
-    assert len(service.workers()) == 2
+
+    async def both() -> bool:
+        return len(service.workers()) == 2  # each with its next heartbeat
+
+    await eventually_async(both, "both workers are there again")
 
 
 async def test_settings_that_come_to_contradict_the_promise_turn_readyz_false(
