@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -87,6 +88,8 @@ def main() -> int:
     # uvicorn raises the signals it caught once more when it is done: a drain ends with 0 all the same.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: sys.exit(0))
+    # One that comes before the loop runs finds the work not begun.
+    warnings.filterwarnings("ignore", "coroutine 'Server.serve' was never awaited", RuntimeWarning)
     config = config_of(worker)
     # What exists now stays: no collection need look at it again, and bursts of frames make no cycles.
     gc.freeze()
