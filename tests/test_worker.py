@@ -122,6 +122,17 @@ async def test_sigterm_drains_it_and_the_exit_code_is_0(listener: socket.socket,
         assert "Traceback" not in said
 
 
+async def test_sigterm_in_the_moment_its_loop_begins_ends_it_with_0_and_without_a_word(
+    listener: socket.socket, redis_url: str
+) -> None:
+    hook = """
+import os, signal, uvicorn.server
+uvicorn.server.asyncio_run = lambda work, **_: os.kill(os.getpid(), signal.SIGTERM)
+"""
+    async with worker(listener, redis_url, hook) as process:
+        assert await process.ends() == (0, "")
+
+
 async def test_bytes_that_are_no_http_are_answered_and_fill_no_log(listener: socket.socket, redis_url: str) -> None:
     async with worker(listener, redis_url) as process:
         assert await process.says() == b"1"

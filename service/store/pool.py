@@ -59,7 +59,7 @@ class Pool(ConnectionPool):
         """Whether there is one that is connected; returns once it is nobody's."""
         if any(connection.is_connected for connection in self._available_connections):
             return True
-        if self._closed or not self._working:
+        if not self._working:
             return False
         self._returned.clear()
         return await self._returned.wait()

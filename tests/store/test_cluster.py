@@ -388,12 +388,11 @@ async def test_two_scripts_of_different_slots_can_go_together(store: Store) -> N
 
 
 async def test_a_link_that_is_closed_makes_no_way_to_a_node_it_has_not_asked_yet() -> None:
-    nodes: dict[Node, Node7] = {("here", 1): Node7([]), ("there", 2): Node7([b"two"])}
-    made: list[Node] = []
+    here, made = Node7([b"one"]), list[Node]()
 
     def connect(node: Node) -> Node7:
         made.append(node)
-        return nodes[node]
+        return here
 
     slots = Slots([("here", 1)], connect)
     cluster = Cluster(slots, connect, PATIENCE)
@@ -405,4 +404,4 @@ async def test_a_link_that_is_closed_makes_no_way_to_a_node_it_has_not_asked_yet
     with pytest.raises(Unavailable):
         await slots.fresh()
     assert made == [("here", 1)]
-    assert (nodes["here", 1].looks, nodes["here", 1].asked) == (1, [])
+    assert (here.looks, here.asked) == (1, [])

@@ -173,12 +173,18 @@ async def test_who_gives_up_waiting_takes_nobody_elses_turn(make: Make) -> None:
     assert await soon(waiting[2]) is held
 
 
-@pytest.mark.parametrize("turns", range(12))
-async def test_who_gives_up_while_connecting_leaves_the_place_to_the_next(make: Make, turns: int) -> None:
-    pool = make()
+async def begun(pool: Pool, turns: int) -> asyncio.Future[Any]:
+    """Somebody has been connecting for so many turns of the loop."""
     connecting = asyncio.ensure_future(pool.get_connection())
     for _ in range(turns):
         await asyncio.sleep(0)
+    return connecting
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_who_gives_up_while_connecting_leaves_the_place_to_the_next(make: Make, turns: int) -> None:
+    pool = make()
+    connecting = await begun(pool, turns)
     connecting.cancel()
     for connection in await asyncio.gather(connecting, return_exceptions=True):
         if not isinstance(connection, BaseException):  # it was faster
@@ -299,9 +305,7 @@ async def test_nobody_gets_one_after_the_close(make: Make, server: ScriptedServe
 @pytest.mark.parametrize("turns", range(16))
 async def test_one_that_is_just_being_connected_when_it_is_closed_is_ended(make: Make, turns: int) -> None:
     pool = make()
-    connecting = asyncio.ensure_future(pool.get_connection())
-    for _ in range(turns):
-        await asyncio.sleep(0)
+    connecting = await begun(pool, turns)
     await pool.aclose()
     for connection in await asyncio.gather(connecting, return_exceptions=True):
         if isinstance(connection, BaseException):

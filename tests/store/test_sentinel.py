@@ -116,8 +116,9 @@ async def test_after_a_time_out_no_connection_leads_to_the_old_primary(store: St
     await asyncio.to_thread(group.await_replicas)
 
 
-async def test_without_a_sentinel_it_is_unavailable() -> None:
-    clients = Clients(Server(f"redis+sentinel://127.0.0.1:{free_port()},127.0.0.1:{free_port()}/mine"))
+@pytest.mark.parametrize("scheme", ("redis", "rediss"))
+async def test_without_a_sentinel_it_is_unavailable(scheme: str) -> None:
+    clients = Clients(Server(f"{scheme}+sentinel://127.0.0.1:{free_port()},127.0.0.1:{free_port()}/mine"))
     with pytest.raises(Unavailable, match="no sentinel names a primary of mine"):
         await clients.rest.run("PING")
     with pytest.raises(Unavailable):
